@@ -1,0 +1,1 @@
+"""The application's side: receive, verify, try and promote a release."""

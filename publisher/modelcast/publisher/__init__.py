@@ -1,0 +1,1 @@
+"""The update service's side: build, sign and publish a release."""

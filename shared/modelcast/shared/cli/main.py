@@ -1,0 +1,104 @@
+"""The command ``modelcast``: finds the rooms' commands by entry point and imports one only when it is called.
+
+Decides how every command ends: typed errors become two lines and an exit code, anything else one line and a hint to
+``--debug``. Refuses to know any command by name.
+"""
+
+import os
+import signal
+import sys
+from importlib.metadata import entry_points, version
+from typing import Any
+
+import click
+
+from modelcast.shared.cli.output import print_error
+from modelcast.shared.errors import ModelcastError
+
+HELP = """Carry each new model into every running instance: no restart, no failed request, no doubt.
+
+\b
+Examples:
+  modelcast broker start                     a private RabbitMQ to try things out
+  modelcast keys generate keys/training      a signing key and its public half
+  modelcast publish model.joblib --model fraud --version 1.0.0 --format joblib \\
+      --key keys/training.key --wait-instances 3
+  modelcast dead-letters list                what instances refused, and why
+  modelcast demo                             the whole story in two minutes
+"""
+
+_SUMMARIES = {
+    "broker": "A private local RabbitMQ: start, status, stop, logs.",
+    "dead-letters": "What instances rejected, and why: list, show, explain.",
+    "demo": "The whole story with a real broker, a real model and a real application.",
+    "keys": "Signing keys: generate, show.",
+    "publish": "Publish a model file or directory as a signed release.",
+}
+
+
+class FrontDoor(click.Group):
+    """A group whose commands are entry points, imported on demand: listing them imports none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all registered commands."""
+        del ctx
+        return sorted(point.name for point in entry_points(group="modelcast.commands"))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command, or None when no room registered it."""
+        del ctx
+        for point in entry_points(group="modelcast.commands"):
+            if point.name == cmd_name:
+                command: click.Command = point.load()
+                return command
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from the summaries, without importing the commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _SUMMARIES.get(name, "")) for name in self.list_commands(ctx)])
+
+
+@click.group(cls=FrontDoor, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("modelcast"), prog_name="modelcast")
+@click.option("--debug", is_flag=True, help="Show the traceback of an unexpected error.")
+def cli(*, debug: bool) -> None:
+    """Hold the options that stand before the command."""
+    del debug
+
+
+def main() -> None:
+    """Run ``modelcast`` and exit with a documented status."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line.
+
+    Args:
+        arguments: The words after ``modelcast``.
+
+    Returns:
+        The exit status (see ``docs/reference/exit-codes.md``).
+    """
+    as_json = "--json" in arguments
+    try:
+        outcome: Any = cli.main(arguments, prog_name="modelcast", standalone_mode=False)
+    except ModelcastError as error:
+        print_error(error, as_json=as_json)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())   # the reader left; say nothing at exit either
+        return 0
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        click.echo(f"Error: unexpected {type(error).__name__}: {error}\nHint: run again with --debug for the traceback.", err=True)
+        return 1
+    return outcome if isinstance(outcome, int) else 0

@@ -1,0 +1,74 @@
+"""What a command prints: data on stdout, everything else on stderr, text of strangers never raw.
+
+Decides the shape of tables, JSON documents and errors, once for all commands. Rich is imported only when a table is
+drawn, so that ``--help`` stays fast.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+
+import click
+
+from modelcast.shared.errors import ModelcastError
+
+
+def printable(text: object) -> str:
+    r"""Return ``text`` with terminal control characters escaped (``\x1b``), because names and reasons come from strangers."""
+    return "".join(
+        character if character.isprintable() or character == " " else character.encode("unicode_escape").decode("ascii")
+        for character in str(text)
+    )
+
+
+class Output:
+    """Prints for one command, as text for people or as JSON for programs.
+
+    Args:
+        as_json: Whether stdout carries one JSON document (or one a line) instead of text.
+    """
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+
+    def note(self, text: str) -> None:
+        """Say something to a person, on stderr, in both modes."""
+        click.echo(text, err=True)
+
+    def data(self, text: str) -> None:
+        """Print one line of data for people; in JSON mode it goes to stderr, where it cannot break the document."""
+        click.echo(text, err=self.as_json)
+
+    def document(self, document: Mapping[str, object] | Sequence[object]) -> None:
+        """Print a JSON document on stdout, whatever the mode."""
+        click.echo(json.dumps(document, ensure_ascii=True, default=str, indent=None if self.as_json else 2))
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
+        """Draw a table on stdout; cells are escaped, and wrap instead of being cut."""
+        from rich import box  # noqa: PLC0415 - 130 ms that --help need not pay
+        from rich.console import Console  # noqa: PLC0415
+        from rich.table import Table  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
+
+        table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        for row in rows:
+            table.add_row(*(Text(printable(cell), overflow="fold") for cell in row))
+        console = Console(file=sys.stderr if self.as_json else sys.stdout, width=None if sys.stdout.isatty() else 140)
+        console.print(table)
+
+
+def print_error(error: ModelcastError, *, as_json: bool) -> None:
+    """Print ``error`` on stderr: two lines for people, one JSON document for programs."""
+    if as_json:
+        document = {
+            "error": type(error).__name__,
+            "message": str(error),
+            "hint": error.hint,
+            "facts": error.facts,
+            "exit_code": error.exit_code,
+        }
+        click.echo(json.dumps(document, ensure_ascii=True, default=str), err=True)
+        return
+    click.echo(f"Error: {printable(error)}", err=True)
+    if error.hint:
+        click.echo(f"Hint: {printable(error.hint)}", err=True)

@@ -99,6 +99,7 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if "--debug" in arguments:
             raise
-        click.echo(f"Error: unexpected {type(error).__name__}: {error}\nHint: run again with --debug for the traceback.", err=True)
+        click.echo(f"Error: unexpected {type(error).__name__}: {error}", err=True)
+        click.echo("Hint: run again with --debug for the traceback: modelcast --debug …", err=True)
         return 1
     return outcome if isinstance(outcome, int) else 0

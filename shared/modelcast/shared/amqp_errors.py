@@ -1,0 +1,81 @@
+"""What a broker's refusal means: AMQP reply codes and the client library's exceptions as our errors, at one place.
+
+Decides the family: all are the host's fault (retry), except a lock that another publisher holds. Imports no client
+library: it reads reply codes and class names, so that only ``pika_link`` depends on pika.
+"""
+
+from modelcast.shared.broker_url import BrokerUrl
+from modelcast.shared.errors import (
+    AuthenticationRefused,
+    BrokerUnreachable,
+    HostFault,
+    ModelcastError,
+    PermissionRefused,
+    PublisherBusy,
+    TopologyMismatch,
+    VhostMissing,
+)
+from modelcast.shared.limits import shortened
+
+
+def connect_error(url: BrokerUrl, cause: BaseException) -> HostFault:
+    """Return the error for a connection that did not come about."""
+    name, text = type(cause).__name__, _sentence(cause)
+    if name == "ProbableAuthenticationError" or "ACCESS_REFUSED" in text:
+        return AuthenticationRefused(
+            f"The broker at {url.host}:{url.port} refuses user {url.user!r} with this password.",
+            hint=f"Check the URL; set a new password with: rabbitmqctl change_password {url.user}",
+            facts={"url": str(url)},
+        )
+    if name == "ProbableAccessDeniedError" or "NOT_ALLOWED" in text:
+        return VhostMissing(
+            f"There is no virtual host {url.vhost!r} at {url.host}:{url.port}, or user {url.user!r} may not enter it.",
+            hint=f"Run: rabbitmqctl add_vhost {url.vhost} && "
+            f"rabbitmqctl set_permissions -p {url.vhost} {url.user} '.*' '.*' '.*'",
+            facts={"url": str(url)},
+        )
+    return BrokerUnreachable(
+        f"No RabbitMQ answers at {url.host}:{url.port} ({text}).",
+        hint="Is it running and is the address right? For a private one: modelcast broker start",
+        facts={"url": str(url)},
+    )
+
+
+def lost_error(url: BrokerUrl, cause: BaseException) -> HostFault:
+    """Return the error for a connection that broke."""
+    return BrokerUnreachable(f"The connection to {url.host}:{url.port} broke: {_sentence(cause)}.", facts={"url": str(url)})
+
+
+def channel_error(cause: BaseException, what: str) -> ModelcastError:
+    """Return the error for a channel that the broker closed while it was asked to do ``what``."""
+    code = getattr(cause, "reply_code", 0)
+    text = shortened(getattr(cause, "reply_text", "") or _sentence(cause), 300)
+    facts = {"reply_code": code, "reply_text": text}
+    if code == 403:
+        return PermissionRefused(
+            f"The broker does not allow this: {text}.", hint="Grant the user the permission that the text names.", facts=facts
+        )
+    if code == 405:
+        return PublisherBusy(
+            "Another publisher is publishing this model right now.", hint="Wait until it is done and run again.", facts=facts
+        )
+    if code in {404, 406}:
+        return TopologyMismatch(
+            f"The broker's queues are not as they should be: {text}.",
+            hint="Something else made or deleted them; delete the one that is named and run again.",
+            facts=facts,
+        )
+    return BrokerUnreachable(f"The broker closed the channel ({what}): {text}.", facts=facts)
+
+
+def _sentence(cause: BaseException) -> str:
+    """Return the innermost cause in a few words; the library's own texts nest three of them."""
+    inner: BaseException = cause
+    while True:
+        nested = [getattr(inner, "exception", None), *getattr(inner, "exceptions", ())[-1:], *inner.args[:1]]
+        found = next((error for error in nested if isinstance(error, BaseException)), None)
+        if found is None:
+            break
+        inner = found
+    strerror = getattr(inner, "strerror", None)
+    return shortened(strerror or str(inner) or type(inner).__name__, 200).rstrip(".")

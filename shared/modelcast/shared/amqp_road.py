@@ -1,0 +1,196 @@
+"""The main road: RabbitMQ through a ``link.Broker``; the same code runs on the real broker and on the fake one.
+
+Decides how an instance and an operator use exchanges, queues and streams; ``amqp_publishing`` is the publisher's half.
+Imports link, topology and the road's protocols; no client library.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import TypeVar, cast
+
+from modelcast.shared import topology as names
+from modelcast.shared.amqp_publishing import END, MARKERS, READ_AHEAD, AmqpPublisherRoad
+from modelcast.shared.link import Broker, Delivery, Inbox, Offset, WaitingLink
+from modelcast.shared.road import ArrivedChunk, ArrivedOrder, DeadLetter, Target
+
+ORDERS_AHEAD = 16
+"""Orders are few; this only bounds what a flood of them can put into memory."""
+
+class AmqpRoad:
+    """See ``road.Road``.
+
+    Args:
+        broker: Where connections come from.
+        name: What the broker's operators see the connections as.
+        retention_bytes: How many bytes of chunks the stream of a new model keeps.
+        queue_type: ``classic``, or ``quorum`` on a cluster whose instances' orders must survive a lost node.
+    """
+
+    def __init__(
+        self, broker: Broker, *, name: str = "modelcast", retention_bytes: int = names.CHUNKS_RETENTION_BYTES,
+        queue_type: str = "classic",
+    ) -> None:
+        self._broker, self._name = broker, name
+        self._retention_bytes, self._queue_type = retention_bytes, queue_type
+
+    def publish(self, model: str, channel: str) -> "AmqpPublisherRoad":
+        """See ``road.Road.publish``."""
+        link = self._broker.connect(name=f"{self._name} publisher of {model}")
+        return _closing_on_error(link, lambda: AmqpPublisherRoad(link, model, channel, self._retention_bytes))
+
+    def join(self, target: Target) -> "AmqpInstanceRoad":
+        """See ``road.Road.join``."""
+        link = self._broker.connect(name=f"{self._name} {target.instance} of {target.model}/{target.channel}")
+        return _closing_on_error(link, lambda: AmqpInstanceRoad(link, target, self._queue_type))
+
+    def chunks(self, model: str, offset: int | None) -> "AmqpChunkSource":
+        """See ``road.Road.chunks``."""
+        link = self._broker.connect(name=f"{self._name} chunks of {model}")
+        return _closing_on_error(link, lambda: AmqpChunkSource(link, model, "first" if offset is None else offset))
+
+    def reports(self, *, since_minutes: int | None) -> "AmqpReportSource":
+        """See ``road.Road.reports``."""
+        link = self._broker.connect(name=f"{self._name} reports")
+        return _closing_on_error(link, lambda: AmqpReportSource(link, since_minutes))
+
+    def dead_letters(self, limit: int) -> Iterator[DeadLetter]:
+        """See ``road.DeadLetterRoad.dead_letters``: held unsettled while looking, given back by closing."""
+        link = self._broker.connect(name=f"{self._name} dead letters")
+        try:
+            link.declare(names.common_parts())
+            waiting = min(limit, link.depth(names.DEAD))
+            inbox = link.inbox(names.DEAD, prefetch=max(1, min(waiting, 65_535)))
+            for _ in range(waiting):
+                delivery = inbox.receive(5.0)
+                if delivery is None:
+                    return   # somebody else took or purged some meanwhile
+                yield _dead_letter(delivery)
+        finally:
+            link.close()
+
+
+Opened = TypeVar("Opened")
+
+
+def _closing_on_error(link: WaitingLink, open_road: Callable[[], Opened]) -> Opened:
+    try:
+        return open_road()
+    except BaseException:
+        link.close()
+        raise
+
+
+class AmqpInstanceRoad:
+    """See ``road.InstanceRoad``: the instance's queue, and the history stream for what was ordered before it came."""
+
+    def __init__(self, link: WaitingLink, target: Target, queue_type: str) -> None:
+        self._link = link
+        link.declare([
+            *names.channel_parts(target.model, target.channel),
+            *names.instance_parts(target.model, target.channel, target.instance, queue_type=queue_type),
+        ])
+        queue = names.instance_queue_name(target.model, target.channel, target.instance)
+        self._orders = link.inbox(queue, prefetch=ORDERS_AHEAD, exclusive=queue_type == "classic")
+        history = names.history_name(target.model, target.channel)
+        self._history = link.inbox(history, prefetch=ORDERS_AHEAD, offset="first")
+        self._publishing = link.companion()
+        self._outbox = self._publishing.outbox(window=1)
+
+    def next_order(self, seconds: float) -> ArrivedOrder | None:
+        """See ``road.InstanceRoad.next_order``."""
+        arrived = self._pending()
+        if arrived is None and seconds > 0:
+            self._link.wait(seconds)
+            arrived = self._pending()
+        return arrived
+
+    def _pending(self) -> ArrivedOrder | None:
+        past = self._history.receive(0)
+        if past is not None:
+            self._history.accept(past)
+            return ArrivedOrder(past.body)
+        delivery = self._orders.receive(0)
+        return None if delivery is None else ArrivedOrder(delivery.body, (self._orders, delivery))
+
+    def settle(self, arrived: ArrivedOrder, *, accept: bool) -> None:
+        """See ``road.InstanceRoad.settle``; a receipt of an earlier connection is dead and nothing is sent for it."""
+        if arrived.receipt is None:
+            return
+        inbox, delivery = cast("tuple[Inbox, Delivery]", arrived.receipt)
+        if inbox is not self._orders:
+            return   # its channel died; the broker gives the order out again, and that one will be settled
+        if accept:
+            inbox.accept(delivery)
+        else:
+            inbox.refuse(delivery)
+
+    def report(self, body: bytes) -> None:
+        """See ``road.InstanceRoad.report``."""
+        self._outbox.post(names.REPORTS, body)
+        self._outbox.flush()
+
+    def wake(self) -> None:
+        """See ``road.Wakeable.wake``."""
+        self._link.wake()
+
+    def close(self) -> None:
+        """See ``road.InstanceRoad.close``."""
+        self._link.close()
+
+
+class AmqpChunkSource:
+    """See ``road.ChunkSource``: the chunk stream read by AMQP."""
+
+    def __init__(self, link: WaitingLink, model: str, offset: Offset) -> None:
+        self._link = link
+        self._inbox = link.inbox(names.chunks_name(model), prefetch=READ_AHEAD, offset=offset)
+        self._current: Delivery | None = None
+
+    def receive(self, seconds: float) -> ArrivedChunk | None:
+        """See ``road.ChunkSource.receive``; asking for the next chunk lets the broker send one more."""
+        if self._current is not None:
+            self._inbox.accept(self._current)
+        self._current = self._inbox.receive(seconds)
+        return None if self._current is None else _arrived_chunk(self._current)
+
+    def close(self) -> None:
+        """See ``road.ChunkSource.close``."""
+        self._link.close()
+
+
+def _arrived_chunk(delivery: Delivery) -> ArrivedChunk:
+    kind, release = delivery.headers.get(names.HEADER_KIND), delivery.headers.get(names.HEADER_RELEASE)
+    ends = release if kind == END and isinstance(release, str) else None
+    return ArrivedChunk(delivery.body, kind not in MARKERS, ends, delivery.offset)
+
+
+class AmqpReportSource:
+    """See ``road.ReportSource``."""
+
+    def __init__(self, link: WaitingLink, since_minutes: int | None) -> None:
+        self._link = link
+        link.declare(names.common_parts())
+        offset = "first" if since_minutes is None else f"{since_minutes}m"
+        self._inbox = link.inbox(names.REPORTS, prefetch=256, offset=offset)
+
+    def receive(self, seconds: float) -> bytes | None:
+        """See ``road.ReportSource.receive``."""
+        delivery = self._inbox.receive(seconds)
+        if delivery is None:
+            return None
+        self._inbox.accept(delivery)
+        return delivery.body
+
+    def close(self) -> None:
+        """See ``road.ReportSource.close``."""
+        self._link.close()
+
+
+def _dead_letter(delivery: Delivery) -> DeadLetter:
+    deaths = delivery.headers.get("x-death")
+    first = deaths[0] if isinstance(deaths, list) and deaths and isinstance(deaths[0], Mapping) else {}
+    parts = names.target_of_queue(str(first.get("queue", "")))
+    when = first.get("time")
+    died_ms = int(when.timestamp() * 1000) if isinstance(when, datetime) else None
+    target = Target(*parts) if parts else None
+    return DeadLetter(delivery.body, target, died_ms, str(first.get("reason", "unknown")), tuple(deaths) if isinstance(deaths, list) else ())

@@ -1,0 +1,98 @@
+"""The order: "channel C of model M now runs release R", with a number that only rises; and the message that carries it.
+
+Decides the fields of an order and how order and manifest travel together. Imports values, names and packing.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import Field
+
+from modelcast.shared.digest import digest
+from modelcast.shared.errors import SenderFault, UnknownFormat
+from modelcast.shared.limits import DEFAULT_LIMITS
+from modelcast.shared.manifest import Bytes32
+from modelcast.shared.packing import pack, unpack
+from modelcast.shared.reasons import Reason
+from modelcast.shared.values import WireValue
+
+ORDER_TYPE = "application/vnd.modelcast.order.v1+msgpack"
+ORDER_FORMATS = frozenset({1})
+MESSAGE_FORMAT = 1
+
+
+class Kind(StrEnum):
+    """What an order asks for: to go on to a higher version, or back to an earlier one."""
+
+    PROMOTION = "promotion"
+    ROLLBACK = "rollback"
+
+
+class Order(WireValue):
+    """A signed instruction to every instance of a channel.
+
+    Attributes:
+        format: Number of this format; an unknown one is refused.
+        model: Name of the model.
+        channel: Name of the channel.
+        kind: Promotion or rollback.
+        release: Id of the release, 32 bytes.
+        sequence: Position in the channel; the highest one wins, a lower one does nothing.
+        issued_ms: When it was issued, milliseconds since 1970 UTC.
+        expires_ms: After this it is refused; None never.
+        chunks_offset: Where in the chunk stream the release's own chunks begin; a hint.
+        oldest_offset: Where the oldest chunk it needs lies, for an instance that holds nothing; a hint.
+    """
+
+    format: int = 1
+    model: str
+    channel: str
+    kind: Annotated[Kind, Field(strict=False)]
+    release: Bytes32
+    sequence: Annotated[int, Field(ge=1, lt=2**63)]
+    issued_ms: Annotated[int, Field(ge=0, lt=2**63)]
+    expires_ms: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    chunks_offset: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    oldest_offset: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderMessage:
+    """The body of a message in an order exchange: two signed envelopes, so that one message says everything.
+
+    Attributes:
+        order: Envelope of the order, as it was signed.
+        manifest: Envelope of the release's manifest, as it was signed.
+    """
+
+    order: bytes
+    manifest: bytes
+
+    def to_bytes(self) -> bytes:
+        """Return the body of the message."""
+        return pack({"modelcast": MESSAGE_FORMAT, "order": self.order, "manifest": self.manifest})
+
+    @classmethod
+    def from_bytes(cls, body: bytes, *, max_bytes: int = DEFAULT_LIMITS.order_bytes) -> Self:
+        """Take a message apart without believing any of it.
+
+        Raises:
+            UnknownFormat: It is an order message of an unknown format.
+            SenderFault: It is no order message.
+        """
+        message = unpack(body, what="order message", max_bytes=max_bytes)
+        number = message.get("modelcast")
+        if number != MESSAGE_FORMAT and isinstance(number, int):
+            raise UnknownFormat(
+                f"This order message has format {number}; known here: {MESSAGE_FORMAT}.", facts={"format": number}
+            )
+        order, manifest = message.get("order"), message.get("manifest")
+        if number != MESSAGE_FORMAT or not isinstance(order, bytes) or not isinstance(manifest, bytes):
+            raise SenderFault(Reason.MALFORMED, "This message holds no order and manifest.")
+        return cls(order, manifest)
+
+
+def order_id(body: bytes) -> str:
+    """Return the identity of an order message: the BLAKE3 digest of its body, 64 hexadecimal digits."""
+    return digest(body).hex()

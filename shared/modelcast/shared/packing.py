@@ -1,0 +1,61 @@
+"""msgpack, strict and bounded: the only module that packs and unpacks.
+
+Decides that a message is one map with text keys and nothing behind it; refuses duplicate keys and extension types.
+Total: any bytes give a map or a ``SenderFault``.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgpack
+
+from modelcast.shared.errors import SenderFault
+from modelcast.shared.limits import DEFAULT_LIMITS
+from modelcast.shared.reasons import Reason
+
+
+def pack(message: Mapping[str, object]) -> bytes:
+    """Return the msgpack bytes of ``message``; equal maps in equal order give equal bytes."""
+    packed = msgpack.packb(message, use_bin_type=True, strict_types=False)
+    assert isinstance(packed, bytes)
+    return packed
+
+
+def unpack(body: bytes | memoryview, *, what: str, max_bytes: int = DEFAULT_LIMITS.order_bytes) -> dict[str, Any]:
+    """Return the map that ``body`` holds.
+
+    Args:
+        body: The bytes of one message.
+        what: What the message should be, for the error.
+        max_bytes: Refuse longer bodies before looking into them.
+
+    Raises:
+        SenderFault: ``body`` is too long, not msgpack, not one map, or holds duplicate keys or extension types.
+    """
+    if len(body) > max_bytes:
+        raise SenderFault(Reason.TOO_LARGE, f"The {what} is {len(body)} bytes long; at most {max_bytes} are taken.")
+    try:
+        message: object = msgpack.unpackb(
+            body, raw=False, strict_map_key=True, object_pairs_hook=_map, ext_hook=_refuse_extension, timestamp=0,
+            max_str_len=max_bytes, max_bin_len=max_bytes, max_array_len=1_000_000, max_map_len=100_000,
+        )
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        raise SenderFault(
+            Reason.MALFORMED, f"These bytes are no {what}: {type(error).__name__}.", facts={"bytes": len(body)}
+        ) from error
+    if not isinstance(message, dict):
+        raise SenderFault(Reason.MALFORMED, f"These bytes are no {what}: a {type(message).__name__} instead of a map.")
+    return message
+
+
+def _map(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    keys = [key for key, _ in pairs]
+    if not all(isinstance(key, str) for key in keys):
+        raise ValueError("a key that is no text")
+    if len(set(keys)) != len(keys):
+        raise ValueError("a key that stands twice")   # two readers could read two different messages
+    return dict(pairs)
+
+
+def _refuse_extension(code: int, data: bytes) -> object:
+    raise ValueError(f"extension type {code} ({len(data)} bytes)")

@@ -1,0 +1,215 @@
+"""The only module that knows pika: a link over one ``SelectConnection``, driven by the thread that owns it.
+
+Decides how AMQP 0-9-1 is spoken: confirms in a window, one channel for each inbox and outbox (an error of one never
+closes another), every wait with a deadline, every broker error mapped to one of ours at one place. ``SelectConnection``
+rather than ``BlockingConnection``, which waits for each confirm, nacks stream deliveries on close (RabbitMQ 3.10 then
+closes the connection), and is to be removed in pika 2.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import pika
+from pika.adapters.select_connection import IOLoop
+
+from modelcast.shared.amqp_channel import AmqpChannel, AmqpInbox, AmqpOutbox
+from modelcast.shared.amqp_errors import connect_error, lost_error
+from modelcast.shared.broker_url import BrokerUrl
+from modelcast.shared.errors import BrokerUnreachable, HostFault
+from modelcast.shared.link import Offset
+from modelcast.shared.topology import Binding, Exchange, Part, Queue
+
+HEARTBEAT_SECONDS = 30
+"""Survives a stall of the interpreter and keeps load balancers from cutting an idle connection (often 60 s)."""
+CONNECT_SECONDS = 15.0
+REPLY_SECONDS = 30.0
+"""Longest wait for a broker's answer or for the next confirm; a broker in alarm is waited for BLOCKED_SECONDS."""
+BLOCKED_SECONDS = 300
+_PROPERTIES = {"delivery_mode": 2, "content_type": "application/vnd.modelcast"}
+
+
+class PikaBroker:
+    """A RabbitMQ reached by ``amqp://`` or ``amqps://``.
+
+    Args:
+        url: ``amqp://user:password@host:port/vhost``.
+
+    Raises:
+        MisuseError: The URL is none.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = BrokerUrl.parse(url)
+
+    def connect(self, *, name: str) -> "PikaLink":
+        """Open a connection; see ``link.Broker.connect``."""
+        return PikaLink(self.url, name)
+
+
+def _parameters(url: BrokerUrl, name: str) -> pika.URLParameters:
+    parameters = pika.URLParameters(url.text)
+    if not url.sets("heartbeat"):
+        parameters.heartbeat = HEARTBEAT_SECONDS
+    if not url.sets("blocked_connection_timeout"):
+        parameters.blocked_connection_timeout = BLOCKED_SECONDS
+    if not url.sets("socket_timeout"):
+        parameters.socket_timeout = parameters.stack_timeout = CONNECT_SECONDS - 1
+    if sys.platform == "linux" and not url.sets("tcp_options"):
+        parameters.tcp_options = {"TCP_USER_TIMEOUT": 2 * HEARTBEAT_SECONDS * 1000}
+    parameters.client_properties = {"connection_name": name, "product": "modelcast"}
+    return parameters
+
+
+class PikaLink:
+    """One connection; see ``link.WaitingLink`` for the contract of the public methods."""
+
+    def __init__(self, url: BrokerUrl, name: str, loop: Any = None) -> None:
+        self.url, self._name = url, name
+        self._owns_loop = loop is None
+        self._loop: Any = loop or IOLoop()
+        self._opened = self._woken = False
+        self._lost: BaseException | None = None
+        self._inboxes: list[AmqpInbox] = []
+        self._companions: list[PikaLink] = []
+        if self._owns_loop:
+            self._loop.activate_poller()
+        self._connection: Any = pika.SelectConnection(
+            _parameters(url, name), custom_ioloop=self._loop,
+            on_open_callback=self._on_open, on_open_error_callback=self._on_lost, on_close_callback=self._on_lost,
+        )
+        try:
+            if not self.pump(lambda: self._opened or self._lost is not None, CONNECT_SECONDS):
+                raise connect_error(self.url, TimeoutError(f"no answer within {CONNECT_SECONDS:.0f} s"))
+            if self._lost is not None:
+                raise connect_error(self.url, self._lost)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def server_version(self) -> str:
+        """What the broker says of its version, such as ``3.10.8``."""
+        return str(self._connection.params and (self._connection.server_properties or {}).get("version", "unknown"))
+
+    def _on_open(self, _connection: object) -> None:
+        self._opened = True
+
+    def _on_lost(self, _connection: object, error: BaseException) -> None:
+        self._lost = error
+
+    def pump(self, done: Callable[[], bool], seconds: float) -> bool:
+        """Serve the connection until ``done()`` or for ``seconds``; returns whether it is done.
+
+        Raises:
+            HostFault: Serving it broke in the middle of a frame.
+        """
+        deadline = time.monotonic() + seconds
+        timer = self._loop.call_later(max(seconds, 0.0), lambda: None)   # bounds the poll
+        try:
+            while not done():
+                self._loop.poll()
+                self._loop.process_timeouts()
+                if time.monotonic() >= deadline:
+                    return done()
+        except (OSError, ValueError, OverflowError, RecursionError, pika.exceptions.AMQPError) as error:
+            raise lost_error(self.url, error) from error   # a poisonous header breaks pika's decoder (pika#1698)
+        finally:
+            self._loop.remove_timeout(timer)
+        return True
+
+    def check(self) -> None:
+        """Raise HostFault when the connection is gone."""
+        if self._lost is not None:
+            raise lost_error(self.url, self._lost)
+
+    def await_reply(self, done: Callable[[], bool], what: str) -> None:
+        """Serve the connection until ``done()``; raises HostFault when it breaks or nothing comes in time."""
+        if not self.pump(lambda: done() or self._lost is not None, REPLY_SECONDS):
+            raise BrokerUnreachable(f"The broker did not answer within {REPLY_SECONDS:.0f} s: {what}.")
+        if not done():
+            self.check()
+
+    def open_channel(self) -> AmqpChannel:
+        """Open a channel of its own for one purpose."""
+        self.check()
+        return AmqpChannel(self, lambda opened: self._connection.channel(on_open_callback=opened))
+
+    def declare(self, parts: Iterable[Part]) -> None:
+        """See ``link.Link.declare``."""
+        channel = self.open_channel()
+        for part in parts:
+            channel.call(partial(_declare, channel.raw, part), f"declare {part}")
+        channel.close()
+
+    def depth(self, queue: str) -> int:
+        """See ``link.WaitingLink.depth``."""
+        channel = self.open_channel()
+        frame = channel.call(lambda callback: channel.raw.queue_declare(queue, passive=True, callback=callback), queue)
+        channel.close()
+        return int(frame.method.message_count)
+
+    def outbox(self, *, window: int) -> AmqpOutbox:
+        """See ``link.Link.outbox``."""
+        return AmqpOutbox(self.open_channel(), window, _publish)
+
+    def inbox(self, queue: str, *, prefetch: int, offset: Offset | None = None, exclusive: bool = False) -> AmqpInbox:
+        """See ``link.Link.inbox``."""
+        inbox = AmqpInbox(self.open_channel(), queue, prefetch, offset, exclusive=exclusive)
+        self._inboxes = [*(other for other in self._inboxes if not other.ended), inbox]
+        return inbox
+
+    def wait(self, seconds: float) -> None:
+        """See ``link.WaitingLink.wait``."""
+        self.pump(lambda: self._woken or self._lost is not None or any(i.is_due and not i.ended for i in self._inboxes), seconds)
+        self._woken = False
+        self.check()
+
+    def wake(self) -> None:
+        """See ``link.WaitingLink.wake``."""
+        self._loop.add_callback_threadsafe(self._set_woken)
+
+    def _set_woken(self) -> None:
+        self._woken = True
+
+    def companion(self) -> "PikaLink":
+        """See ``link.WaitingLink.companion``."""
+        companion = PikaLink(self.url, f"{self._name} (publishing)", self._loop)
+        self._companions.append(companion)
+        return companion
+
+    def close(self) -> None:
+        """See ``link.Link.close``."""
+        for companion in self._companions:
+            companion.close()
+        try:
+            if self._lost is None and not self._connection.is_closed and not self._connection.is_closing:
+                self._connection.close()
+                self.pump(lambda: self._lost is not None, 3.0)
+        except (HostFault, pika.exceptions.AMQPError):
+            pass   # it is closed one way or the other; the broker frees everything with the socket
+        finally:
+            if self._owns_loop:
+                self._loop.deactivate_poller()
+                self._loop.close()
+
+
+def _declare(raw: Any, part: Part, callback: Callable[[Any], None]) -> None:
+    if isinstance(part, Exchange):
+        raw.exchange_declare(part.name, part.kind, durable=True, callback=callback)
+    elif isinstance(part, Queue):
+        raw.queue_declare(
+            part.name, durable=not part.exclusive, exclusive=part.exclusive, arguments=dict(part.arguments), callback=callback
+        )
+    else:
+        assert isinstance(part, Binding)
+        raw.queue_bind(part.queue, part.exchange, part.routing_key, callback=callback)
+
+
+def _publish(
+    raw: Any, exchange: str, routing_key: str, body: bytes | memoryview, headers: Mapping[str, str | int] | None
+) -> None:
+    properties = pika.BasicProperties(headers=dict(headers or {}), **_PROPERTIES)
+    raw.basic_publish(exchange, routing_key, bytes(body), properties, mandatory=True)

@@ -1,0 +1,219 @@
+"""The seam to a road: what a release needs to travel, in modelcast's own words, whatever carries it.
+
+Decides the protocols that a road keeps, each of at most four methods. Nothing above this module knows which road it is on.
+Imports nothing of any road.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Who an order is for.
+
+    Attributes:
+        model: Name of the model.
+        channel: Name of the channel.
+        instance: Id of the instance.
+    """
+
+    model: str
+    channel: str
+    instance: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArrivedOrder:
+    """An order message as it arrived.
+
+    Attributes:
+        body: Its bytes.
+        receipt: What the road needs to settle it; None for one from the history, which nobody settles.
+    """
+
+    body: bytes
+    receipt: object = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArrivedChunk:
+    """A message of the chunk stream.
+
+    Attributes:
+        body: The chunk's bytes; empty for a marker.
+        is_chunk: Whether it claims to be a chunk.
+        ends: The release whose last chunk it claims to follow, or None.
+        offset: Where in the stream it was.
+    """
+
+    body: bytes | memoryview
+    is_chunk: bool = True
+    ends: str | None = None
+    offset: int | None = None
+
+
+class InstanceRoad(Protocol):
+    """An instance's connection: orders in, verdicts and reports out. Owned by the I/O thread."""
+
+    def next_order(self, seconds: float) -> ArrivedOrder | None:
+        """Return the next order (history first, then as they come), or None after ``seconds`` or when woken.
+
+        Raises:
+            HostFault: The road broke; close it and join again.
+        """
+        ...
+
+    def settle(self, arrived: ArrivedOrder, *, accept: bool) -> None:
+        """Tell the road that an order is dealt with: forget it, or keep it as a dead letter."""
+        ...
+
+    def report(self, body: bytes) -> None:
+        """Send a report; returns when the road has it for good."""
+        ...
+
+    def close(self) -> None:
+        """Leave. Never raises."""
+        ...
+
+
+class Wakeable(Protocol):
+    """What can be woken from another thread."""
+
+    def wake(self) -> None:
+        """End the wait of ``next_order`` at once."""
+        ...
+
+
+class WakeableInstanceRoad(InstanceRoad, Wakeable, Protocol):
+    """An instance's road whose waiting can be ended."""
+
+
+class ChunkSource(Protocol):
+    """Chunks from an offset on, in order. Owned by the worker."""
+
+    def receive(self, seconds: float) -> ArrivedChunk | None:
+        """Return the next message, valid until the next call, or None when none came within ``seconds``.
+
+        Raises:
+            HostFault: The road broke; open another source where this one stopped.
+        """
+        ...
+
+    def close(self) -> None:
+        """Leave. Never raises."""
+        ...
+
+
+class Register(Protocol):
+    """The record of what was begun, released and ordered of one model; only ever appended to."""
+
+    def read(self) -> Sequence[bytes]:
+        """Return all records, oldest first, complete up to this call."""
+        ...
+
+    def append(self, record: bytes) -> None:
+        """Add a record; returns when it is durable."""
+        ...
+
+
+class ChunkSink(Protocol):
+    """Where a publisher's chunks go."""
+
+    def mark(self) -> int:
+        """Return the offset where the next chunk will stand, at the earliest."""
+        ...
+
+    def send(self, body: bytes | memoryview, *, release: str, index: int, count: int, digest: str) -> None:
+        """Send a chunk; waits while too many are unconfirmed."""
+        ...
+
+    def finish(self, release: str) -> None:
+        """Mark the end of a release's chunks; returns when everything sent is durable."""
+        ...
+
+    def held_since(self, offset: int) -> Iterator[bytes | memoryview]:
+        """Yield the bodies that the stream holds from ``offset`` on, complete up to this call."""
+        ...
+
+
+class ReportSource(Protocol):
+    """Reports of instances as they come."""
+
+    def receive(self, seconds: float) -> bytes | None:
+        """Return the next report, or None when none came within ``seconds``."""
+        ...
+
+    def close(self) -> None:
+        """Leave. Never raises."""
+        ...
+
+
+class PublisherRoad(Protocol):
+    """A publisher's session for one model: nobody else publishes this model while it is open.
+
+    Attributes:
+        register: What was released before.
+        chunks: Where the bytes go.
+        retention_bytes: How many bytes of chunks the road keeps, or None for all.
+    """
+
+    register: Register
+    chunks: ChunkSink
+    retention_bytes: int | None
+
+    def order(self, channel: str, body: bytes) -> None:
+        """Send an order to every instance of a channel; returns when the road has it for good."""
+        ...
+
+    def close(self) -> None:
+        """Leave and let the next publisher in. Never raises."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An order that an instance refused, as the road kept it.
+
+    Attributes:
+        body: The order message's bytes.
+        target: Where it was refused, or None when the road cannot say.
+        died_ms: When, by the broker's clock, milliseconds since 1970 UTC, or None.
+        cause: The broker's word for why it is here: ``rejected``, ``expired``, ``maxlen``, …
+        deaths: What the broker recorded besides.
+    """
+
+    body: bytes
+    target: Target | None
+    died_ms: int | None = None
+    cause: str = "unknown"
+    deaths: Sequence[object] = field(default_factory=tuple)
+
+
+class Road(Protocol):
+    """One way for releases to travel, chosen by a URL."""
+
+    def publish(self, model: str, channel: str) -> PublisherRoad:
+        """Open a publisher's session; raises PublisherBusy when another one is open."""
+        ...
+
+    def join(self, target: Target) -> WakeableInstanceRoad:
+        """Connect an instance."""
+        ...
+
+    def chunks(self, model: str, offset: int | None) -> ChunkSource:
+        """Read a model's chunks from ``offset``; None is from the oldest that is kept."""
+        ...
+
+    def reports(self, *, since_minutes: int | None) -> ReportSource:
+        """Read reports of the last minutes (None: all that are kept) and then as they come."""
+        ...
+
+
+class DeadLetterRoad(Protocol):
+    """A road whose dead letters can be looked at."""
+
+    def dead_letters(self, limit: int) -> Iterator[DeadLetter]:
+        """Yield up to ``limit`` dead letters, oldest first, and leave them where they are."""
+        ...

@@ -1,0 +1,91 @@
+# make            what there is
+# make test       everything that the tests need, then the tests
+# make demo       everything that the demo needs, then the demo
+#
+# PYTHON=...      another interpreter (3.11 or newer)
+# VENV=...        another place for the virtual environment
+# TEST_ARGS=...   arguments of pytest, such as TEST_ARGS="-k node -x"
+# DEMO_ARGS=...   arguments of modelcast demo
+
+VENV ?= .venv
+TEST_ARGS ?=
+DEMO_ARGS ?=
+RABBITMQ_4 := .rabbitmq-4
+
+# python3 where it is new enough, otherwise the newest that is. Each is tried: a name on PATH may be an empty promise.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$python; break; }; done)
+
+.PHONY: help setup demo test lint check test-rabbitmq-4 clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(VENV)/.ready  ## a virtual environment with modelcast and all that its tests need
+
+# The stamp makes a second call instant, and a change of the dependencies install them.
+$(VENV)/.ready: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Error: no Python 3.11 or newer on PATH. Hint: install one, or make PYTHON=/path/to/python3." >&2; exit 1; }
+	@if command -v uv >/dev/null 2>&1; then \
+		echo "Setting up $(VENV) with uv and $(PYTHON)"; \
+		uv venv --quiet --allow-existing --python "$(PYTHON)" "$(VENV)" && \
+		uv pip install --quiet --python "$(VENV)/bin/python" --group dev --editable '.[demo]'; \
+	else \
+		"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+			echo "Error: $(PYTHON) has no venv or no pip. Hint: on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }; \
+		echo "Setting up $(VENV) with $(PYTHON); the first time takes a minute"; \
+		"$(PYTHON)" -m venv "$(VENV)" && \
+		"$(VENV)/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' && \
+		"$(VENV)/bin/python" -m pip install --quiet --group dev --editable '.[demo]'; \
+	fi
+	@touch $@
+
+demo: setup  ## the whole story: a real broker, a real model, a real application
+	$(VENV)/bin/modelcast demo $(DEMO_ARGS)
+
+test: setup  ## all tests, against a real RabbitMQ of their own
+	$(VENV)/bin/python -m pytest $(TEST_ARGS)
+
+lint: setup  ## ruff, mypy, pyright and the import contracts
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/pyright
+	$(VENV)/bin/lint-imports
+
+check: lint test  ## lint, then test
+
+test-rabbitmq-4: setup $(RABBITMQ_4)/.ready  ## all tests against RabbitMQ 4.0 of Debian 13 (Linux, root, 400 MB)
+	MODELCAST_RABBITMQ_SERVER=$(CURDIR)/$(RABBITMQ_4)/bin/rabbitmq-server $(VENV)/bin/python -m pytest $(TEST_ARGS)
+
+# A whole Debian 13 below one folder. Its programs run under chroot in a mount namespace of their own, in which the state folder
+# of the node (the parent of its HOME) is visible: when the last process ends nothing is left mounted.
+define RABBITMQ_4_PROGRAM
+#!/bin/sh
+root=$$(dirname "$$(dirname "$$(readlink -f "$$0")")")/root
+case "$${0##*/}" in epmd) program=/usr/bin/epmd ;; *) program=/usr/lib/rabbitmq/bin/$${0##*/} ;; esac
+exec unshare --mount --propagation private /bin/sh -e -c '
+root=$$1; program=$$2; shift 2
+state=$$(dirname "$$HOME")
+mkdir -p "$$root$$state"
+mount --bind "$$state" "$$root$$state"
+mount -t proc proc "$$root/proc"
+exec chroot "$$root" "$$program" "$$@"' sh "$$root" "$$program" "$$@"
+endef
+export RABBITMQ_4_PROGRAM
+
+$(RABBITMQ_4)/.ready:
+	@test "$$(id -u)" = 0 && test "$$(uname)" = Linux || { echo "Error: this needs root on Linux, for debootstrap and chroot." >&2; exit 1; }
+	@command -v debootstrap >/dev/null || { echo "Error: debootstrap is missing. Hint: apt-get install debootstrap" >&2; exit 1; }
+	mkdir -p $(RABBITMQ_4)/bin
+	echo '*' > $(RABBITMQ_4)/.gitignore
+	debootstrap --variant=minbase --include=rabbitmq-server trixie $(RABBITMQ_4)/root $(DEBIAN_MIRROR) > $(RABBITMQ_4)/debootstrap.out
+	printf '%s\n' "$$RABBITMQ_4_PROGRAM" > $(RABBITMQ_4)/bin/rabbitmq-server
+	chmod +x $(RABBITMQ_4)/bin/rabbitmq-server
+	ln -sf rabbitmq-server $(RABBITMQ_4)/bin/rabbitmqctl
+	ln -sf rabbitmq-server $(RABBITMQ_4)/bin/epmd
+	touch $@
+
+clean:  ## remove what these targets made
+	rm -rf $(VENV) $(RABBITMQ_4) dist build .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find shared consumer publisher tests -name __pycache__ -type d -prune -exec rm -rf {} +

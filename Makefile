@@ -27,6 +27,8 @@ setup: $(VENV)/.ready  ## a virtual environment with modelcast and all that its 
 # The stamp makes a second call instant, and a change of the dependencies install them.
 $(VENV)/.ready: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Error: no Python 3.11 or newer on PATH. Hint: install one, or make PYTHON=/path/to/python3." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Error: $(PYTHON) does not run, or is older than Python 3.11." >&2; exit 1; }
 	@if command -v uv >/dev/null 2>&1; then \
 		echo "Setting up $(VENV) with uv and $(PYTHON)"; \
 		uv venv --quiet --allow-existing --python "$(PYTHON)" "$(VENV)" && \

@@ -1,6 +1,7 @@
 """A private node for real: started, found again, killed, stopped. Needs an installed rabbitmq-server."""
 
 import os
+import re
 import socket
 import stat
 import subprocess
@@ -8,9 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from modelcast.shared.errors import BrokerMissing, HostFault, MisuseError
 from modelcast.shared.localbroker.chooser import ensure_installed
+from modelcast.shared.localbroker.compose import compose_file
 from modelcast.shared.localbroker.host import Host
 from modelcast.shared.localbroker.node import PrivateNode
 from modelcast.shared.localbroker.processes import with_arguments
@@ -113,8 +116,18 @@ def test_only_the_owner_can_read_the_password(folder):
 
 
 def test_a_control_command_that_fails_says_why(folder):
-    with pytest.raises(HostFault, match="nobody"):
-        PrivateNode(folder).control("-q", "delete_user", "nobody")
+    with pytest.raises(HostFault, match="failed to authenticate"):
+        PrivateNode(folder).control("-q", "authenticate_user", "modelcast", "wrong")
+
+
+def test_the_definitions_of_the_compose_file_make_a_user_who_may_log_in_and_use_the_virtual_host(folder):
+    text = yaml.safe_load(compose_file().read_text(encoding="utf-8"))["configs"]["definitions"]["content"]
+    definitions = folder / "definitions.json"
+    definitions.write_text(re.sub(r"\$\{\w+:-([^}]*)\}", "pass-word_1", text).replace('"modelcast"', '"composed"'))
+    node = PrivateNode(folder)
+    node.control("-q", "import_definitions", str(definitions))
+    node.control("-q", "authenticate_user", "composed", "pass-word_1")
+    assert "composed\t.*\t.*\t.*" in node.control("-q", "list_permissions", "-p", "/")
 
 
 def test_the_log_can_be_read(folder):

@@ -161,7 +161,10 @@ class AmqpChunkSource:
 def _arrived_chunk(delivery: Delivery) -> ArrivedChunk:
     kind, release = delivery.headers.get(names.HEADER_KIND), delivery.headers.get(names.HEADER_RELEASE)
     ends = release if kind == END and isinstance(release, str) else None
-    return ArrivedChunk(delivery.body, kind not in MARKERS, ends, delivery.offset)
+    claim = delivery.headers.get(names.HEADER_DIGEST)
+    return ArrivedChunk(
+        delivery.body, kind not in MARKERS, claim if isinstance(claim, str) else None, ends, delivery.offset
+    )
 
 
 class AmqpReportSource:
@@ -193,4 +196,5 @@ def _dead_letter(delivery: Delivery) -> DeadLetter:
     when = first.get("time")
     died_ms = int(when.timestamp() * 1000) if isinstance(when, datetime) else None
     target = Target(*parts) if parts else None
-    return DeadLetter(delivery.body, target, died_ms, str(first.get("reason", "unknown")), tuple(deaths) if isinstance(deaths, list) else ())
+    every = tuple(deaths) if isinstance(deaths, list) else ()
+    return DeadLetter(delivery.body, target, died_ms, str(first.get("reason", "unknown")), every)

@@ -44,12 +44,14 @@ class ArrivedChunk:
     Attributes:
         body: The chunk's bytes; empty for a marker.
         is_chunk: Whether it claims to be a chunk.
+        claim: The digest that it claims to have, hexadecimal; tells damage from absence, proves nothing.
         ends: The release whose last chunk it claims to follow, or None.
         offset: Where in the stream it was.
     """
 
     body: bytes | memoryview
     is_chunk: bool = True
+    claim: str | None = None
     ends: str | None = None
     offset: int | None = None
 

@@ -1,0 +1,150 @@
+"""What a model's register says: which versions exist, what was begun, which order came last. Pure: records in, answers out.
+
+Decides the records. A record is written *before* the step that it protects (``begun`` before the first chunk, ``ordering``
+before the order), so that whoever comes after a crash knows what may have happened. Imports manifest, packing and errors.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from modelcast.shared.errors import SenderFault
+from modelcast.shared.limits import DEFAULT_LIMITS
+from modelcast.shared.manifest import MANIFEST_FORMATS, Manifest, release_id
+from modelcast.shared.packing import pack, unpack
+from modelcast.shared.signing import Envelope
+
+RECORD_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """Somebody began to send an artifact's chunks from ``offset`` on."""
+
+    artifact: bytes
+    version: str
+    offset: int
+
+    def to_bytes(self) -> bytes:
+        """Return the record's bytes."""
+        return _record("begun", artifact=self.artifact, version=self.version, offset=self.offset)
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A release whose chunks are all in the stream.
+
+    Attributes:
+        manifest: The signed envelope of its manifest.
+        chunks_offset: Where its own new chunks begin, or None when it brought none.
+        oldest_offset: Where the oldest chunk it needs lies, or None.
+        new_digests: Digests of the chunks that it brought into the stream, 32 bytes each, joined.
+        new_bytes: Bytes of those chunks.
+    """
+
+    manifest: bytes
+    chunks_offset: int | None
+    oldest_offset: int | None
+    new_digests: bytes
+    new_bytes: int
+
+    def to_bytes(self) -> bytes:
+        """Return the record's bytes."""
+        return _record(
+            "released", manifest=self.manifest, chunks_offset=self.chunks_offset, oldest_offset=self.oldest_offset,
+            new_digests=self.new_digests, new_bytes=self.new_bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """An order for a channel; ``order`` is its identity once it was sent, and None while it is about to be."""
+
+    channel: str
+    sequence: int
+    release: str
+    issued_ms: int
+    order: str | None = None
+
+    def to_bytes(self) -> bytes:
+        """Return the record's bytes."""
+        return _record(
+            "ordered" if self.order else "ordering", channel=self.channel, sequence=self.sequence, release=self.release,
+            issued_ms=self.issued_ms, order=self.order,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRelease:
+    """A release found in the register; its manifest is parsed but its signature was not looked at."""
+
+    record: Released
+    manifest: Manifest
+    release: str
+
+
+def _record(kind: str, **fields: object) -> bytes:
+    return pack({"record": kind, "format": RECORD_FORMAT, **fields})
+
+
+class Catalog:
+    """The register, read once.
+
+    Args:
+        records: All records, oldest first. What is no record is counted in ``foreign`` and passed over.
+    """
+
+    def __init__(self, records: Iterable[bytes]) -> None:
+        self.releases: list[KnownRelease] = []
+        self.foreign = 0
+        self._begun: dict[bytes, Begun] = {}
+        self._sequences: dict[str, int] = {}
+        self._last: dict[str, Ordered] = {}
+        for body in records:
+            try:
+                self._add(unpack(body, what="record", max_bytes=DEFAULT_LIMITS.order_bytes))
+            except (SenderFault, KeyError, TypeError):
+                self.foreign += 1
+
+    def _add(self, record: Mapping[str, Any]) -> None:
+        kind = record.get("record")
+        if kind == "begun":
+            self._begun[record["artifact"]] = Begun(record["artifact"], record["version"], int(record["offset"]))
+        elif kind == "released":
+            self._add_released(record)
+        elif kind in {"ordering", "ordered"}:
+            order = Ordered(
+                record["channel"], int(record["sequence"]), record["release"], int(record["issued_ms"]), record["order"]
+            )
+            self._sequences[order.channel] = max(order.sequence, self._sequences.get(order.channel, 0))
+            self._last[order.channel] = order
+        else:
+            self.foreign += 1
+
+    def _add_released(self, record: Mapping[str, Any]) -> None:
+        payload = Envelope.from_bytes(record["manifest"], what="manifest").payload
+        manifest = Manifest.from_bytes(
+            payload, what="manifest", formats=MANIFEST_FORMATS, max_bytes=DEFAULT_LIMITS.order_bytes
+        )
+        released = Released(
+            record["manifest"], record["chunks_offset"], record["oldest_offset"], record["new_digests"], int(record["new_bytes"])
+        )
+        self.releases.append(KnownRelease(released, manifest, release_id(payload)))
+        self._begun.pop(manifest.artifact.identity, None)
+
+    def release(self, version: str) -> KnownRelease | None:
+        """Return the latest record of ``version``, or None."""
+        return next((known for known in reversed(self.releases) if known.manifest.version == version), None)
+
+    def begun(self, artifact: bytes) -> Begun | None:
+        """Return the unfinished attempt to send an artifact, or None."""
+        return self._begun.get(artifact)
+
+    def next_sequence(self, channel: str) -> int:
+        """Return the number of the channel's next order."""
+        return self._sequences.get(channel, 0) + 1
+
+    def last_order(self, channel: str) -> Ordered | None:
+        """Return the channel's last order if it is known to have been sent, or None."""
+        last = self._last.get(channel)
+        return last if last is not None and last.order is not None else None

@@ -1,0 +1,73 @@
+"""What loading a model will need: Python, platform, and the versions of the libraries that it imports.
+
+Decides how modules become distributions. What cannot be resolved is an error with the way out, never a quiet gap. Imports
+the manifest and errors.
+"""
+
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+
+from modelcast.shared.errors import MisuseError
+from modelcast.shared.manifest import Environment, Lineage
+
+GIT_SECONDS = 5.0
+
+
+def environment(modules: Iterable[str], given: Mapping[str, str] | None = None) -> Environment:
+    """Describe this host for a model that imports ``modules``.
+
+    Args:
+        modules: Top-level names of modules, found by looking at the model.
+        given: Distribution names with versions; replaces what was found.
+
+    Raises:
+        MisuseError: A module belongs to no installed distribution.
+    """
+    return Environment(
+        python=platform.python_version(), implementation=sys.implementation.name, platform=sys.platform,
+        machine=platform.machine(), captured=given is None,
+        dependencies=dict(given) if given is not None else _versions(modules),
+    )
+
+
+def _versions(modules: Iterable[str]) -> dict[str, str]:
+    distributions = metadata.packages_distributions()
+    found: dict[str, str] = {}
+    unknown: list[str] = []
+    for module in sorted(set(modules)):
+        names = distributions.get(module, [])
+        if not names:
+            unknown.append(module)
+        for name in names[:1]:
+            found[name] = metadata.version(name)
+    if unknown:
+        raise MisuseError(
+            f"The model imports {', '.join(unknown)}, which no installed package provides; an instance would not find it either.",
+            hint="Install your code as a package on both sides, pickle it by value "
+            "(cloudpickle.register_pickle_by_value(module)), or give dependencies={...} yourself.",
+            facts={"modules": unknown},
+        )
+    return found
+
+
+def git_lineage(folder: Path) -> Lineage:
+    """Return commit and cleanliness of the git work tree around ``folder``, or an empty lineage where there is none."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return Lineage()
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return Lineage(commit=commit, dirty=bool(changes) if changes is not None else None)
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=GIT_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,200 @@
+"""The publisher that an update service uses: objects or paths in, a publication out.
+
+Decides defaults and puts the parts together. Opens a connection for each call and keeps none, so that hours of training may
+lie between two calls. Imports the other modules of this room.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+
+from modelcast.publisher.build import Facts, build_manifest
+from modelcast.publisher.environment import environment, git_lineage
+from modelcast.publisher.pickling import pickle_object
+from modelcast.publisher.progress import Watcher, unwatched
+from modelcast.publisher.publication import Intent, Keys, Publication, carry_out
+from modelcast.publisher.sampling import SampleSet, as_sample_set, find_method
+from modelcast.publisher.sources import SourceFile, files_of
+from modelcast.publisher.waiting import KNOWN_MINUTES, Outcome, Tally, await_verdicts, check_wish
+from modelcast.shared.errors import MisuseError, PublisherBusy
+from modelcast.shared.keyfiles import load_signing_key
+from modelcast.shared.limits import DEFAULT_LIMITS, KIB
+from modelcast.shared.manifest import DEFAULT_CHUNK_BYTES, Lineage
+from modelcast.shared.names import Version, check_name
+from modelcast.shared.report import Report
+from modelcast.shared.road import PublisherRoad, Road
+from modelcast.shared.roads import open_road
+from modelcast.shared.signing import SigningKey
+from modelcast.shared.topology import CHUNKS_RETENTION_BYTES
+
+OBJECT_FORMAT = "cloudpickle"
+BUSY_RETRY_SECONDS = 0.5
+
+
+class Publisher:
+    """Publishes releases of models.
+
+    Args:
+        url: Where to: ``amqp://user:password@host:5672/vhost``, or a road of your own.
+        signing_key: Private key, or the path of one, that signs manifests (and orders, unless ``order_key`` is given).
+        order_key: Private key, or the path of one, that signs orders.
+        chunk_bytes: Largest chunk, 64 KiB to 8 MiB.
+        retention_bytes: How much the chunk stream of a model keeps, when this call creates it.
+        busy_seconds: How long to wait for another publisher of the same model.
+
+    Raises:
+        MisuseError: An argument cannot work.
+        InvalidKey, MissingPath: The key cannot be read.
+    """
+
+    def __init__(
+        self, url: str | Road, *, signing_key: str | Path | SigningKey, order_key: str | Path | SigningKey | None = None,
+        chunk_bytes: int = DEFAULT_CHUNK_BYTES, retention_bytes: int = CHUNKS_RETENTION_BYTES, busy_seconds: float = 60.0,
+    ) -> None:
+        if not 64 * KIB <= chunk_bytes <= DEFAULT_LIMITS.chunk_bytes:
+            raise MisuseError(f"Chunks of {chunk_bytes} bytes are not possible.", hint="Choose 64 KiB to 8 MiB.")
+        manifests = signing_key if isinstance(signing_key, SigningKey) else load_signing_key(signing_key)
+        orders = order_key if isinstance(order_key, SigningKey) else load_signing_key(order_key) if order_key else manifests
+        self._keys = Keys(manifests, orders)
+        self._road: Road = open_road(url, retention_bytes=retention_bytes) if isinstance(url, str) else url
+        self._chunk_bytes, self._busy_seconds = chunk_bytes, busy_seconds
+        self._log = structlog.get_logger("modelcast.publisher")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Leave; nothing is held between calls."""
+
+    def publish(
+        self, model_object: object, *, model: str, version: str, channel: str = "production", format: str | None = None,  # noqa: A002 - the field's word
+        loader: str | None = None, training: Mapping[str, Any] | None = None, metrics: Mapping[str, float] | None = None,
+        lineage: Mapping[str, Any] | Lineage | None = None, dependencies: Mapping[str, str] | None = None,
+        input_schema: Mapping[str, Any] | None = None, output_schema: Mapping[str, Any] | None = None,
+        samples: SampleSet | tuple[object, object] | None = None, expires_seconds: float | None = None, resend: bool = False,
+        watch: Watcher = unwatched,
+    ) -> Publication:
+        """Publish a release and order a channel to run it.
+
+        Interrupted anywhere and called again with the same bytes, it sends only what is missing. The same version with the
+        same bytes is a no-op that says so (``was_current``).
+
+        Args:
+            model_object: The model, or a ``pathlib.Path`` of a file or folder.
+            model: Name of the model.
+            version: SemVer version; higher than all before, or instances reject it.
+            channel: Which channel shall run it.
+            format: For a path: ``joblib``, ``safetensors``, ``onnx``, ``skops``, ``cloudpickle`` or ``files``.
+            loader: Name of the loader, when it is not the format's own.
+            training: Training parameters.
+            metrics: Metrics by name.
+            lineage: ``commit``, ``dirty``, ``dataset``, ``notes``; the git commit of the current folder when left out.
+            dependencies: Distribution versions; found by looking at the model when left out.
+            input_schema: Shape and types of the input; taken from the samples when left out.
+            output_schema: Shape and types of the answers; taken from the samples when left out.
+            samples: ``(inputs, answers)`` or a ``SampleSet``; instances must reproduce the answers before they promote.
+            expires_seconds: Instances that see the order later reject it.
+            resend: Send chunks and order again, for instances that missed some.
+            watch: Is called with the progress.
+
+        Returns:
+            What was done.
+
+        Raises:
+            InvalidName, InvalidVersion, Unpicklable, EmptyArtifact, MissingPath, SamplesNotReproduced: Before a connection.
+            VersionConflict, ReleaseTooLarge, PublisherBusy: Nothing was sent.
+            HostFault: The road broke; call again.
+        """
+        check_name("model", model)
+        check_name("channel", channel)
+        Version(version)
+        sample_set = as_sample_set(samples)
+        files, artifact_format, modules = self._files(model_object, format)
+        if sample_set is not None and not isinstance(model_object, Path):
+            method = find_method(model_object, sample_set)
+            sample_set = SampleSet(sample_set.inputs, sample_set.answers, method, sample_set.rtol, sample_set.atol)
+        facts = Facts(
+            model, version, environment(modules, dependencies), training or {}, metrics or {}, _lineage(lineage), input_schema,
+            output_schema, sample_set,
+        )
+        manifest, ordered = build_manifest(
+            files, facts, artifact_format=artifact_format, loader=loader or artifact_format, chunk_bytes=self._chunk_bytes,
+            watch=watch,
+        )
+        now_ms = time.time_ns() // 1_000_000
+        expires_ms = None if expires_seconds is None else now_ms + int(expires_seconds * 1000)
+        intent = Intent(manifest, ordered, channel, self._keys, now_ms, expires_ms, resend)
+        session = self._open(model, channel)
+        try:
+            publication = carry_out(session, intent, watch)
+        finally:
+            session.close()
+        self._log.info(
+            "published", model=model, version=version, channel=channel, release=publication.release[:12],
+            sequence=publication.sequence, sent_bytes=publication.sent_bytes, reused_bytes=publication.reused_bytes,
+            was_current=publication.was_current,
+        )
+        return publication
+
+    def wait(
+        self, publication: Publication, *, instances: int | None = None, share: float | None = None, timeout_seconds: float = 600.0,
+        on_verdict: Callable[[Report], None] = lambda _report: None,
+    ) -> Outcome:
+        """Wait until instances have decided on a publication.
+
+        Args:
+            publication: What ``publish`` returned.
+            instances: Wait for so many instances, or
+            share: for this share of those that reported within the last five minutes.
+            timeout_seconds: Longest wait.
+            on_verdict: Is called with each verdict as it comes.
+
+        Returns:
+            Who promoted, who rejected and why, who is silent, and whether the time ran out.
+
+        Raises:
+            MisuseError: Not exactly one of ``instances`` and ``share`` is given.
+            HostFault: The road broke.
+        """
+        check_wish(instances, share)
+        age_minutes = max(0, time.time_ns() // 1_000_000 - publication.issued_ms) // 60_000
+        source = self._road.reports(since_minutes=age_minutes + KNOWN_MINUTES)
+        try:
+            tally = Tally(publication, instances, share)
+            return await_verdicts(
+                source, tally, timeout_seconds=timeout_seconds, clock=time.monotonic, on_verdict=on_verdict
+            )
+        finally:
+            source.close()
+
+    def _files(self, model_object: object, format_name: str | None) -> tuple[list[SourceFile], str, set[str]]:
+        if isinstance(model_object, Path):
+            if format_name is None:
+                raise MisuseError("A path needs a format.", hint="format='joblib' (or safetensors, onnx, skops, files).")
+            return files_of(model_object), format_name, set()
+        if format_name not in {None, OBJECT_FORMAT}:
+            raise MisuseError(f"An object is published as {OBJECT_FORMAT}, not {format_name}.", hint="Save it and publish the path.")
+        files, modules = pickle_object(model_object)
+        return files, OBJECT_FORMAT, modules
+
+    def _open(self, model: str, channel: str) -> PublisherRoad:
+        deadline = time.monotonic() + self._busy_seconds
+        while True:
+            try:
+                return self._road.publish(model, channel)
+            except PublisherBusy:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(BUSY_RETRY_SECONDS)
+
+
+def _lineage(given: Mapping[str, Any] | Lineage | None) -> Lineage:
+    if given is None:
+        return git_lineage(Path.cwd())
+    return given if isinstance(given, Lineage) else Lineage.model_validate(dict(given))

@@ -1,0 +1,156 @@
+"""Waiting for verdicts: a tally that only counts, and the loop that feeds it.
+
+Decides when enough instances have decided. Imports the report and the road's protocols.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from modelcast.publisher.publication import Publication
+from modelcast.shared.errors import MisuseError, SenderFault
+from modelcast.shared.report import Report, ReportKind, Verdict
+from modelcast.shared.road import ReportSource
+
+KNOWN_MINUTES = 5
+"""An instance counts as known if it reported within this time; it reports its state every minute."""
+BACKLOG_SECONDS = 0.5
+"""The reports of the last minutes are through when nothing came for so long; the broker sends them within milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the instances decided.
+
+    Attributes:
+        promoted: Reports of instances that promoted the release, by instance.
+        rejected: Reports of instances that rejected it, by instance.
+        superseded: Reports of instances that went on to a newer order, by instance.
+        silent: Known instances that have not decided.
+        needed: How many promotions were waited for.
+        timed_out: Whether the time ran out first.
+    """
+
+    promoted: dict[str, Report]
+    rejected: dict[str, Report]
+    superseded: dict[str, Report]
+    silent: tuple[str, ...]
+    needed: int
+    timed_out: bool
+
+    @property
+    def ok(self) -> bool:
+        """Whether as many instances promoted the release as were waited for."""
+        return len(self.promoted) >= self.needed and not self.timed_out
+
+    @property
+    def exit_code(self) -> int:
+        """0 enough promoted, 3 some rejected, 10 the time ran out."""
+        if self.ok:
+            return 0
+        return 3 if self.rejected or not self.timed_out else 10
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts reports for one order.
+
+    Args:
+        publication: The order's publication.
+        instances: Wait for so many instances, or
+        share: for this share of the known ones.
+    """
+
+    publication: Publication
+    instances: int | None
+    share: float | None
+    known: set[str] = field(default_factory=set)
+    decided: dict[str, Report] = field(default_factory=dict)
+
+    def add(self, body: bytes) -> Report | None:
+        """Count one report; returns it if it is a new verdict on this order."""
+        try:
+            report = Report.parse(body)
+        except SenderFault:
+            return None
+        if (report.model, report.channel) != (self.publication.model, self.publication.channel):
+            return None
+        if report.kind == ReportKind.STOPPED:
+            self.known.discard(report.instance)
+            return None
+        self.known.add(report.instance)
+        if report.kind != ReportKind.VERDICT or report.order != self.publication.order:
+            return None
+        before = self.decided.get(report.instance)
+        if before is not None and before.verdict == report.verdict:
+            return None
+        self.decided[report.instance] = report
+        return report
+
+    def with_verdict(self, verdict: Verdict) -> dict[str, Report]:
+        """Return the reports with ``verdict``, by instance."""
+        return {name: report for name, report in sorted(self.decided.items()) if report.verdict == verdict}
+
+    @property
+    def needed(self) -> int:
+        """How many promotions are waited for, as far as is known now."""
+        if self.instances is not None:
+            return self.instances
+        return max(1, math.ceil((self.share or 0.0) * len(self.known)))
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether waiting longer can change nothing that was asked for."""
+        promoted = len(self.with_verdict(Verdict.PROMOTED))
+        expected = max(self.needed, len(self.known)) if self.instances is None else self.needed
+        return promoted >= self.needed or len(self.decided) >= expected
+
+    def outcome(self, *, timed_out: bool) -> Outcome:
+        """Return the count as it stands."""
+        return Outcome(
+            self.with_verdict(Verdict.PROMOTED), self.with_verdict(Verdict.REJECTED), self.with_verdict(Verdict.SUPERSEDED),
+            tuple(sorted(self.known - set(self.decided))), self.needed, timed_out,
+        )
+
+
+def await_verdicts(
+    source: ReportSource, tally: Tally, *, timeout_seconds: float, clock: Callable[[], float], on_verdict: Callable[[Report], None]
+) -> Outcome:
+    """Read reports until the tally is settled or the time is over.
+
+    Args:
+        source: Reports, beginning before the order.
+        tally: Where they are counted.
+        timeout_seconds: Longest wait.
+        clock: A monotonic clock in seconds.
+        on_verdict: Is called with each verdict as it comes.
+    """
+    deadline = clock() + timeout_seconds
+    backlog_is_read = tally.share is None
+    while True:
+        if backlog_is_read and tally.is_settled:
+            return tally.outcome(timed_out=False)
+        remaining = deadline - clock()
+        if remaining <= 0:
+            return tally.outcome(timed_out=True)
+        body = source.receive(min(BACKLOG_SECONDS, remaining))
+        if body is None:
+            backlog_is_read = True
+            continue
+        verdict = tally.add(body)
+        if verdict is not None:
+            on_verdict(verdict)
+
+
+def check_wish(instances: int | None, share: float | None) -> None:
+    """Refuse a wish that cannot be fulfilled.
+
+    Raises:
+        MisuseError: Not exactly one of the two is given, or it is out of range.
+    """
+    if (instances is None) == (share is None):
+        raise MisuseError("Say how many instances to wait for, or which share of the known ones.", hint="wait(..., instances=3)")
+    if instances is not None and instances < 1:
+        raise MisuseError(f"{instances} instances cannot be waited for.", hint="Give 1 or more.")
+    if share is not None and not 0 < share <= 1:
+        raise MisuseError(f"{share} is no share.", hint="Give a share above 0 and up to 1, such as 0.95.")

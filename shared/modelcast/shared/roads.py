@@ -1,0 +1,27 @@
+"""Which road a URL means: the only place that knows all roads. Imports a road only when its URL is given."""
+
+from modelcast.shared.amqp_road import AmqpRoad
+from modelcast.shared.errors import MisuseError
+from modelcast.shared.topology import CHUNKS_RETENTION_BYTES
+
+
+def open_road(url: str, *, retention_bytes: int = CHUNKS_RETENTION_BYTES, queue_type: str = "classic") -> AmqpRoad:
+    """Return the road that ``url`` names; nothing is connected yet.
+
+    Args:
+        url: ``amqp://…`` or ``amqps://…``.
+        retention_bytes: How much the chunk stream of a new model keeps.
+        queue_type: ``classic`` or ``quorum`` for the instances' order queues.
+
+    Raises:
+        MisuseError: The URL names no road.
+    """
+    if url.partition("://")[0] not in {"amqp", "amqps"}:
+        raise MisuseError(
+            "This is no address that modelcast knows.", hint="Write amqp://user:password@host:5672/vhost, or amqps:// for TLS."
+        )
+    if queue_type not in {"classic", "quorum"}:
+        raise MisuseError(f"{queue_type!r} is no queue type.", hint="Use 'classic', or 'quorum' on a cluster.")
+    from modelcast.shared.pika_link import PikaBroker  # noqa: PLC0415 - 120 ms that other roads need not pay
+
+    return AmqpRoad(PikaBroker(url), retention_bytes=retention_bytes, queue_type=queue_type)

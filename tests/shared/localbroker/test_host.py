@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from modelcast.shared.errors import BrokerMissing
 from modelcast.shared.localbroker.host import Host, default_state_dir
+from modelcast.shared.localbroker.programs import find_programs
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no XDG folders")
@@ -26,3 +28,15 @@ def test_this_machine_is_described_without_fail():
     assert host.search_path
     assert host.install_command()
     assert host.find("sh")
+
+
+def test_a_server_that_is_installed_after_the_host_was_described_is_found(tmp_path):
+    host = Host({"PATH": "/bin:/usr/bin"}, "Linux", frozenset(), is_root=False, server_folders=(f"{tmp_path}/server-*/sbin",))
+    with pytest.raises(BrokerMissing):
+        find_programs(host)
+    for version in ("3.9", "4.0"):
+        folder = tmp_path / f"server-{version}" / "sbin"
+        folder.mkdir(parents=True)
+        for name in ("rabbitmq-server", "rabbitmqctl", "epmd"):
+            folder.joinpath(name).touch()
+    assert find_programs(host).server == tmp_path / "server-4.0" / "sbin" / "rabbitmq-server"

@@ -189,7 +189,7 @@ def test_a_server_that_ends_at_once_is_a_host_fault_that_carries_what_it_said(tm
     for name, text in {"rabbitmq-server": "echo the disk is on fire; exit 1", "rabbitmqctl": "exit 0", "epmd": "exit 0"}.items():
         programs.joinpath(name).write_text(f"#!/bin/sh\n{text}\n")
         programs.joinpath(name).chmod(0o755)
-    host = Host({"PATH": os.defpath}, "Linux", frozenset(), is_root=False, server_folders=(programs,))
+    host = Host({"PATH": os.defpath}, "Linux", frozenset(), is_root=False, server_folders=(str(programs),))
     with pytest.raises(HostFault, match="the disk is on fire"):
         PrivateNode(tmp_path / "broker", host=host).start()
 

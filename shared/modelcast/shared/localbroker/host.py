@@ -34,7 +34,8 @@ class Host:
         system: ``platform.system()``: ``Linux``, ``Darwin``, ...
         distribution: ``ID`` and ``ID_LIKE`` of ``/etc/os-release``; empty where there is none.
         is_root: Whether this process may install packages.
-        server_folders: Folders in which the server's own scripts are looked for, before PATH.
+        server_folders: Patterns of the folders in which the server's own scripts are looked for, before PATH; patterns,
+            since an installation makes a folder after this value was made.
         service_policy: The file that Debian's package scripts ask before they start a service.
     """
 
@@ -42,23 +43,18 @@ class Host:
     system: str
     distribution: frozenset[str]
     is_root: bool
-    server_folders: tuple[Path, ...]
+    server_folders: tuple[str, ...]
     service_policy: Path = Path("/usr/sbin/policy-rc.d")
 
     @classmethod
     def here(cls) -> "Host":
         """Describe the machine that this process runs on."""
-        folders = [
-            found
-            for pattern in _SERVER_FOLDERS
-            for found in sorted(Path("/").glob(pattern.removeprefix("/")), reverse=True)
-        ]
         return cls(
             variables=dict(os.environ),
             system=platform.system(),
             distribution=_distribution(),
             is_root=os.geteuid() == 0,
-            server_folders=tuple(folders),
+            server_folders=_SERVER_FOLDERS,
         )
 
     @property

@@ -5,6 +5,7 @@ Imports only the errors and the facts about the host.
 """
 
 from dataclasses import dataclass, replace
+from glob import glob
 from pathlib import Path
 
 from modelcast.shared.errors import BrokerMissing
@@ -64,11 +65,11 @@ def _server(host: Host) -> Path | None:
         if not path.is_file():
             raise BrokerMissing(f"{SERVER_VARIABLE} names {path}, which does not exist.", hint=f"Unset {SERVER_VARIABLE}.")
         return path
-    for folder in host.server_folders:
-        if (folder / "rabbitmq-server").is_file():
-            return folder / "rabbitmq-server"
-    found = host.find("rabbitmq-server")
-    return None if found is None or _is_wrapper(found) else found
+    for pattern in host.server_folders:
+        for found in sorted(glob(f"{pattern}/rabbitmq-server"), reverse=True):   # the newest of several versions
+            return Path(found)
+    on_path = host.find("rabbitmq-server")
+    return None if on_path is None or _is_wrapper(on_path) else on_path
 
 
 def _is_wrapper(script: Path) -> bool:

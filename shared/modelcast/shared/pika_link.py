@@ -70,7 +70,7 @@ class PikaLink:
         self.url, self._name = url, name
         self._owns_loop = loop is None
         self._loop: Any = loop or IOLoop()
-        self._opened = self._woken = False
+        self._opened = self._woken = self._closed = False
         self._lost: BaseException | None = None
         self._inboxes: list[AmqpInbox] = []
         self._companions: list[PikaLink] = []
@@ -106,6 +106,8 @@ class PikaLink:
         Raises:
             HostFault: Serving it broke in the middle of a frame.
         """
+        if self._closed:
+            return done()   # the loop is gone; what is asked next says that the connection is
         deadline = time.monotonic() + seconds
         timer = self._loop.call_later(max(seconds, 0.0), lambda: None)   # bounds the poll
         try:
@@ -182,6 +184,8 @@ class PikaLink:
 
     def close(self) -> None:
         """See ``link.Link.close``."""
+        if self._closed:
+            return
         for companion in self._companions:
             companion.close()
         try:
@@ -191,6 +195,8 @@ class PikaLink:
         except (HostFault, pika.exceptions.AMQPError):
             pass   # it is closed one way or the other; the broker frees everything with the socket
         finally:
+            self._closed = True
+            self._lost = self._lost or ConnectionError("it was closed here")
             if self._owns_loop:
                 self._loop.deactivate_poller()
                 self._loop.close()

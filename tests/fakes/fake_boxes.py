@@ -4,7 +4,8 @@ Decides prefetch, settling and delayed errors as RabbitMQ does. Knows the node, 
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Protocol
 
 from tests.fakes.fake_node import FakeNode
 from tests.fakes.fake_queues import ClassicQueue, Held, Message, StreamQueue
@@ -13,14 +14,26 @@ from modelcast.shared.errors import BrokerUnreachable, HostFault, ModelcastError
 from modelcast.shared.link import Delivery
 
 
+class Link(Protocol):
+    """What an inbox or outbox knows of its link."""
+
+    def check(self) -> None:
+        """Raise when it is gone."""
+        ...
+
+    def lose(self, why: str) -> None:
+        """Break it, as the broker does on a protocol error."""
+        ...
+
+
 class FakeInbox:
     """See ``link.Inbox``. The broker pushes up to ``prefetch`` messages ahead; they count as unsettled before they are read."""
 
     def __init__(
-        self, node: FakeNode, check_link: Callable[[], None], source: ClassicQueue | StreamQueue, prefetch: int, *, exclusive: bool
+        self, node: FakeNode, link: Link, source: ClassicQueue | StreamQueue, prefetch: int, *, exclusive: bool
     ) -> None:
         self.exclusive, self.ended = exclusive, False
-        self._node, self._check_link, self._source, self._prefetch = node, check_link, source, prefetch
+        self._node, self._link, self._source, self._prefetch = node, link, source, prefetch
         self._arrived: deque[Delivery] = deque()
         self._unsettled: dict[int, Held] = {}
         self._tags = 0
@@ -66,13 +79,16 @@ class FakeInbox:
 
     def _settle(self, delivery: Delivery, *, refused: bool) -> None:
         with self._node.changed:
-            self._check_link()
+            self._link.check()
             self._check()
             held = self._unsettled.pop(delivery.tag, None)
             if held is None:
                 self.end(TopologyMismatch(f"The broker closed the channel: unknown delivery tag {delivery.tag}."))
                 return
-            if refused and isinstance(self._source, ClassicQueue):
+            if refused and isinstance(self._source, StreamQueue):
+                self._link.lose("The connection broke: basic.reject is not supported by stream queues.")
+                return
+            if refused:
                 self._node.bury(self._source.part, held.message)
             self._source.dispatch()
             self._node.changed.notify_all()
@@ -99,13 +115,13 @@ class FakeInbox:
 class FakeOutbox:
     """See ``link.Outbox``. What goes wrong with a message is told by the next call, as with confirms."""
 
-    def __init__(self, node: FakeNode, check_link: Callable[[], None]) -> None:
-        self._node, self._check_link = node, check_link
+    def __init__(self, node: FakeNode, link: Link) -> None:
+        self._node, self._link = node, link
         self._failure: str | None = None
         self._closed: str | None = None
 
     def _check(self) -> None:
-        self._check_link()
+        self._link.check()
         if self._closed is not None:
             raise TopologyMismatch(self._closed)
         failure, self._failure = self._failure, None

@@ -104,7 +104,7 @@ class FakeLink:
         assert window > 0
         with self._node.changed:
             self.check()
-            return FakeOutbox(self._node, self.check)
+            return FakeOutbox(self._node, self)
 
     def inbox(self, queue: str, *, prefetch: int, offset: Offset | None = None, exclusive: bool = False) -> FakeInbox:
         """See ``link.Link.inbox``."""
@@ -116,7 +116,7 @@ class FakeLink:
             held = [consumer for consumer in source.consumers if isinstance(consumer, FakeInbox)]
             if any(exclusive or consumer.exclusive for consumer in held):
                 raise PermissionRefused(f"The queue {queue!r} is in exclusive use.")
-            inbox = FakeInbox(self._node, self.check, source, prefetch or 65_535, exclusive=exclusive)
+            inbox = FakeInbox(self._node, self, source, prefetch or 65_535, exclusive=exclusive)
             self._inboxes = [*(other for other in self._inboxes if not other.ended), inbox]
             source.subscribe(inbox, offset)
             return inbox

@@ -1,0 +1,104 @@
+"""What every test may ask for: a private RabbitMQ, a virtual host of one's own in it, a broker in memory, and keys."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from hypothesis import HealthCheck, settings
+from tests.fakes.fake_broker import FakeBroker
+
+from modelcast.shared.broker_url import BrokerUrl
+from modelcast.shared.errors import BrokerMissing
+from modelcast.shared.localbroker.chooser import ensure_installed
+from modelcast.shared.localbroker.node import PrivateNode
+from modelcast.shared.signing import KeyRing, SigningKey
+
+# No deadline: a busy CI machine is no failure. Function-scoped fixtures are values here, never state.
+settings.register_profile(
+    "house", deadline=None, max_examples=60, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("house")
+
+VHOSTS_AT_ONCE = 16
+"""rabbitmqctl takes 0.4 s whatever it does; sixteen virtual hosts in one go take 0.5 s."""
+MAKE_VHOSTS = """
+lists:foreach(fun(Number) ->
+    Name = iolist_to_binary(["test-", integer_to_list(Number)]),
+    rabbit_vhost:add(Name, <<"tests">>),
+    rabbit_auth_backend_internal:set_permissions(<<"{user}">>, Name, <<".*">>, <<".*">>, <<".*">>, <<"tests">>)
+end, lists:seq({first}, {last})).
+"""
+
+
+@pytest.fixture(scope="session")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateNode]:
+    """A RabbitMQ that belongs to this test run."""
+    notes: list[str] = []
+    try:
+        ensure_installed(notes.append)
+    except BrokerMissing as error:
+        pytest.fail(f"These tests need RabbitMQ. {error} {error.hint or ''} {' '.join(notes)}", pytrace=False)
+    private = PrivateNode(tmp_path_factory.mktemp("rabbitmq") / "node")
+    private.start()
+    yield private
+    private.stop()
+
+
+@pytest.fixture(scope="session")
+def fresh_vhost_url(node: PrivateNode) -> Callable[[], str]:
+    """Makes a virtual host that nobody has used, and returns its URL."""
+    user = BrokerUrl.parse(node.url).user
+    made: list[int] = []
+    numbers = itertools.count()
+
+    def fresh() -> str:
+        number = next(numbers)
+        if number >= len(made):
+            batch = range(len(made), len(made) + VHOSTS_AT_ONCE)
+            node.control("eval", MAKE_VHOSTS.format(user=user, first=batch[0], last=batch[-1]))
+            made.extend(batch)
+        return f"{node.url.rpartition('/')[0]}/test-{number}"
+
+    return fresh
+
+
+@pytest.fixture
+def broker_url(fresh_vhost_url: Callable[[], str]) -> str:
+    """The URL of an empty virtual host; it goes with the node."""
+    return fresh_vhost_url()
+
+
+@pytest.fixture
+def fake_broker() -> FakeBroker:
+    """An empty broker in memory."""
+    return FakeBroker()
+
+
+@pytest.fixture(scope="session")
+def signing_key() -> SigningKey:
+    """A key that signs; the same in every run, so that failures can be repeated."""
+    return SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
+
+
+@pytest.fixture(scope="session")
+def other_key() -> SigningKey:
+    """Another key, which nobody trusts unless a test says so."""
+    return SigningKey(Ed25519PrivateKey.from_private_bytes(bytes(range(32, 64))))
+
+
+@pytest.fixture(scope="session")
+def key_ring(signing_key: SigningKey) -> KeyRing:
+    """A ring that trusts ``signing_key`` with everything."""
+    return KeyRing([signing_key.trusted()])
+
+
+@pytest.fixture
+def key_file(tmp_path: Path, signing_key: SigningKey) -> Path:
+    """``signing_key`` as a file that only its owner can read."""
+    path = tmp_path / "training.key"
+    path.write_bytes(signing_key.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    path.chmod(0o600)
+    return path

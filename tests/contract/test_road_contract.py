@@ -1,0 +1,381 @@
+"""The main road on the broker in memory and on RabbitMQ: what a publisher, an instance and an operator can rely on."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import pytest
+from tests.fakes.faulty_broker import CutAfter, FaultyBroker
+
+from modelcast.shared.amqp_road import AmqpInstanceRoad, AmqpRoad
+from modelcast.shared.errors import AuthenticationRefused, BrokerUnreachable, HostFault, PublisherBusy, VhostMissing
+from modelcast.shared.link import Broker
+from modelcast.shared.pika_link import PikaBroker
+from modelcast.shared.road import ArrivedOrder, InstanceRoad, Target
+
+SOON = 20.0
+BRIEF = 0.2
+HERE = Target("fraud", "production", "a")
+
+
+@pytest.fixture
+def road(broker: Broker) -> AmqpRoad:
+    return AmqpRoad(broker, name="contract", retention_bytes=64 * 1024 * 1024)
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[..., object]]:
+    """Remembers what a test opened and closes it afterwards."""
+    things: list[object] = []
+
+    def remember(thing: object) -> object:
+        things.append(thing)
+        return thing
+
+    yield remember
+    for thing in reversed(things):
+        thing.close()  # type: ignore[attr-defined]
+
+
+def next_order(joined: InstanceRoad) -> ArrivedOrder:
+    """Return the next order; a wait may end early for other reasons."""
+    deadline = time.monotonic() + SOON
+    while time.monotonic() < deadline:
+        arrived = joined.next_order(1.0)
+        if arrived is not None:
+            return arrived
+    raise AssertionError("no order came")
+
+
+def next_from_queue(joined: InstanceRoad) -> ArrivedOrder:
+    """Return the next order that can be settled, and skip the history."""
+    while True:
+        arrived = next_order(joined)
+        if arrived.receipt is not None:
+            return arrived
+
+
+# --------------------------------------------------------------------------- register
+
+
+def test_the_register_is_read_completely_and_in_order(road: AmqpRoad, opened) -> None:
+    publisher = opened(road.publish("fraud", "production"))
+    assert list(publisher.register.read()) == []
+    records = [b"record %d" % number for number in range(100)]
+    for record in records:
+        publisher.register.append(record)
+    assert list(publisher.register.read()) == records
+    publisher.close()
+    assert list(opened(road.publish("fraud", "staging")).register.read()) == records
+
+
+def test_each_model_has_a_register_of_its_own(road: AmqpRoad, opened) -> None:
+    opened(road.publish("fraud", "production")).register.append(b"mine")
+    assert list(opened(road.publish("churn", "production")).register.read()) == []
+
+
+# --------------------------------------------------------------------------- lock
+
+
+def test_one_publisher_of_a_model_keeps_the_next_out_until_it_closes(road: AmqpRoad, opened) -> None:
+    first = opened(road.publish("fraud", "production"))
+    with pytest.raises(PublisherBusy):
+        road.publish("fraud", "staging")
+    first.close()
+    opened(road.publish("fraud", "staging"))
+
+
+def test_publishers_of_two_models_do_not_meet(road: AmqpRoad, opened) -> None:
+    opened(road.publish("fraud", "production"))
+    opened(road.publish("churn", "production"))
+
+
+def test_a_publisher_that_fails_to_open_leaves_no_lock_behind(broker: Broker, opened) -> None:
+    for operations in range(8):   # connect, declare, declare and the outboxes
+        fault = CutAfter(operations)
+        try:
+            opened(AmqpRoad(FaultyBroker(broker, fault)).publish("fraud", "production")).close()
+        except BrokerUnreachable:
+            assert fault.happened
+        opened(AmqpRoad(broker).publish("fraud", "production")).close()
+
+
+# --------------------------------------------------------------------------- chunks
+
+
+def send(publisher, release: str, *bodies: bytes) -> None:
+    for index, body in enumerate(bodies):
+        publisher.chunks.send(body, release=release, index=index, count=len(bodies), digest="00")
+    publisher.chunks.finish(release)
+
+
+def test_chunks_are_read_from_the_mark_to_the_end_of_the_release(road: AmqpRoad, opened) -> None:
+    publisher = opened(road.publish("fraud", "production"))
+    send(publisher, "old", b"x", b"y")
+    mark = publisher.chunks.mark()
+    bodies = [b"%d" % number for number in range(100)]
+    send(publisher, "new", *bodies)
+    source = opened(road.chunks("fraud", mark))
+    seen, ended = [], None
+    while ended is None:
+        arrived = source.receive(SOON)
+        assert arrived is not None
+        assert arrived.offset is not None
+        assert arrived.offset >= mark
+        ended = arrived.ends
+        if arrived.is_chunk:
+            seen.append(bytes(arrived.body))
+    assert (seen, ended) == (bodies, "new")
+    assert source.receive(BRIEF) is None
+
+
+def test_without_an_offset_chunks_are_read_from_the_oldest(road: AmqpRoad, opened) -> None:
+    publisher = opened(road.publish("fraud", "production"))
+    send(publisher, "one", b"x")
+    send(publisher, "two", b"y")
+    source = opened(road.chunks("fraud", None))
+    seen = [source.receive(SOON) for _ in range(4)]
+    assert [(bytes(arrived.body), arrived.is_chunk, arrived.ends) for arrived in seen] == [
+        (b"x", True, None), (b"", False, "one"), (b"y", True, None), (b"", False, "two"),
+    ]
+
+
+def test_a_mark_is_no_chunk_and_marks_rise(road: AmqpRoad, opened) -> None:
+    publisher = opened(road.publish("fraud", "production"))
+    marks = [publisher.chunks.mark() for _ in range(3)]
+    assert marks == sorted(set(marks))
+    assert list(publisher.chunks.held_since(marks[0])) == []
+
+
+def test_what_the_stream_holds_is_read_completely(road: AmqpRoad, opened) -> None:
+    publisher = opened(road.publish("fraud", "production"))
+    first = publisher.chunks.mark()
+    send(publisher, "one", *[b"a%d" % number for number in range(50)])
+    second = publisher.chunks.mark()
+    send(publisher, "two", b"b0", b"b1")
+    assert [bytes(body) for body in publisher.chunks.held_since(second)] == [b"b0", b"b1"]
+    assert [bytes(body) for body in publisher.chunks.held_since(first)] == [*[b"a%d" % n for n in range(50)], b"b0", b"b1"]
+
+
+def test_looking_at_what_is_held_may_be_given_up_in_the_middle(road: AmqpRoad, opened) -> None:
+    publisher = opened(road.publish("fraud", "production"))
+    first = publisher.chunks.mark()
+    send(publisher, "one", *[b"%d" % number for number in range(50)])
+    held = publisher.chunks.held_since(first)
+    assert bytes(next(held)) == b"0"
+    held.close()
+    assert len(list(publisher.chunks.held_since(first))) == 50
+
+
+# --------------------------------------------------------------------------- orders
+
+
+def test_an_order_reaches_every_instance_of_its_channel_and_no_other(road: AmqpRoad, opened) -> None:
+    publisher = opened(road.publish("fraud", "production"))
+    instances = [opened(road.join(Target("fraud", "production", name))) for name in ("a", "b")]
+    elsewhere = opened(road.join(Target("fraud", "staging", "a")))
+    publisher.order("production", b"order")
+    assert [next_from_queue(joined).body for joined in instances] == [b"order", b"order"]
+    assert elsewhere.next_order(BRIEF) is None
+
+
+def test_an_instance_that_comes_late_finds_the_orders_in_the_history(road: AmqpRoad, opened) -> None:
+    publisher = opened(road.publish("fraud", "production"))
+    for body in (b"1", b"2", b"3"):
+        publisher.order("production", body)
+    joined = opened(road.join(HERE))
+    arrived = [next_order(joined) for _ in range(3)]
+    assert [(order.body, order.receipt) for order in arrived] == [(b"1", None), (b"2", None), (b"3", None)]
+    for order in arrived:
+        joined.settle(order, accept=True)   # nobody settles the past, and it does no harm
+    publisher.order("production", b"4")
+    assert next_from_queue(joined).body == b"4"
+
+
+def test_an_instance_that_was_away_finds_its_orders_in_its_queue(road: AmqpRoad, opened) -> None:
+    opened(road.join(HERE)).close()
+    opened(road.publish("fraud", "production")).order("production", b"order")
+    arrived = next_from_queue(opened(road.join(HERE)))
+    assert arrived.body == b"order"
+
+
+def test_the_history_comes_before_what_waits_in_the_queue(road: AmqpRoad, opened) -> None:
+    opened(road.join(HERE)).close()
+    publisher = opened(road.publish("fraud", "production"))
+    bodies = [b"%d" % number for number in range(10)]   # as many as the road reads ahead; of more, the rest may come later
+    for body in bodies:
+        publisher.order("production", body)
+    joined = opened(road.join(HERE))
+    arrived = []
+    for _ in range(20):
+        arrived.append(next_order(joined))
+        joined.settle(arrived[-1], accept=True)
+    assert [order.body for order in arrived] == bodies * 2
+    assert [order.receipt is None for order in arrived] == [True] * 10 + [False] * 10
+
+
+def test_an_accepted_order_does_not_come_again(road: AmqpRoad, opened) -> None:
+    joined = opened(road.join(HERE))
+    publisher = opened(road.publish("fraud", "production"))
+    publisher.order("production", b"1")
+    publisher.order("production", b"2")
+    joined.settle(next_from_queue(joined), accept=True)
+    joined.close()
+    assert next_from_queue(opened(road.join(HERE))).body == b"2"
+
+
+def test_an_order_that_was_not_settled_comes_again(road: AmqpRoad, opened) -> None:
+    joined = opened(road.join(HERE))
+    opened(road.publish("fraud", "production")).order("production", b"1")
+    next_from_queue(joined)
+    joined.close()
+    assert next_from_queue(opened(road.join(HERE))).body == b"1"
+
+
+def test_a_receipt_of_an_earlier_connection_settles_nothing(road: AmqpRoad, opened) -> None:
+    joined = opened(road.join(HERE))
+    publisher = opened(road.publish("fraud", "production"))
+    publisher.order("production", b"1")
+    publisher.order("production", b"2")
+    stale = next_from_queue(joined)
+    joined.close()
+    again = opened(road.join(HERE))
+    first = next_from_queue(again)
+    assert first.body == b"1"
+    for accept in (True, False):
+        again.settle(stale, accept=accept)
+    again.settle(first, accept=True)
+    assert next_from_queue(again).body == b"2"
+    assert list(road.dead_letters(10)) == []
+
+
+def test_one_instance_name_is_used_once_at_a_time(road: AmqpRoad, opened) -> None:
+    opened(road.join(HERE))
+    with pytest.raises(HostFault):
+        road.join(HERE)
+
+
+def test_waking_ends_the_wait_for_an_order(road: AmqpRoad, opened) -> None:
+    joined = opened(road.join(HERE))
+    assert joined.next_order(BRIEF) is None
+    waker = threading.Timer(0.05, joined.wake)
+    began = time.monotonic()
+    waker.start()
+    assert joined.next_order(SOON) is None
+    assert time.monotonic() - began < SOON / 2
+    waker.join()
+
+
+def test_polling_for_an_order_does_not_wait(road: AmqpRoad, opened) -> None:
+    joined = opened(road.join(HERE))
+    began = time.monotonic()
+    assert joined.next_order(0) is None
+    assert time.monotonic() - began < SOON / 4
+
+
+# --------------------------------------------------------------------------- dead letters
+
+
+def refuse(road: AmqpRoad, opened, *bodies: bytes, target: Target = HERE) -> None:
+    joined = opened(road.join(target))
+    publisher = opened(road.publish(target.model, target.channel))
+    for body in bodies:
+        publisher.order(target.channel, body)
+        joined.settle(next_from_queue(joined), accept=False)
+    publisher.close()
+    joined.close()
+
+
+def test_a_refused_order_is_a_dead_letter_that_names_its_instance(road: AmqpRoad, opened) -> None:
+    refuse(road, opened, b"bad")
+    (letter,) = road.dead_letters(10)
+    assert (letter.body, letter.target, letter.cause) == (b"bad", HERE, "rejected")
+    assert letter.died_ms is not None
+    assert abs(letter.died_ms / 1000 - datetime.now(UTC).timestamp()) < 60
+    assert len(letter.deaths) == 1
+
+
+def test_looking_at_dead_letters_leaves_them_there_in_order(road: AmqpRoad, opened) -> None:
+    refuse(road, opened, b"1", b"2", b"3")
+    for _ in range(2):
+        assert [letter.body for letter in road.dead_letters(10)] == [b"1", b"2", b"3"]
+
+
+def test_looking_may_stop_early(road: AmqpRoad, opened) -> None:
+    refuse(road, opened, b"1", b"2", b"3")
+    assert [letter.body for letter in road.dead_letters(2)] == [b"1", b"2"]
+    looking = road.dead_letters(10)
+    assert next(looking).body == b"1"
+    looking.close()
+    assert len(list(road.dead_letters(10))) == 3
+
+
+def test_without_dead_letters_there_is_nothing_to_see(road: AmqpRoad) -> None:
+    assert list(road.dead_letters(10)) == []
+    assert list(road.dead_letters(0)) == []
+
+
+# --------------------------------------------------------------------------- reports
+
+
+def test_reports_are_read_from_the_past_and_as_they_come(road: AmqpRoad, opened) -> None:
+    joined = opened(road.join(HERE))
+    joined.report(b"1")
+    everything, recent = opened(road.reports(since_minutes=None)), opened(road.reports(since_minutes=10))
+    joined.report(b"2")
+    for source in (everything, recent):
+        assert [source.receive(SOON), source.receive(SOON), source.receive(BRIEF)] == [b"1", b"2", None]
+
+
+def test_more_reports_than_the_reader_takes_at_once_all_come(road: AmqpRoad, opened) -> None:
+    joined = opened(road.join(HERE))
+    bodies = [b"%d" % number for number in range(300)]
+    for body in bodies:
+        joined.report(body)
+    source = opened(road.reports(since_minutes=None))
+    assert [source.receive(SOON) for _ in bodies] == bodies
+
+
+# --------------------------------------------------------------------------- broken links
+
+
+def test_an_instance_learns_that_its_link_broke_and_joins_again(broker: Broker, opened) -> None:
+    road = AmqpRoad(FaultyBroker(broker, CutAfter(0, "wait")))
+    joined = opened(road.join(HERE))
+    with pytest.raises(BrokerUnreachable):
+        joined.next_order(SOON)
+    joined.close()
+    again = opened(road.join(HERE))
+    assert isinstance(again, AmqpInstanceRoad)
+    assert again.next_order(0) is None
+
+
+# --------------------------------------------------------------------------- wrong addresses, on RabbitMQ only
+
+
+def test_a_wrong_password_is_told_without_showing_it(broker_url: str) -> None:
+    user, _, rest = broker_url.removeprefix("amqp://").partition(":")
+    wrong = f"amqp://{user}:wrong-secret@{rest.partition('@')[2]}"
+    with pytest.raises(AuthenticationRefused, match=user) as caught:
+        AmqpRoad(PikaBroker(wrong)).publish("fraud", "production")
+    assert "wrong-secret" not in f"{caught.value} {caught.value.hint} {caught.value.facts}"
+
+
+def test_a_virtual_host_that_is_not_there_is_named(broker_url: str) -> None:
+    with pytest.raises(VhostMissing, match="no-such-vhost"):
+        AmqpRoad(PikaBroker(broker_url.rpartition("/")[0] + "/no-such-vhost")).join(HERE)
+
+
+def test_a_port_where_nobody_listens_is_named() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))   # bound and not listening: connections are refused
+        port = taken.getsockname()[1]
+        with pytest.raises(BrokerUnreachable, match=str(port)):
+            AmqpRoad(PikaBroker(f"amqp://u:p@127.0.0.1:{port}/")).join(HERE)
+
+
+def test_a_host_that_does_not_exist_is_named() -> None:
+    with pytest.raises(BrokerUnreachable, match=r"no-such-host\.invalid"):
+        AmqpRoad(PikaBroker("amqp://u:p@no-such-host.invalid/")).join(HERE)

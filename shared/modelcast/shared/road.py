@@ -153,17 +153,22 @@ class ReportSource(Protocol):
 
 
 class PublisherRoad(Protocol):
-    """A publisher's session for one model: nobody else publishes this model while it is open.
+    """A publisher's session for one model: nobody else publishes this model while it is open."""
 
-    Attributes:
-        register: What was released before.
-        chunks: Where the bytes go.
-        retention_bytes: How many bytes of chunks the road keeps, or None for all.
-    """
+    @property
+    def register(self) -> Register:
+        """What was released before."""
+        ...
 
-    register: Register
-    chunks: ChunkSink
-    retention_bytes: int | None
+    @property
+    def chunks(self) -> ChunkSink:
+        """Where the bytes go; the road may keep only so many of them (``retention_bytes``)."""
+        ...
+
+    @property
+    def retention_bytes(self) -> int | None:
+        """How many bytes of chunks the road keeps, or None for all."""
+        ...
 
     def order(self, channel: str, body: bytes) -> None:
         """Send an order to every instance of a channel; returns when the road has it for good."""

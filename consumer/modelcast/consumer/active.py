@@ -1,0 +1,40 @@
+"""The slot that serving threads read: one reference to an immutable value, swapped whole. Imports the manifest."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from modelcast.shared.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveModel:
+    """A model in service. Whoever holds it keeps the model alive, also after the next one took its place.
+
+    Attributes:
+        model: The loaded model.
+        version: Its version.
+        release: Its release id, 64 hexadecimal digits.
+        manifest: Its manifest.
+        generation: Rises by one with every swap of this process.
+    """
+
+    model: Any
+    version: str
+    release: str
+    manifest: Manifest
+    generation: int
+
+
+class Slot:
+    """The active slot. Reading is one attribute read; only the worker swaps."""
+
+    __slots__ = ("active",)
+
+    def __init__(self) -> None:
+        self.active: ActiveModel | None = None
+
+    def swap(self, model: Any, manifest: Manifest, release: str) -> ActiveModel:
+        """Put a model into service; the one before lives on for as long as somebody holds it."""
+        generation = 1 if self.active is None else self.active.generation + 1
+        self.active = ActiveModel(model, manifest.version, release, manifest, generation)
+        return self.active

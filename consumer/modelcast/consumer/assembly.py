@@ -1,0 +1,116 @@
+"""An artifact being put together on disk: chunks written in place, what is there found again by its digest.
+
+Decides nothing about where chunks come from. Keeps a bounded number of files open. Imports the store, fs and reassembly.
+"""
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from modelcast.consumer.reassembly import Reassembly
+from modelcast.consumer.store import FILES, Store
+from modelcast.shared.digest import digest, same
+from modelcast.shared.errors import StorageFault
+from modelcast.shared.manifest import Artifact, Chunk
+
+MAX_OPEN_FILES = 64
+"""Descriptors held at once; a host's limit is often 1,024 and most of it is the application's."""
+
+
+class Assembly:
+    """One release on its way into the store. Close it when done; it can be opened again later.
+
+    Args:
+        store: Where.
+        release: Its id.
+        artifact: What it consists of.
+    """
+
+    def __init__(self, store: Store, release: str, artifact: Artifact) -> None:
+        self._store, self._fs, self._artifact, self.release = store, store.fs, artifact, release
+        self.folder = store.incoming(release) / FILES
+        self.progress = Reassembly(artifact)
+        self._open: OrderedDict[int, int] = OrderedDict()
+        self._fs.make_folder(self.folder)
+        for folder in sorted({(self.folder / entry.path).parent for entry in artifact.files}):
+            self._fs.make_folder(folder)
+
+    def find_again(self, stopped: Callable[[], None]) -> None:
+        """Take up what an interrupted transfer left: every chunk on disk whose digest is right."""
+        present = {index for index, entry in enumerate(self._artifact.files) if (self.folder / entry.path).is_file()}
+        for chunk in self._artifact.chunks():
+            if chunk.file in present and self.progress.places(chunk.digest, chunk.size):
+                stopped()
+                content = self._fs.read_at(self._descriptor(chunk.file), chunk.size, chunk.offset, self._path(chunk.file))
+                if len(content) == chunk.size and same(digest(content), chunk.digest):
+                    self._write(chunk.digest, content, but=chunk, fetched=False)
+        for index in range(len(self._artifact.files)):
+            self._descriptor(index)   # room for everything is reserved before the first byte is fetched
+
+    def reuse(self, folder: Path, artifact: Artifact, stopped: Callable[[], None]) -> None:
+        """Copy the missing chunks that another release of this store holds."""
+        for chunk in artifact.chunks():
+            if not self.progress.places(chunk.digest, chunk.size):
+                continue
+            stopped()
+            try:
+                with (folder / artifact.files[chunk.file].path).open("rb") as file:
+                    content = os.pread(file.fileno(), chunk.size, chunk.offset)
+            except OSError:
+                return   # that release is damaged or gone; its chunks are fetched instead
+            if same(digest(content), chunk.digest):
+                self._write(chunk.digest, content, but=None, fetched=False)
+
+    def take(self, body: bytes | memoryview, claim: str | None) -> bool:
+        """Verify a chunk and write it to all its places; returns whether it was missing."""
+        identity = digest(body)
+        if not self.progress.places(identity, len(body)):
+            self.progress.note_stranger(claim)
+            return False
+        self._write(identity, body, but=None, fetched=True)
+        return True
+
+    def _write(self, identity: bytes, content: bytes | memoryview, *, but: Chunk | None, fetched: bool) -> None:
+        for place in self.progress.places(identity, len(content)):
+            if place != but:
+                self._fs.write_at(self._descriptor(place.file), content, place.offset, self._path(place.file))
+        self.progress.placed(identity, fetched=fetched)
+
+    def sync(self) -> None:
+        """Make all files and folders durable; only a complete assembly is worth it."""
+        for index in range(len(self._artifact.files)):
+            self._fs.sync(self._descriptor(index), self._path(index))
+        folders = {(self.folder / entry.path).parent for entry in self._artifact.files} | {self.folder}
+        for folder in _with_parents(folders, self.folder.parent):
+            self._fs.sync_folder(folder)
+
+    def close(self) -> None:
+        """Close the files; what was written stays and is found again."""
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+    def _path(self, index: int) -> Path:
+        return self.folder / self._artifact.files[index].path
+
+    def _descriptor(self, index: int) -> int:
+        if index in self._open:
+            self._open.move_to_end(index)
+            return self._open[index]
+        if len(self._open) >= MAX_OPEN_FILES:
+            os.close(self._open.popitem(last=False)[1])
+        path, size = self._path(index), self._artifact.files[index].size
+        if path.is_symlink():
+            raise StorageFault(f"{path} is a symbolic link; somebody else writes into this store.")
+        self._open[index] = self._fs.open_for_assembly(path, size)
+        return self._open[index]
+
+
+def _with_parents(folders: Iterable[Path], top: Path) -> list[Path]:
+    """Return the folders and all between them and ``top``, deepest first."""
+    found: set[Path] = {top}
+    for folder in folders:
+        while folder != top:
+            found.add(folder)
+            folder = folder.parent  # noqa: PLW2901 - walks up
+    return sorted(found, key=lambda path: len(path.parts), reverse=True)

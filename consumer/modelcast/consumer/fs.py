@@ -1,0 +1,147 @@
+"""Every operation on the store's disk, in one small class, so that faults can be injected by wrapping it.
+
+Decides how bytes become durable: write all, fsync (F_FULLFSYNC on macOS), rename, fsync the folder. A failed fsync is never
+tried again on the same file (the kernel has thrown the pages away, https://www.usenix.org/conference/atc20/presentation/rebello);
+the caller throws the file away. Every OSError becomes a StorageFault that names the path.
+"""
+
+import errno
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from modelcast.shared.errors import HostFault, StorageFault
+
+Result = TypeVar("Result")
+_NO_FOLLOW = os.O_NOFOLLOW | os.O_CLOEXEC
+TEMPORARY_PREFIX = ".tmp-"
+
+
+def _guarded(what: str, path: Path | str, operation: Callable[[], Result]) -> Result:
+    try:
+        return operation()
+    except OSError as error:
+        raise storage_fault(what, path, error) from error
+
+
+def storage_fault(what: str, path: Path | str, error: OSError) -> HostFault:
+    """Return the error for a failed operation on the store."""
+    hints = {
+        errno.ENOSPC: "Free space on this disk; the transfer goes on where it stopped.",
+        errno.EDQUOT: "The quota of this user is used up.",
+        errno.EROFS: "The file system is read-only; remount it, or put the store elsewhere.",
+        errno.EACCES: "Give the application's user the right to write its store.",
+        errno.EIO: "The disk reports an error; look at the kernel's log.",
+    }
+    return StorageFault(
+        f"Cannot {what} {path}: {error.strerror}.", hint=hints.get(error.errno or 0), facts={"errno": error.errno, "path": str(path)}
+    )
+
+
+class Fs:
+    """The operating system's file system."""
+
+    def make_folder(self, path: Path) -> None:
+        """Create a folder (0700) with its parents, durably."""
+        if path.is_dir():
+            return
+        if not path.parent.is_dir():
+            self.make_folder(path.parent)
+        _guarded("create", path, lambda: path.mkdir(mode=0o700, exist_ok=True))
+        self.sync_folder(path.parent)
+
+    def open_for_assembly(self, path: Path, size: int) -> int:
+        """Open a file for writing by position, with room reserved for ``size`` bytes; returns the descriptor."""
+        descriptor = _guarded("create", path, lambda: os.open(path, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o600))
+        try:
+            _guarded("reserve room for", path, lambda: self._reserve(descriptor, size))
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _reserve(self, descriptor: int, size: int) -> None:
+        if sys.platform == "linux" and size:
+            os.posix_fallocate(descriptor, 0, size)
+        os.ftruncate(descriptor, size)
+
+    def write_at(self, descriptor: int, content: bytes | memoryview, offset: int, path: Path) -> None:
+        """Write all of ``content`` at ``offset``."""
+        view = memoryview(content)
+        while view:
+            written = _guarded("write", path, lambda view=view, offset=offset: os.pwrite(descriptor, view, offset))  # type: ignore[misc]
+            view, offset = view[written:], offset + written
+
+    def read_at(self, descriptor: int, size: int, offset: int, path: Path) -> bytes:
+        """Read up to ``size`` bytes at ``offset``."""
+        return _guarded("read", path, lambda: os.pread(descriptor, size, offset))
+
+    def sync(self, descriptor: int, path: Path) -> None:
+        """Make a file's content durable."""
+        if sys.platform == "darwin":
+            import fcntl  # noqa: PLC0415 - macOS only
+
+            _guarded("sync", path, lambda: fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC))
+        else:
+            _guarded("sync", path, lambda: os.fsync(descriptor))
+
+    def sync_folder(self, path: Path) -> None:
+        """Make a folder's entries durable."""
+        descriptor = _guarded("open", path, lambda: os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno != errno.EINVAL:   # some file systems cannot sync a folder; nothing to be done about it
+                raise storage_fault("sync", path, error) from error
+        finally:
+            os.close(descriptor)
+
+    def write_whole(self, path: Path, content: bytes) -> None:
+        """Replace a file by ``content`` so that a crash leaves the old or the new one, durably."""
+        temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{secrets.token_hex(4)}")
+        descriptor = _guarded(
+            "create", temporary, lambda: os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
+        )
+        try:
+            try:
+                self.write_at(descriptor, content, 0, temporary)
+                self.sync(descriptor, temporary)
+            finally:
+                os.close(descriptor)
+            self.rename(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Rename within a folder, or into another one, durably."""
+        _guarded("rename", source, lambda: os.replace(source, target))
+        self.sync_folder(target.parent)
+
+    def read_whole(self, path: Path, max_bytes: int) -> bytes:
+        """Read a small file; raises StorageFault when it is larger than ``max_bytes``."""
+        descriptor = _guarded("open", path, lambda: os.open(path, os.O_RDONLY | _NO_FOLLOW))
+        try:
+            content = self.read_at(descriptor, max_bytes + 1, 0, path)
+        finally:
+            os.close(descriptor)
+        if len(content) > max_bytes:
+            raise StorageFault(f"{path} is larger than {max_bytes} bytes.", facts={"path": str(path)})
+        return content
+
+    def remove(self, path: Path) -> None:
+        """Remove a file if it is there."""
+        _guarded("remove", path, lambda: path.unlink(missing_ok=True))
+
+    def remove_tree(self, path: Path) -> None:
+        """Remove a folder with all that is in it."""
+        if path.is_dir():
+            _guarded("remove", path, lambda: shutil.rmtree(path))
+
+    def names(self, path: Path) -> list[str]:
+        """Return the names in a folder, sorted; empty when it does not exist."""
+        return sorted(os.listdir(path)) if path.is_dir() else []

@@ -1,0 +1,67 @@
+"""The pointer: one small self-checking record that says what an instance runs. Pure: bytes to value and back.
+
+Decides the commit point of every promotion. A record that is torn or altered does not parse; the caller falls back to the
+one before. Imports packing and digests.
+"""
+
+from dataclasses import dataclass
+
+from modelcast.shared.digest import digest, same
+from modelcast.shared.errors import SenderFault
+from modelcast.shared.packing import pack, unpack
+
+MAGIC = b"modelcast pointer 1\n"
+CHECK_BYTES = 32
+MAX_POINTER_BYTES = 64 * 1024
+TRIES = 3
+"""How often a release may be loaded at a start of the process before it counts as the cause of the crashes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """What an instance runs.
+
+    Attributes:
+        generation: Rises by one with every record.
+        release: Release id of the active model; None when it was lost and there was none before it.
+        previous: Release id of the one before, or None.
+        sequence: Sequence of the order that made it active.
+        floor: Highest version ever promoted here.
+        floor_artifact: Identity of that version's artifact, so that its number is never taken for other bytes.
+        tries_left: Starts of the process left before ``previous`` is taken; set back after a good start.
+        bad: Release ids that crashed their process at start, newest last.
+    """
+
+    generation: int
+    release: str | None
+    previous: str | None
+    sequence: int
+    floor: str
+    floor_artifact: bytes
+    tries_left: int = TRIES
+    bad: tuple[str, ...] = ()
+
+    def to_bytes(self) -> bytes:
+        """Return the record: a magic line, the digest of the rest, the rest."""
+        body = pack({
+            "generation": self.generation, "release": self.release, "previous": self.previous, "sequence": self.sequence,
+            "floor": self.floor, "floor_artifact": self.floor_artifact, "tries_left": self.tries_left, "bad": list(self.bad),
+        })
+        return MAGIC + digest(body) + body
+
+    @classmethod
+    def from_bytes(cls, record: bytes) -> "Pointer | None":
+        """Return the pointer that ``record`` holds, or None when it is torn, altered or of another format."""
+        if not record.startswith(MAGIC):
+            return None
+        check, body = record[len(MAGIC) : len(MAGIC) + CHECK_BYTES], record[len(MAGIC) + CHECK_BYTES :]
+        if not same(check, digest(body)):
+            return None
+        try:
+            fields = unpack(body, what="pointer", max_bytes=MAX_POINTER_BYTES)
+            return cls(
+                fields["generation"], fields["release"], fields["previous"], fields["sequence"], fields["floor"],
+                fields["floor_artifact"], fields["tries_left"], tuple(fields["bad"]),
+            )
+        except (SenderFault, KeyError, TypeError):
+            return None

@@ -1,0 +1,59 @@
+"""What an application accepts: frozen values, built once at the edge and handed down. Imports names and limits."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from modelcast.shared.limits import DEFAULT_LIMITS
+from modelcast.shared.names import VersionRange
+
+BUILT_IN_FORMATS = ("cloudpickle", "joblib", "safetensors", "onnx", "skops", "files")
+
+
+class Dependencies(StrEnum):
+    """How like the training host's libraries this host's must be."""
+
+    EXACT = "exact"
+    MINOR = "minor"
+    INSTALLED = "installed"
+    IGNORE = "ignore"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The rules of one application.
+
+    Attributes:
+        accept: Versions that it was written for.
+        formats: Formats that it allows.
+        dependencies: ``exact`` versions; same major and ``minor`` version (the default: scikit-learn promises no more);
+            ``installed`` in any version; or ``ignore``.
+        max_artifact_bytes: Largest artifact that it takes.
+    """
+
+    accept: VersionRange = field(default_factory=lambda: VersionRange("*"))
+    formats: tuple[str, ...] = BUILT_IN_FORMATS
+    dependencies: Dependencies = Dependencies.MINOR
+    max_artifact_bytes: int = DEFAULT_LIMITS.artifact_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long things may take, in seconds.
+
+    Attributes:
+        load_seconds: Loading a model.
+        probe_seconds: All sample answers, and each validator.
+        chunk_idle_seconds: Silence of the chunk stream after which it counts as read to its end.
+        heartbeat_seconds: Between two reports of the state.
+        retry_first_seconds: First pause after a fault of the host; doubles up to
+        retry_most_seconds: the longest pause. Each is drawn at random below its bound, so that a fleet does not stampede.
+        fresh_seconds: How old the last contact may be for the knowledge to count as fresh.
+    """
+
+    load_seconds: float = 600.0
+    probe_seconds: float = 120.0
+    chunk_idle_seconds: float = 10.0
+    heartbeat_seconds: float = 60.0
+    retry_first_seconds: float = 0.5
+    retry_most_seconds: float = 30.0
+    fresh_seconds: float = 90.0

@@ -1,0 +1,75 @@
+"""Putting an artifact together from chunks in any order. Sans I/O: digests in, places out.
+
+Decides where a chunk belongs, by its digest alone: order, duplicates and other releases' chunks do not matter. Imports the
+manifest.
+"""
+
+from collections.abc import Iterator
+
+from modelcast.shared.manifest import Artifact, Chunk
+
+
+class Reassembly:
+    """What of an artifact is there and what is missing.
+
+    Args:
+        artifact: What is put together.
+    """
+
+    def __init__(self, artifact: Artifact) -> None:
+        self._missing: dict[bytes, list[Chunk]] = {}
+        self.total_bytes = artifact.size
+        self.fetched_bytes = self.reused_bytes = 0
+        self.fetched_chunks = self.reused_chunks = 0
+        self.foreign_messages = 0
+        self.damaged_chunks = 0
+        for chunk in artifact.chunks():
+            self._missing.setdefault(chunk.digest, []).append(chunk)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is missing."""
+        return not self._missing
+
+    @property
+    def missing_chunks(self) -> int:
+        """How many different chunks are missing."""
+        return len(self._missing)
+
+    def missing(self) -> Iterator[Chunk]:
+        """Yield one place of each missing chunk."""
+        for places in list(self._missing.values()):
+            yield places[0]
+
+    def places(self, identity: bytes, size: int) -> list[Chunk]:
+        """Return where bytes with this digest are missing; empty when nowhere. Changes nothing."""
+        return [chunk for chunk in self._missing.get(identity, []) if chunk.size == size]
+
+    def placed(self, identity: bytes, *, fetched: bool) -> None:
+        """Note that the bytes with this digest stand in all their places."""
+        places = self._missing.pop(identity, [])
+        written = sum(chunk.size for chunk in places)
+        if fetched:
+            self.fetched_chunks += len(places)
+            self.fetched_bytes += written
+        else:
+            self.reused_chunks += len(places)
+            self.reused_bytes += written
+
+    def note_stranger(self, claim: str | None) -> None:
+        """Note a message whose bytes are missing nowhere: damage if it claims to be a missing chunk, else somebody else's."""
+        try:
+            is_ours = claim is not None and bytes.fromhex(claim) in self._missing
+        except ValueError:
+            is_ours = False
+        if is_ours:
+            self.damaged_chunks += 1
+        else:
+            self.foreign_messages += 1
+
+    def transfer(self) -> dict[str, int]:
+        """Return what was fetched and reused, for the report."""
+        return {
+            "total_bytes": self.total_bytes, "fetched_bytes": self.fetched_bytes, "reused_bytes": self.reused_bytes,
+            "fetched_chunks": self.fetched_chunks, "reused_chunks": self.reused_chunks, "damaged_chunks": self.damaged_chunks,
+        }

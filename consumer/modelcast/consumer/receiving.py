@@ -1,0 +1,127 @@
+"""Receiving an artifact: what this host has first, then the chunk stream, read again before giving up.
+
+Decides from where and how often the stream is read. Runs in the worker, which owns the chunk source. Imports assembly, the
+road's protocols and errors.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from modelcast.consumer.assembly import Assembly
+from modelcast.shared.errors import HostFault, SenderFault
+from modelcast.shared.order import Order
+from modelcast.shared.reasons import Reason
+from modelcast.shared.road import ArrivedChunk, ChunkSource
+
+POLL_SECONDS = 0.25
+"""How soon a stop or a better order is noticed while the stream is silent."""
+READS = 2
+"""Each chunk is looked for at least so often: a bad copy may be followed by a good one, a stream may lag."""
+RECONNECTS = 3
+"""Lost connections within one transfer that are mended on the spot; then it rests and is taken up again later."""
+
+OpenSource = Callable[[int | None], ChunkSource]
+"""Opens the chunk stream at an offset; None is the oldest chunk that is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """What is fetched and how patiently.
+
+    Attributes:
+        order: The order, with its hints where to read.
+        release: Release id; the end marker names it.
+        idle_seconds: Silence after which the stream counts as read to its end.
+        stopped: Raises when the work is to be dropped.
+    """
+
+    order: Order
+    release: str
+    idle_seconds: float
+    stopped: Callable[[], None]
+
+
+def fetch(assembly: Assembly, open_source: OpenSource, what: Fetch) -> None:
+    """Fetch what an assembly lacks.
+
+    Raises:
+        SenderFault: ``chunks-missing`` or ``chunk-damaged``, after the stream was read again.
+        HostFault: The road broke too often, or the disk failed; what was received stays.
+    """
+    has_some = assembly.progress.reused_chunks > 0
+    starts = read_plan(what.order.chunks_offset, what.order.oldest_offset, has_some=has_some)
+    for start in starts:
+        if assembly.progress.is_complete:
+            return
+        _read_once(assembly, open_source, start, what)
+    if assembly.progress.is_complete:
+        return
+    progress = assembly.progress
+    facts = {"missing_chunks": progress.missing_chunks, "damaged_chunks": progress.damaged_chunks, "reads": len(starts)}
+    if progress.damaged_chunks:
+        raise SenderFault(
+            Reason.CHUNK_DAMAGED, f"{progress.missing_chunks} chunks arrived only with bytes that do not match their digests.",
+            facts=facts,
+        )
+    raise SenderFault(Reason.CHUNKS_MISSING, f"{progress.missing_chunks} chunks are not in the stream.", facts=facts)
+
+
+def read_plan(chunks_offset: int | None, oldest_offset: int | None, *, has_some: bool) -> list[int | None]:
+    """Return where to begin each reading: near first, far when that was not enough.
+
+    Args:
+        chunks_offset: Where the release's own chunks begin.
+        oldest_offset: Where the oldest chunk it needs lies.
+        has_some: Whether this host holds chunks of earlier releases.
+    """
+    first = chunks_offset if has_some and chunks_offset is not None else oldest_offset
+    starts = [first, *[oldest_offset] * (READS - 1)]
+    return starts if None in starts else [*starts, None]
+
+
+def _read_once(assembly: Assembly, open_source: OpenSource, start: int | None, what: Fetch) -> None:
+    """Read from ``start`` until complete, or the release's end marker, or silence; a lost connection goes on where it was."""
+    reader = _Reader(assembly, what, start)
+    losses = 0
+    while True:
+        try:
+            source = open_source(reader.next_offset)
+            try:
+                reader.read(source)
+            finally:
+                source.close()
+        except HostFault:
+            losses += 1
+            if losses > RECONNECTS:
+                raise
+            what.stopped()
+        else:
+            return
+
+
+class _Reader:
+    """One reading of the stream; remembers where it is."""
+
+    def __init__(self, assembly: Assembly, what: Fetch, start: int | None) -> None:
+        self._assembly, self._what, self.next_offset = assembly, what, start
+
+    def read(self, source: ChunkSource) -> None:
+        quiet_since = time.monotonic()
+        while not self._assembly.progress.is_complete:
+            self._what.stopped()
+            arrived = source.receive(POLL_SECONDS)
+            if arrived is None:
+                if time.monotonic() - quiet_since > self._what.idle_seconds:
+                    return
+                continue
+            quiet_since = time.monotonic()
+            if arrived.ends == self._what.release:
+                return
+            self._take(arrived)
+
+    def _take(self, arrived: ArrivedChunk) -> None:
+        if arrived.is_chunk:
+            self._assembly.take(arrived.body, arrived.claim)
+        if arrived.offset is not None:
+            self.next_offset = arrived.offset + 1

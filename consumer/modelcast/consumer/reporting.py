@@ -1,0 +1,75 @@
+"""What an instance says of itself: builds reports. Pure but for the clock that comes in. Imports the report."""
+
+import os
+import platform
+import secrets
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+from modelcast.consumer.active import ActiveModel
+from modelcast.consumer.trust import TrustedOrder
+from modelcast.shared.errors import SenderFault
+from modelcast.shared.limits import DEFAULT_LIMITS, shortened
+from modelcast.shared.report import Report, ReportKind, Verdict
+from modelcast.shared.road import Target
+
+
+def _host_facts() -> dict[str, Any]:
+    return {
+        "python": platform.python_version(), "platform": sys.platform, "machine": platform.machine(), "pid": os.getpid(),
+        "host": platform.node(), "modelcast": version("modelcast"),
+    }
+
+
+def now_ms() -> int:
+    """Return the wall-clock time in milliseconds since 1970 UTC."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """Builds the reports of one instance.
+
+    Attributes:
+        target: Who reports.
+        boot: Random id of this start.
+        clock_ms: The wall clock.
+    """
+
+    target: Target
+    boot: str = field(default_factory=lambda: secrets.token_hex(8))
+    clock_ms: Callable[[], int] = now_ms
+    host: Mapping[str, Any] = field(default_factory=_host_facts)
+
+    def state(self, active: ActiveModel | None, kind: ReportKind = ReportKind.STATE) -> bytes:
+        """Return a report of what is served now."""
+        return self._report(kind, active, {}).to_bytes()
+
+    def verdict(
+        self, order: str, verdict: Verdict, active: ActiveModel | None, *, trusted: TrustedOrder | None = None,
+        fault: SenderFault | None = None, stages_ms: Mapping[str, float] | None = None, transfer: Mapping[str, int] | None = None,
+    ) -> bytes:
+        """Return a report of a verdict on an order."""
+        fields: dict[str, Any] = {
+            "order": order, "verdict": verdict, "stages_ms": dict(stages_ms or {}), "transfer": dict(transfer or {}),
+        }
+        if trusted is not None:
+            fields |= {"release": trusted.release, "version": trusted.manifest.version, "sequence": trusted.order.sequence}
+        if fault is not None:
+            fields |= {"reason": fault.reason.value, "message": shortened(fault), "facts": fault.facts}
+        body = self._report(ReportKind.VERDICT, active, fields).to_bytes()
+        if len(body) > DEFAULT_LIMITS.report_bytes:
+            fields["facts"] = {"shortened": True}
+            body = self._report(ReportKind.VERDICT, active, fields).to_bytes()
+        return body
+
+    def _report(self, kind: ReportKind, active: ActiveModel | None, fields: Mapping[str, Any]) -> Report:
+        return Report(
+            kind=kind, instance=self.target.instance, boot=self.boot, model=self.target.model, channel=self.target.channel,
+            time_ms=self.clock_ms(), active_version=active.version if active else None,
+            active_release=active.release if active else None, host=dict(self.host), **fields,
+        )

@@ -1,0 +1,176 @@
+"""An instance's directory: releases, the pointer, the lock. Crash-safe at every step.
+
+Decides the layout below ``<store>/<model>/<channel>/`` and the order of durable steps: files, then their folder, then the
+name, then the pointer; what nothing points to is removed last. Verifies content whenever it hands a release out. Knows no
+model and no broker. Imports fs, pointer, the manifest and filelock.
+"""
+
+import os
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from modelcast.consumer.fs import TEMPORARY_PREFIX, Fs, storage_fault
+from modelcast.consumer.pointer import MAX_POINTER_BYTES, Pointer
+from modelcast.shared.digest import digest, same
+from modelcast.shared.errors import StoreInUse
+from modelcast.shared.limits import DEFAULT_LIMITS
+from modelcast.shared.manifest import Artifact, Chunk, FileEntry
+
+POINTER, OLD_POINTER = "current", "current.old"
+MANIFEST, FILES = "manifest", "files"
+
+
+class Store:
+    """The store of one model and channel.
+
+    Args:
+        root: The folder; created when it does not exist.
+        fs: Operations on the disk.
+    """
+
+    def __init__(self, root: Path, fs: Fs) -> None:
+        self.root, self.fs = root, fs
+        self._lock = FileLock(root / "lock", mode=0o600)
+
+    def open(self) -> None:
+        """Create the layout, take the lock, clear away what a crash left unfinished.
+
+        Raises:
+            StoreInUse: Another process holds it.
+            StorageFault: It cannot be written.
+        """
+        for folder in (self.root, self.root / "releases", self.root / "incoming", self.root / "journal"):
+            self.fs.make_folder(folder)
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            raise StoreInUse(
+                f"Another process uses the store {self.root}.",
+                hint="Give each instance a store of its own, or stop the other one.", facts={"store": str(self.root)},
+            ) from None
+        for folder in (self.root, self.root / "journal"):
+            for name in self.fs.names(folder):
+                if name.startswith(TEMPORARY_PREFIX):
+                    self.fs.remove(folder / name)
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        self._lock.release()
+
+    def folder(self, release: str) -> Path:
+        """Return the folder of a release's files."""
+        return self.root / "releases" / release / FILES
+
+    def has(self, release: str) -> bool:
+        """Whether a release is here, complete."""
+        return (self.root / "releases" / release / MANIFEST).is_file()
+
+    def envelope(self, release: str) -> bytes:
+        """Return the signed bytes of a release's manifest; raises StorageFault when it is not here."""
+        return self.fs.read_whole(self.root / "releases" / release / MANIFEST, DEFAULT_LIMITS.order_bytes)
+
+    def releases(self) -> list[str]:
+        """Return the ids of all complete releases."""
+        return [name for name in self.fs.names(self.root / "releases") if self.has(name)]
+
+    def incoming(self, release: str) -> Path:
+        """Return the folder in which a release is assembled."""
+        return self.root / "incoming" / release
+
+    def commit(self, release: str, envelope: bytes) -> None:
+        """Give an assembled and synced release its name; from here on it is never written again."""
+        folder = self.incoming(release)
+        self.fs.write_whole(folder / MANIFEST, envelope)
+        self.fs.rename(folder, self.root / "releases" / release)
+        self.fs.sync_folder(self.root / "incoming")
+
+    def pointer(self) -> Pointer | None:
+        """Return the newest pointer that is whole, or None when there is none."""
+        found = [self._read_pointer(name) for name in (POINTER, OLD_POINTER)]
+        return max((pointer for pointer in found if pointer is not None), key=lambda pointer: pointer.generation, default=None)
+
+    def _read_pointer(self, name: str) -> Pointer | None:
+        path = self.root / name
+        if not path.is_file():
+            return None
+        return Pointer.from_bytes(self.fs.read_whole(path, MAX_POINTER_BYTES))
+
+    def point(self, pointer: Pointer) -> Pointer:
+        """Write the pointer with the next generation: the commit point. The one before is kept beside it.
+
+        Returns:
+            The pointer as it was written.
+        """
+        before = self.pointer()
+        written = replace(pointer, generation=1 if before is None else before.generation + 1)
+        if before is not None:
+            self.fs.write_whole(self.root / OLD_POINTER, before.to_bytes())
+        self.fs.write_whole(self.root / POINTER, written.to_bytes())
+        return written
+
+    def collect(self, keep: set[str]) -> None:
+        """Remove releases and assemblies that are not in ``keep``; call it only after the pointer is durable."""
+        for parent in ("releases", "incoming"):
+            for name in self.fs.names(self.root / parent):
+                if name not in keep:
+                    self.fs.remove_tree(self.root / parent / name)
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """What is wrong with a release on disk.
+
+    Attributes:
+        text: In a sentence.
+        of_manifest: Whether every chunk is right and only a file's SHA-256 is not: the manifest contradicts itself.
+    """
+
+    text: str
+    of_manifest: bool = False
+
+
+def damage_in(folder: Path, artifact: Artifact) -> Damage | None:
+    """Compare every file with the manifest: size, each chunk's BLAKE3, the file's SHA-256.
+
+    Returns:
+        What differs, or None.
+
+    Raises:
+        StorageFault: A file cannot be read.
+    """
+    chunks: dict[int, list[Chunk]] = {}
+    for chunk in artifact.chunks():
+        chunks.setdefault(chunk.file, []).append(chunk)
+    for index, entry in enumerate(artifact.files):
+        try:
+            found = _damage_of(folder / entry.path, entry, chunks.get(index, []))
+        except OSError as error:
+            raise storage_fault("read", folder / entry.path, error) from error
+        if found is not None:
+            return Damage(f"{entry.path} {found}", found == _CONTRADICTION)
+    return None
+
+
+_CONTRADICTION = "does not have the SHA-256 of its manifest"
+
+
+def _damage_of(path: Path, entry: FileEntry, chunks: list[Chunk]) -> str | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return "is missing"
+    try:
+        size, whole = os.fstat(descriptor).st_size, sha256()
+        if size != entry.size:
+            return f"has {size} bytes instead of {entry.size}"
+        for chunk in chunks:
+            content = os.pread(descriptor, chunk.size, chunk.offset)
+            whole.update(content)
+            if not same(digest(content), chunk.digest):
+                return f"differs in the {chunk.size} bytes at {chunk.offset}"
+        return None if same(whole.digest(), entry.sha256) else _CONTRADICTION
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,44 @@
+"""One order being tried: what the steps hand on to each other. A value with two writers, each for its own fields.
+
+The worker writes everything but ``dropped``, which the I/O thread sets when a better order came or the host stops.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from modelcast.consumer.trust import TrustedOrder
+
+
+class Dropped(Exception):
+    """Raised inside a step when its trial was dropped."""
+
+
+class Trial:
+    """The work on one order.
+
+    Args:
+        trusted: The order.
+    """
+
+    def __init__(self, trusted: TrustedOrder) -> None:
+        self.trusted = trusted
+        self.model: Any = None
+        self.stages_ms: dict[str, float] = {}
+        self.transfer: dict[str, int] = {}
+        self.dropped = False
+
+    def check(self) -> None:
+        """Raise Dropped when nobody wants the result any more."""
+        if self.dropped:
+            raise Dropped
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Measure a stage in milliseconds, also when it fails."""
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self.stages_ms[stage] = round((time.monotonic() - begin) * 1000, 3)

@@ -1,0 +1,248 @@
+"""The steps of a trial, done one at a time by the worker: receive, verify, load, probe, promote; and the start from disk.
+
+Decides how each step is done, never which one comes next (``lifecycle``). Every failure leaves as a SenderFault or a
+HostFault. Starts no thread. Imports the store, loaders, probing and receiving.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from modelcast.consumer.active import ActiveModel, Slot
+from modelcast.consumer.assembly import Assembly
+from modelcast.consumer.journal import Journal, Rejection
+from modelcast.consumer.loaders import Loader
+from modelcast.consumer.pointer import TRIES, Pointer
+from modelcast.consumer.policy import Timing
+from modelcast.consumer.probing import Bounded, Validator, check_samples, run_validators
+from modelcast.consumer.receiving import Fetch, OpenSource, fetch
+from modelcast.consumer.rules import Standing
+from modelcast.consumer.store import Store, damage_in
+from modelcast.consumer.trial import Trial
+from modelcast.consumer.trust import open_manifest
+from modelcast.shared.errors import HostFault, SenderFault, StorageFault
+from modelcast.shared.limits import shortened
+from modelcast.shared.manifest import Manifest
+from modelcast.shared.names import Version
+from modelcast.shared.reasons import Reason
+from modelcast.shared.signing import KeyRing
+
+MAX_TRIES = 3
+"""Loads of one candidate that took the process with them before it is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the steps work with.
+
+    Attributes:
+        loaders: Loaders by name.
+        validators: The application's validators.
+        timing: Time limits.
+        ring: Trusted keys.
+        open_source: Opens the chunk stream.
+        bounded: Runs a function with a time limit.
+    """
+
+    loaders: Mapping[str, Callable[[], Loader]]
+    validators: Sequence[Validator]
+    timing: Timing
+    ring: KeyRing
+    open_source: OpenSource
+    bounded: Bounded
+
+
+class Workshop:
+    """Does the steps. Used by the worker thread only.
+
+    Args:
+        store: Where releases are kept.
+        journal: Where reports and rejections are kept.
+        slot: The active slot.
+        tools: Everything else.
+    """
+
+    def __init__(self, store: Store, journal: Journal, slot: Slot, tools: Tools) -> None:
+        self._store, self.journal, self._slot, self._tools = store, journal, slot, tools
+
+    def receive(self, trial: Trial) -> None:
+        """Bring the artifact's bytes onto this disk."""
+        trusted = trial.trusted
+        if self._store.has(trusted.release):
+            return
+        artifact = trusted.manifest.artifact
+        with trial.timed("received"), closing(Assembly(self._store, trusted.release, artifact)) as assembly:
+            assembly.find_again(trial.check)
+            for other in self._store.releases():
+                assembly.reuse(self._store.folder(other), self._manifest(other).artifact, trial.check)
+            try:
+                what = Fetch(trusted.order, trusted.release, self._tools.timing.chunk_idle_seconds, trial.check)
+                if not assembly.progress.is_complete:
+                    fetch(assembly, self._tools.open_source, what)
+                assembly.sync()
+            finally:
+                trial.transfer = assembly.progress.transfer()
+
+    def _manifest(self, release: str) -> Manifest:
+        return open_manifest(self._store.envelope(release), self._tools.ring)[0]
+
+    def verify(self, trial: Trial) -> None:
+        """Compare every byte on disk with the manifest and give the release its name."""
+        trusted = trial.trusted
+        is_new = not self._store.has(trusted.release)
+        folder = self._store.incoming(trusted.release) / "files" if is_new else self._store.folder(trusted.release)
+        with trial.timed("verified"):
+            damage = damage_in(folder, trusted.manifest.artifact)
+            if damage is not None:
+                self._store.fs.remove_tree(folder.parent)
+                if damage.of_manifest:
+                    raise SenderFault(Reason.FILE_MISMATCH, f"{damage.text}.")
+                raise StorageFault(f"What was written to {folder} reads back otherwise: {damage.text}.", hint="Check this disk.")
+            if is_new:
+                self._store.commit(trusted.release, trusted.envelope)
+
+    def load(self, trial: Trial) -> None:
+        """Load the model into the shadow slot."""
+        trusted = trial.trusted
+        with trial.timed("loaded"):
+            tries = self.journal.begin_try(trusted.id)
+            if tries > MAX_TRIES:
+                raise SenderFault(
+                    Reason.LOAD_FAILED, f"The process ended {MAX_TRIES} times while this model was loaded or tried.",
+                    facts={"tries": tries - 1},
+                )
+            trial.model = self._load(trusted.manifest, self._store.folder(trusted.release))
+
+    def _load(self, manifest: Manifest, folder: Path) -> Any:
+        seconds = self._tools.timing.load_seconds
+        try:
+            loader = self._tools.loaders[manifest.artifact.loader]()
+            return self._tools.bounded(partial(loader, folder), seconds, "loading")
+        except (SenderFault, HostFault):
+            raise
+        except MemoryError as error:
+            raise StorageFault("There was not enough memory to load the model.", hint="Give this host more memory.") from error
+        except Exception as error:
+            raise SenderFault(
+                Reason.LOAD_FAILED, f"Loading raised {type(error).__name__}: {shortened(error, 300)}.",
+                facts={"error": type(error).__name__, "message": shortened(error), "loader": manifest.artifact.loader},
+            ) from error
+
+    def probe(self, trial: Trial) -> None:
+        """Let the candidate prove itself: sample answers, then the application's validators."""
+        manifest, seconds = trial.trusted.manifest, self._tools.timing.probe_seconds
+        folder = self._store.folder(trial.trusted.release)
+        with trial.timed("probed"):
+            self._tools.bounded(partial(check_samples, trial.model, manifest, folder), seconds, "the samples")
+            run_validators(trial.model, manifest, self._tools.validators, self._tools.bounded, seconds)
+
+    def promote(self, trial: Trial) -> ActiveModel:
+        """Write the pointer (the commit point), then swap; the model before stays on disk as the previous one."""
+        trusted, before = trial.trusted, self._store.pointer()
+        with trial.timed("promoted"):
+            self.journal.end_try()
+            previous = before.previous if before and before.release == trusted.release else before.release if before else None
+            floor, floor_artifact = trusted.version, trusted.manifest.artifact.identity
+            if before is not None and floor.precedes(Version(before.floor)):
+                floor, floor_artifact = Version(before.floor), before.floor_artifact
+            bad = tuple(release for release in before.bad if release != trusted.release) if before else ()
+            self._store.point(Pointer(
+                0, trusted.release, previous, trusted.order.sequence, floor.text, floor_artifact, TRIES, bad
+            ))
+            active = self._slot.swap(trial.model, trusted.manifest, trusted.release)
+        trial.model = None
+        self._store.collect({trusted.release, previous or trusted.release})
+        return active
+
+    def reject(self, trial: Trial | None, rejection: Rejection, report: bytes) -> str:
+        """Remember a rejection and keep its report until it is confirmed; returns the report's name."""
+        if trial is not None:
+            trial.model = None
+            self.journal.end_try()
+            if not self._store.has(trial.trusted.release):
+                self._store.fs.remove_tree(self._store.incoming(trial.trusted.release))
+        self.journal.remember(rejection)
+        return self.journal.add_report(report)
+
+    def standing(self) -> Standing:
+        """Return what this instance runs and has run."""
+        pointer, active = self._store.pointer(), self._slot.active
+        identities: dict[str, bytes] = {}
+        for release in self._store.releases():
+            try:
+                manifest = self._manifest(release)
+            except SenderFault:
+                continue   # its key is no longer trusted: it counts as unknown
+            identities[manifest.version] = manifest.artifact.identity
+        if pointer is None:
+            return Standing(0, None, active.release if active else None, tuple(identities.items()))
+        identities[pointer.floor] = pointer.floor_artifact
+        return Standing(
+            pointer.sequence, Version(pointer.floor), active.release if active else None, tuple(identities.items())
+        )
+
+    def restore(self) -> str | None:
+        """Load the last good release from disk into the slot.
+
+        Returns:
+            What was wrong with the newest one, in a sentence, or None when all was well.
+        """
+        pointer = self._store.pointer()
+        if pointer is None or pointer.release is None:
+            return None
+        if pointer.tries_left <= 0:
+            bad = (*pointer.bad, pointer.release)[-16:]
+            problem = f"release {pointer.release[:12]} ended the process {TRIES} times at its start"
+            pointer = self._store.point(_without_active(pointer, bad=bad))
+            return self._fall_back(pointer, problem)
+        self._store.point(_with_tries(pointer, pointer.tries_left - 1))
+        problem_or_none = self._load_from_disk(pointer.release)
+        if problem_or_none is None:
+            self._store.point(_with_tries(pointer, TRIES))
+            return None
+        if not self._store.has(pointer.release):   # it was damaged and is gone: the order may bring it again
+            pointer = self._store.point(_without_active(pointer, bad=pointer.bad))
+            return self._fall_back(pointer, problem_or_none)
+        if pointer.previous is not None:
+            self._load_from_disk(pointer.previous)
+        return problem_or_none
+
+    def _fall_back(self, pointer: Pointer, problem: str) -> str:
+        if pointer.release is not None:
+            also = self._load_from_disk(pointer.release)
+            return problem if also is None else f"{problem}; and {also}"
+        return problem
+
+    def _load_from_disk(self, release: str) -> str | None:
+        """Verify and load a stored release into the slot; returns what is wrong with it."""
+        if not self._store.has(release):
+            return f"release {release[:12]} is not in the store"
+        try:
+            manifest, identity = open_manifest(self._store.envelope(release), self._tools.ring)
+            if identity != release:
+                return f"release {release[:12]} has the manifest of {identity[:12]}"
+            damage = damage_in(self._store.folder(release), manifest.artifact)
+            if damage is not None:
+                self._store.fs.remove_tree(self._store.folder(release).parent)
+                return f"release {release[:12]} is damaged: {damage.text}"
+            self._slot.swap(self._load(manifest, self._store.folder(release)), manifest, release)
+        except (SenderFault, HostFault) as error:
+            return f"release {release[:12]} cannot be loaded: {error}"
+        return None
+
+
+def _with_tries(pointer: Pointer, tries_left: int) -> Pointer:
+    return Pointer(
+        pointer.generation, pointer.release, pointer.previous, pointer.sequence, pointer.floor, pointer.floor_artifact, tries_left,
+        pointer.bad,
+    )
+
+
+def _without_active(pointer: Pointer, *, bad: tuple[str, ...]) -> Pointer:
+    """Go back to the previous release; the order of the lost one counts as not carried out, unless it is bad."""
+    lost_is_bad = pointer.release in bad
+    sequence = pointer.sequence if lost_is_bad else pointer.sequence - 1
+    return Pointer(0, pointer.previous, None, sequence, pointer.floor, pointer.floor_artifact, TRIES, bad)

@@ -7,7 +7,6 @@ everything else with an error that shows the rule. Imports the errors and the ``
 import re
 import socket
 from dataclasses import dataclass
-from functools import total_ordering
 
 import semver
 
@@ -48,7 +47,6 @@ def name_from_host() -> str:
     return cleaned if _NAME.fullmatch(cleaned) else "instance"
 
 
-@total_ordering
 @dataclass(frozen=True, slots=True)
 class Version:
     """A SemVer 2.0 version. Ordered by SemVer precedence; build metadata distinguishes but does not order.
@@ -76,14 +74,25 @@ class Version:
         """Whether this version is lower than ``other`` by SemVer precedence (rule 11)."""
         return self.parsed.compare(other.parsed) < 0
 
+    # All four by precedence: with equality as a part of `<=`, two builds of one version would each be above the other.
     def __lt__(self, other: "Version") -> bool:
         return self.precedes(other)
+
+    def __le__(self, other: "Version") -> bool:
+        return not other.precedes(self)
+
+    def __gt__(self, other: "Version") -> bool:
+        return other.precedes(self)
+
+    def __ge__(self, other: "Version") -> bool:
+        return not self.precedes(other)
 
     def __str__(self) -> str:
         return self.text
 
 
-_COMPARATOR = re.compile(r"(>=|<=|==|!=|>|<|=)?\s*(\d+)(?:\.(\d+))?(?:\.(\d+))?(-[0-9A-Za-z.-]+)?")
+_COMPARATOR = re.compile(r"(>=|<=|==|!=|>|<|=)?\s*([0-9]{1,18})(?:\.([0-9]{1,18}))?(?:\.([0-9]{1,18}))?(-[0-9A-Za-z.-]+)?")
+"""ASCII digits only, and fewer than make ``int`` raise."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """msgpack, strict and bounded: the only module that packs and unpacks.
 
-Decides that a message is one map with text keys and nothing behind it; refuses duplicate keys and extension types.
+Decides that a message is one map with text keys and nothing behind it; refuses duplicate keys, extension types and deep nesting.
 Total: any bytes give a map or a ``SenderFault``.
 """
 
@@ -30,15 +30,19 @@ def unpack(body: bytes | memoryview, *, what: str, max_bytes: int = DEFAULT_LIMI
         max_bytes: Refuse longer bodies before looking into them.
 
     Raises:
-        SenderFault: ``body`` is too long, not msgpack, not one map, or holds duplicate keys or extension types.
+        SenderFault: ``body`` is too long, not msgpack, not one map, too deeply nested, or holds duplicate keys or extension
+            types.
     """
     if len(body) > max_bytes:
         raise SenderFault(Reason.TOO_LARGE, f"The {what} is {len(body)} bytes long; at most {max_bytes} are taken.")
     try:
         message: object = msgpack.unpackb(
             body, raw=False, strict_map_key=True, object_pairs_hook=_map, ext_hook=_refuse_extension, timestamp=0,
-            max_str_len=max_bytes, max_bin_len=max_bytes, max_array_len=1_000_000, max_map_len=100_000,
+            max_str_len=max_bytes, max_bin_len=max_bytes,
+            # By the body's length, because room is made for all the items that a message claims before one is seen.
+            max_array_len=min(len(body), 1_000_000), max_map_len=min(len(body), 100_000),
         )
+        _check_nesting(message)
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
         raise SenderFault(
             Reason.MALFORMED, f"These bytes are no {what}: {type(error).__name__}.", facts={"bytes": len(body)}
@@ -46,6 +50,19 @@ def unpack(body: bytes | memoryview, *, what: str, max_bytes: int = DEFAULT_LIMI
     if not isinstance(message, dict):
         raise SenderFault(Reason.MALFORMED, f"These bytes are no {what}: a {type(message).__name__} instead of a map.")
     return message
+
+
+def _check_nesting(message: object) -> None:
+    """Level by level: a recursion would fail on the very messages that it is to refuse."""
+    level: list[Any] = [message] if isinstance(message, dict | list) else []
+    for _ in range(DEFAULT_LIMITS.message_depth):
+        inner = [item for box in level for item in (box.values() if isinstance(box, dict) else box)]
+        if msgpack.Timestamp in set(map(type, inner)):
+            raise ValueError("a timestamp")   # the one extension type that the library makes itself
+        level = [item for item in inner if isinstance(item, dict | list)]
+        if not level:
+            return
+    raise ValueError("nested too deeply")
 
 
 def _map(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -5,6 +5,7 @@ the limits. Says nothing about whether an instance should accept it. Imports val
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,9 @@ MANIFEST_TYPE = "application/vnd.modelcast.manifest.v1+msgpack"
 MANIFEST_FORMATS = frozenset({1})
 DEFAULT_CHUNK_BYTES = 1 * MIB
 """1 and 4 MiB are equally fast, 64 KiB costs twice the CPU, and a smaller chunk is re-read and reused more finely."""
+
+MAX_COMPONENT_BYTES = 255
+"""NAME_MAX of Linux and macOS, in bytes of UTF-8; a longer one could be written on no host, whatever it tries."""
 
 _COMPONENT = re.compile(r"[^/\\\x00-\x1f\x7f]{1,255}")
 Bytes32 = Annotated[bytes, Field(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
@@ -69,6 +73,8 @@ class FileEntry(WireValue):
         parts = path.split("/")
         if len(path) > 1024 or any(part in {".", ".."} or not _COMPONENT.fullmatch(part) for part in parts):
             raise ValueError("a path must be relative, without '..', backslashes or control characters")
+        if any(len(part.encode()) > MAX_COMPONENT_BYTES for part in parts):
+            raise ValueError(f"no part of a path may be longer than {MAX_COMPONENT_BYTES} bytes")
         return path
 
     @model_validator(mode="after")
@@ -98,7 +104,8 @@ class Artifact(WireValue):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "Artifact":
-        folded = [entry.path.casefold() for entry in self.files]
+        # As macOS compares names: neither case nor the way in which an accent is written tells two of them apart.
+        folded = [unicodedata.normalize("NFC", entry.path.casefold()) for entry in self.files]
         if len(set(folded)) != len(folded):
             raise ValueError("two files have one path, or paths that differ in case only")
         folders = {"/".join(parts[:end]) for parts in (p.split("/") for p in folded) for end in range(1, len(parts))}

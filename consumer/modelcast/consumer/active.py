@@ -1,6 +1,7 @@
 """The slot that serving threads read: one reference to an immutable value, swapped whole. Imports the manifest."""
 
 from dataclasses import dataclass
+from threading import Event
 from typing import Any
 
 from modelcast.shared.manifest import Manifest
@@ -26,15 +27,22 @@ class ActiveModel:
 
 
 class Slot:
-    """The active slot. Reading is one attribute read; only the worker swaps."""
+    """The active slot. Reading is one attribute read; only the worker swaps.
 
-    __slots__ = ("active",)
+    Attributes:
+        active: The model in service, or None.
+        filled: Is set once there is one.
+    """
+
+    __slots__ = ("active", "filled")
 
     def __init__(self) -> None:
         self.active: ActiveModel | None = None
+        self.filled = Event()
 
     def swap(self, model: Any, manifest: Manifest, release: str) -> ActiveModel:
         """Put a model into service; the one before lives on for as long as somebody holds it."""
         generation = 1 if self.active is None else self.active.generation + 1
         self.active = ActiveModel(model, manifest.version, release, manifest, generation)
+        self.filled.set()
         return self.active

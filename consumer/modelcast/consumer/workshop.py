@@ -5,13 +5,13 @@ HostFault. Starts no thread. Imports the store, loaders, probing and receiving.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from modelcast.consumer.active import ActiveModel, Slot
+from modelcast.consumer.active import Slot
 from modelcast.consumer.assembly import Assembly
 from modelcast.consumer.journal import Journal, Rejection
 from modelcast.consumer.loaders import Loader
@@ -139,7 +139,7 @@ class Workshop:
             self._tools.bounded(partial(check_samples, trial.model, manifest, folder), seconds, "the samples")
             run_validators(trial.model, manifest, self._tools.validators, self._tools.bounded, seconds)
 
-    def promote(self, trial: Trial) -> ActiveModel:
+    def promote(self, trial: Trial) -> Standing:
         """Write the pointer (the commit point), then swap; the model before stays on disk as the previous one."""
         trusted, before = trial.trusted, self._store.pointer()
         with trial.timed("promoted"):
@@ -152,10 +152,11 @@ class Workshop:
             self._store.point(Pointer(
                 0, trusted.release, previous, trusted.order.sequence, floor.text, floor_artifact, TRIES, bad
             ))
-            active = self._slot.swap(trial.model, trusted.manifest, trusted.release)
+            self._slot.swap(trial.model, trusted.manifest, trusted.release)
         trial.model = None
-        self._store.collect({trusted.release, previous or trusted.release})
-        return active
+        with suppress(HostFault):   # what cannot be removed now is removed after the next promotion
+            self._store.collect({trusted.release, previous or trusted.release})
+        return self.standing()
 
     def reject(self, trial: Trial | None, rejection: Rejection, report: bytes) -> str:
         """Remember a rejection and keep its report until it is confirmed; returns the report's name."""
@@ -191,30 +192,29 @@ class Workshop:
             What was wrong with the newest one, in a sentence, or None when all was well.
         """
         pointer = self._store.pointer()
-        if pointer is None or pointer.release is None:
+        release = None if pointer is None else pointer.release
+        if pointer is None or release is None:
             return None
         if pointer.tries_left <= 0:
-            bad = (*pointer.bad, pointer.release)[-16:]
-            problem = f"release {pointer.release[:12]} ended the process {TRIES} times at its start"
+            bad = (*pointer.bad, release)[-16:]
+            problem = f"release {release[:12]} ended the process {TRIES} times at its start"
             pointer = self._store.point(_without_active(pointer, bad=bad))
             return self._fall_back(pointer, problem)
         self._store.point(_with_tries(pointer, pointer.tries_left - 1))
-        problem_or_none = self._load_from_disk(pointer.release)
-        if problem_or_none is None:
+        failure = self._load_from_disk(release)
+        if failure is None:
             self._store.point(_with_tries(pointer, TRIES))
             return None
-        if not self._store.has(pointer.release):   # it was damaged and is gone: the order may bring it again
+        if not self._store.has(release):   # it was damaged and is gone: the order may bring it again
             pointer = self._store.point(_without_active(pointer, bad=pointer.bad))
-            return self._fall_back(pointer, problem_or_none)
+            return self._fall_back(pointer, failure)
         if pointer.previous is not None:
             self._load_from_disk(pointer.previous)
-        return problem_or_none
+        return failure
 
     def _fall_back(self, pointer: Pointer, problem: str) -> str:
-        if pointer.release is not None:
-            also = self._load_from_disk(pointer.release)
-            return problem if also is None else f"{problem}; and {also}"
-        return problem
+        also = None if pointer.release is None else self._load_from_disk(pointer.release)
+        return problem if also is None else f"{problem}; and {also}"
 
     def _load_from_disk(self, release: str) -> str | None:
         """Verify and load a stored release into the slot; returns what is wrong with it."""
@@ -235,10 +235,7 @@ class Workshop:
 
 
 def _with_tries(pointer: Pointer, tries_left: int) -> Pointer:
-    return Pointer(
-        pointer.generation, pointer.release, pointer.previous, pointer.sequence, pointer.floor, pointer.floor_artifact, tries_left,
-        pointer.bad,
-    )
+    return replace(pointer, tries_left=tries_left)
 
 
 def _without_active(pointer: Pointer, *, bad: tuple[str, ...]) -> Pointer:

@@ -1,0 +1,50 @@
+"""Puts a status together from those who know: one snapshot, without waiting. Decides the sentence for people."""
+
+import time
+
+from modelcast.consumer.courier import Courier
+from modelcast.consumer.lifecycle import State
+from modelcast.consumer.policy import Timing
+from modelcast.consumer.runtime import Runtime
+from modelcast.consumer.status import Status
+from modelcast.consumer.updater import Updater
+from modelcast.consumer.verdicts import Verdicts
+from modelcast.shared.report import Verdict
+
+LIVE_WITHIN_SECONDS = 75.0
+"""The I/O thread turns every second, but a connection attempt or a report to a slow broker may take 15 to 60 s."""
+
+
+def overview(courier: Courier, updater: Updater, verdicts: Verdicts, runtime: Runtime, timing: Timing) -> Status:
+    """Return the status of a started consumer."""
+    active, target = verdicts.slot.active, updater.setting.target
+    live = runtime.is_live(LIVE_WITHIN_SECONDS)
+    contact = courier.last_contact
+    fresh = live and contact is not None and time.monotonic() - contact < timing.fresh_seconds
+    connected = live and courier.connected_since_ms is not None
+    return Status(
+        live=live, ready=active is not None, fresh=fresh, state=updater.state.value if live else "dead",
+        detail=_sentence(courier, updater, runtime, live=live, serving=active.version if active else None),
+        instance=target.instance, model=target.model, channel=target.channel, version=active.version if active else None,
+        release=active.release if active else None, connected=connected,
+        connected_since_ms=courier.connected_since_ms if connected else None, last_contact_ms=courier.last_contact_ms,
+        last_verdict=verdicts.last, fault=updater.fault or courier.fault,
+        promoted=verdicts.counts[Verdict.PROMOTED], rejected=verdicts.counts[Verdict.REJECTED],
+        superseded=verdicts.counts[Verdict.SUPERSEDED], foreign=updater.foreign, reconnects=courier.losses,
+        unsent_reports=len(verdicts.ledger.unsent),
+    )
+
+
+def _sentence(courier: Courier, updater: Updater, runtime: Runtime, *, live: bool, serving: str | None) -> str:
+    serves = f"Serves {serving}" if serving else "Serves nothing yet"
+    if runtime.forked:
+        return f"{serves}, but is a forked child without threads: it will never see a newer release. Start it after the fork."
+    if not live:
+        return f"{serves}, but its threads are dead or stuck: it will not see a newer release. Restart the application."
+    in_hand = updater.in_hand
+    if in_hand is not None and updater.state is not State.IDLE:
+        return f"{serves}; {updater.state} {in_hand.manifest.version}."
+    fault = updater.fault or courier.fault
+    if courier.connected_since_ms is None:
+        return f"{serves}; not connected: {fault or 'connecting'}"
+    return f"{serves}; connected." if fault is None else f"{serves}; {fault}"

@@ -1,0 +1,156 @@
+"""All threads of a consumer: the I/O thread, the worker, and the short-lived ones that bound a call's time.
+
+Decides when threads start and end; no other module starts one. The I/O thread owns the road and never does anything slow;
+the worker does one job after the other. Fork-safe: a child that inherits a started consumer is told so.
+"""
+
+import os
+import queue
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from modelcast.shared.errors import SenderFault
+from modelcast.shared.reasons import Reason
+
+Job = Callable[[], Any]
+Then = Callable[[Any, BaseException | None], None]
+
+_started: "weakref.WeakSet[Runtime]" = weakref.WeakSet()
+_hook_lock = threading.Lock()
+_hook_is_set = False
+
+
+def _mark_forked() -> None:
+    for runtime in list(_started):
+        runtime.forked = True
+
+
+def _watch_forks() -> None:
+    global _hook_is_set  # noqa: PLW0603 - the hook cannot be taken back, so it is set once, at the first start
+    with _hook_lock:
+        if not _hook_is_set and hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_mark_forked)
+            _hook_is_set = True
+
+
+class Runtime:
+    """The threads of one consumer.
+
+    Args:
+        name: Prefix of the threads' names.
+        turn: One turn of the I/O thread; returns after at most some seconds, at once when rung. Must not raise.
+        ring: Ends a wait inside ``turn`` from any thread.
+        end: Is called by the I/O thread when it ends.
+    """
+
+    def __init__(self, name: str, turn: Callable[[], None], ring: Callable[[], None], end: Callable[[], None]) -> None:
+        self._name, self._turn, self._ring, self._end = name, turn, ring, end
+        self._jobs: queue.SimpleQueue[tuple[Job, Then] | None] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[tuple[Then, Any, BaseException | None]] = queue.SimpleQueue()
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._ticked = time.monotonic()
+        self.forked = False
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the end was asked for."""
+        return self._stop.is_set()
+
+    def is_live(self, within_seconds: float) -> bool:
+        """Whether both threads run in this process and the I/O thread turned within the last seconds."""
+        running = bool(self._threads) and not self.forked and all(thread.is_alive() for thread in self._threads)
+        return running and time.monotonic() - self._ticked < within_seconds
+
+    def start(self) -> None:
+        """Start the threads."""
+        _watch_forks()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"{self._name} worker", daemon=True),
+            threading.Thread(target=self._run, name=f"{self._name} i/o", daemon=True),
+        ]
+        _started.add(self)
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, seconds: float) -> bool:
+        """Ask the threads to end and wait; from one of them, only ask. Returns whether they ended in time."""
+        self._stop.set()
+        self._jobs.put(None)
+        if self.forked:
+            return True   # there are no threads here to wait for
+        self._ring()
+        deadline = time.monotonic() + seconds
+        others = [thread for thread in self._threads if thread is not threading.current_thread()]
+        for thread in others:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in others)
+
+    def rest(self, seconds: float) -> None:
+        """Wait in the worker, or until the end is asked for."""
+        self._stop.wait(seconds)
+
+    def submit(self, job: Job, then: Then) -> None:
+        """Give the worker a job; ``then`` gets its result or its error in the I/O thread."""
+        self._jobs.put((job, then))
+
+    def take_results(self) -> None:
+        """Hand results to those who wait for them; called in the I/O thread."""
+        while True:
+            try:
+                then, result, error = self._results.get_nowait()
+            except queue.Empty:
+                return
+            then(result, error)
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self._ticked = time.monotonic()
+                self._turn()
+        finally:
+            self._end()
+
+    def _work(self) -> None:
+        while (entry := self._jobs.get()) is not None:
+            job, then = entry
+            try:
+                result, error = job(), None
+            except BaseException as caught:  # noqa: BLE001 - a model may raise anything, SystemExit too; the worker must live
+                result, error = None, caught
+            self._results.put((then, result, error))
+            del job, then, entry, result, error
+            self._ring()
+
+
+def bounded(call: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Run ``call`` with a time limit.
+
+    A thread cannot be ended from outside: what does not come back in time is left behind as a daemon thread.
+
+    Raises:
+        SenderFault: ``timed-out``.
+        BaseException: Whatever ``call`` raises.
+    """
+    outcome: list[tuple[Any, BaseException | None]] = []
+
+    def run() -> None:
+        try:
+            outcome.append((call(), None))
+        except BaseException as caught:  # noqa: BLE001 - handed to the caller below
+            outcome.append((None, caught))
+
+    thread = threading.Thread(target=run, name=f"modelcast {what}", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not outcome:
+        raise SenderFault(
+            Reason.TIMED_OUT, f"{what.capitalize()} took longer than {seconds:g} s.", facts={"what": what, "limit_seconds": seconds}
+        )
+    result, error = outcome.pop()
+    if error is not None:
+        raise error if isinstance(error, Exception) else RuntimeError(f"{type(error).__name__}: {error}")
+    return result

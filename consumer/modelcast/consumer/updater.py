@@ -1,0 +1,218 @@
+"""The shell between road and worker: orders in, jobs out, verdicts settled and reported. Runs in the I/O thread, never slow.
+
+Decides nothing by itself: ``trust`` and ``rules`` judge, ``agenda`` chooses, ``lifecycle`` says what comes next, ``ledger``
+what is owed. Starts no thread and knows no broker. Everything that touches the disk is a job for the worker.
+"""
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from modelcast.consumer.agenda import Agenda
+from modelcast.consumer.journal import Rejection
+from modelcast.consumer.lifecycle import Action, Event, State, step
+from modelcast.consumer.policy import Policy, Timing
+from modelcast.consumer.rules import Host, Ruling, Standing, rule
+from modelcast.consumer.trial import Dropped, Trial
+from modelcast.consumer.trust import TrustedOrder, open_order
+from modelcast.consumer.verdicts import Decision, Submit, Verdicts
+from modelcast.consumer.workshop import Workshop
+from modelcast.shared.errors import HostFault, SenderFault
+from modelcast.shared.order import order_id
+from modelcast.shared.report import Verdict
+from modelcast.shared.road import ArrivedOrder, Target
+from modelcast.shared.signing import KeyRing
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What an updater is told once.
+
+    Attributes:
+        target: Which model and channel, and who this is.
+        policy: What the application accepts.
+        timing: How long things may take.
+        ring: Trusted keys.
+        host: What this host has.
+    """
+
+    target: Target
+    policy: Policy
+    timing: Timing
+    ring: KeyRing
+    host: Host
+
+
+@dataclass(slots=True)
+class Updater:
+    """One instance's bookkeeping.
+
+    Args:
+        setting: What it is told once.
+        workshop: Where the worker's steps are done.
+        verdicts: Where decisions go.
+        submit: Gives jobs to the worker.
+        log: Bound logger.
+    """
+
+    setting: Setting
+    workshop: Workshop
+    verdicts: Verdicts
+    submit: Submit
+    log: Any
+    standing: Standing = field(default_factory=Standing)
+    state: State = State.IDLE
+    fault: str | None = None
+    foreign: int = 0
+    _agenda: Agenda = field(default_factory=Agenda)
+    _trial: Trial | None = None
+    _pauses: dict[str, tuple[int, float]] = field(default_factory=dict)
+
+    def remember(
+        self, standing: Standing, rejections: Mapping[str, Rejection], unsent: Sequence[tuple[str, bytes]]
+    ) -> None:
+        """Take over what the disk remembers of the time before this start."""
+        self.standing = standing
+        for name, body in unsent:
+            self.verdicts.ledger.owe(name, body)
+        for order in rejections:
+            self.verdicts.ledger.decide(order, Verdict.REJECTED, None)
+
+    @property
+    def in_hand(self) -> TrustedOrder | None:
+        """The order that is being carried out, or None."""
+        return self._trial.trusted if self._trial else None
+
+    def stop(self) -> None:
+        """Drop what is in hand."""
+        if self._trial is not None:
+            self._trial.dropped = True
+        if self.state is not State.STOPPED:
+            self.state, _ = step(self.state, Event.STOP_REQUESTED)
+
+    def on_order(self, arrived: ArrivedOrder) -> None:
+        """Judge an order as it arrives: known, trusted, allowed."""
+        identity, ledger = order_id(arrived.body), self.verdicts.ledger
+        ledger.hold(identity, arrived)
+        if ledger.knows(identity) or identity in self._agenda:
+            return   # decided or in hand: the receipt joins it
+        target = self.setting.target
+        try:
+            trusted = open_order(arrived.body, self.setting.ring, model=target.model, channel=target.channel)
+        except SenderFault as fault:
+            if arrived.receipt is None:
+                self.foreign += 1   # the history has no addressee; what was meant for us came through the queue as well
+                self.log.debug("passed over in the history", reason=fault.reason.value)
+            else:
+                self._decide(Decision(identity, Verdict.REJECTED, fault=fault))
+            return
+        if self._is_allowed(trusted):
+            for dropped in self._agenda.add(trusted):
+                self._decide(Decision(dropped.id, Verdict.SUPERSEDED, dropped))
+
+    def _decide(self, decision: Decision) -> None:
+        self._agenda.remove(decision.order)
+        self._pauses.pop(decision.order, None)
+        self.verdicts.note(decision)
+
+    def _is_allowed(self, trusted: TrustedOrder) -> bool:
+        try:
+            ruling = rule(
+                trusted, self.standing, self.setting.policy, self.setting.host, now_ms=self.verdicts.reporter.clock_ms()
+            )
+        except SenderFault as fault:
+            self._decide(Decision(trusted.id, Verdict.REJECTED, trusted, fault))
+            return False
+        if ruling is Ruling.STALE:
+            self._agenda.remove(trusted.id)
+            verdict = Verdict.PROMOTED if trusted.release == self.standing.active_release else Verdict.SUPERSEDED
+            self.verdicts.ledger.decide(trusted.id, verdict, None)   # it changes nothing, so nothing is reported
+            return False
+        return True
+
+    def dispatch(self) -> float | None:
+        """Begin the best order when nothing is in hand; drop what is in hand when a better one came.
+
+        Returns:
+            Seconds until something has to be tried again, or None.
+        """
+        if self.state is State.STOPPED:
+            return None
+        if self._trial is not None:
+            best = self._agenda.best()
+            if self.state is not State.PROMOTING and best is not None and best.id != self._trial.trusted.id:
+                self._trial.dropped = True
+            return None
+        while (best := self._agenda.best()) is not None:
+            wait_seconds = self._pauses.get(best.id, (0, 0.0))[1] - time.monotonic()
+            if wait_seconds > 0:
+                return wait_seconds
+            if self._is_allowed(best):
+                self._trial = Trial(best)
+                self.log.info("order", version=best.manifest.version, sequence=best.order.sequence, kind=best.order.kind.value)
+                self._advance(Event.ORDER_CHOSEN, None)
+                return None
+        return None
+
+    def _advance(self, event: Event, error: BaseException | None) -> None:
+        trial = self._trial
+        assert trial is not None
+        self.state, action = step(self.state, event)
+        steps = {
+            Action.RECEIVE: (self.workshop.receive, Event.RECEIVED), Action.VERIFY: (self.workshop.verify, Event.VERIFIED),
+            Action.LOAD: (self.workshop.load, Event.LOADED), Action.PROBE: (self.workshop.probe, Event.PROBED),
+            Action.PROMOTE: (self.workshop.promote, Event.PROMOTED),
+        }
+        if action in steps:
+            work, then = steps[action]
+            self.submit(partial(work, trial), partial(self._after, then))
+            return
+        self._trial = None
+        if action is Action.ACCEPT:
+            self._promoted(trial)
+        elif action is Action.REJECT and isinstance(error, SenderFault):
+            self._decide(Decision(trial.trusted.id, Verdict.REJECTED, trial.trusted, error, trial))
+        elif action is Action.RETRY_LATER:
+            self._pause(trial.trusted, error)
+
+    def _after(self, then: Event, result: object, error: BaseException | None) -> None:
+        """Take the worker's result of one step."""
+        if isinstance(result, Standing):
+            self.standing = result   # also when the host stops: the pointer is written
+        trial = self._trial
+        if trial is None or self.state is State.STOPPED:
+            return
+        if trial.dropped and self.state is not State.PROMOTING:
+            self._advance(Event.SUPERSEDED, None)
+        elif error is None:
+            self._advance(then, None)
+        elif isinstance(error, SenderFault):
+            self._advance(Event.REJECTED, error)
+        else:
+            self._advance(Event.SUPERSEDED if isinstance(error, Dropped) else Event.FAULTED, error)
+
+    def _pause(self, trusted: TrustedOrder, error: BaseException | None) -> None:
+        count = self._pauses.get(trusted.id, (0, 0.0))[0] + 1
+        seconds = pause_seconds(self.setting.timing, count)
+        self._pauses[trusted.id] = (count, time.monotonic() + seconds)
+        self.fault = str(error) or type(error).__name__
+        unexpected = None if isinstance(error, HostFault) else error   # a bug of ours or a broken library: show where
+        self.log.warning(
+            "will try again", version=trusted.manifest.version, fault=self.fault, seconds=round(seconds, 1), exc_info=unexpected
+        )
+
+    def _promoted(self, trial: Trial) -> None:
+        trusted = trial.trusted
+        self.fault = None
+        self._decide(Decision(trusted.id, Verdict.PROMOTED, trusted, trial=trial))
+        for passed in self._agenda.below(trusted.order.sequence):
+            self._decide(Decision(passed.id, Verdict.SUPERSEDED, passed))
+
+
+def pause_seconds(timing: Timing, count: int) -> float:
+    """Return how long to rest after the ``count``-th fault in a row: doubling, bounded, drawn at random (full jitter)."""
+    bound = min(timing.retry_most_seconds, timing.retry_first_seconds * 2 ** min(count - 1, 16))
+    return random.uniform(bound / 4, bound)  # noqa: S311 - spreads a fleet, protects nothing

@@ -1,0 +1,116 @@
+"""Noting verdicts and telling them: journal first, then the report, then the settlement. Runs in the I/O thread.
+
+Decides nothing about orders. What touches the disk is a job for the worker. Imports ledger, reporting and the journal.
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from modelcast.consumer.active import Slot
+from modelcast.consumer.journal import Rejection
+from modelcast.consumer.ledger import Ledger
+from modelcast.consumer.reporting import Reporter
+from modelcast.consumer.status import LastVerdict
+from modelcast.consumer.trial import Trial
+from modelcast.consumer.trust import TrustedOrder
+from modelcast.consumer.workshop import Workshop
+from modelcast.shared.errors import SenderFault
+from modelcast.shared.limits import shortened
+from modelcast.shared.report import Verdict
+from modelcast.shared.road import InstanceRoad
+
+Job = Callable[[], Any]
+Submit = Callable[[Job, Callable[[Any, BaseException | None], None]], None]
+"""Gives a job to the worker, and what the I/O thread does with its result or its error."""
+
+IN_MEMORY = "memory-"
+"""Names reports that could not be journaled: they are sent all the same, but do not survive a crash."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict with what it was about.
+
+    Attributes:
+        order: Identity of the order message.
+        verdict: The verdict.
+        trusted: The order, if it could be opened.
+        fault: Why it was rejected.
+        trial: The work that was done on it.
+    """
+
+    order: str
+    verdict: Verdict
+    trusted: TrustedOrder | None = None
+    fault: SenderFault | None = None
+    trial: Trial | None = None
+
+
+@dataclass(slots=True)
+class Verdicts:
+    """The verdicts of one instance.
+
+    Args:
+        reporter: Builds reports.
+        workshop: Writes the journal.
+        slot: The active slot.
+        submit: Gives jobs to the worker.
+        log: Bound logger.
+    """
+
+    reporter: Reporter
+    workshop: Workshop
+    slot: Slot
+    submit: Submit
+    log: Any
+    ledger: Ledger = field(default_factory=Ledger)
+    counts: dict[Verdict, int] = field(default_factory=lambda: dict.fromkeys(Verdict, 0))
+    last: LastVerdict | None = None
+    _names: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    def note(self, decision: Decision) -> None:
+        """Note a decision: log it, keep its report, and settle it once that is written."""
+        trusted, fault, trial = decision.trusted, decision.fault, decision.trial
+        version = trusted.manifest.version if trusted else None
+        reason, message = (fault.reason.value, shortened(fault)) if fault else (None, None)
+        self.ledger.expect(decision.order)
+        self.counts[decision.verdict] += 1
+        self.last = LastVerdict(decision.verdict.value, version, reason, message, self.reporter.clock_ms())
+        report = self.reporter.verdict(
+            decision.order, decision.verdict, self.slot.active, trusted=trusted, fault=fault,
+            stages_ms=trial.stages_ms if trial else None, transfer=trial.transfer if trial else None,
+        )
+        write = self.log.warning if fault else self.log.info
+        write(
+            decision.verdict.value, version=version, order=decision.order[:12], reason=reason, message=message,
+            **(trial.transfer | {"stages_ms": trial.stages_ms} if trial else {}),
+        )
+        if decision.verdict is Verdict.REJECTED:
+            rejection = Rejection(decision.order, reason or "", message or "", version)
+            job: Job = partial(self.workshop.reject, trial, rejection, report)
+        else:
+            job = partial(self.workshop.journal.add_report, report)
+        self.submit(job, partial(self._noted, decision, report))
+
+    def _noted(self, decision: Decision, report: bytes, name: object, error: BaseException | None) -> None:
+        if error is not None:
+            self.log.warning("a report could not be journaled", error=str(error))
+        kept = name if isinstance(name, str) and error is None else f"{IN_MEMORY}{next(self._names)}"
+        self.ledger.decide(decision.order, decision.verdict, (kept, report))
+
+    def tell(self, road: InstanceRoad) -> None:
+        """Send what is unsent and settle what is due; raises HostFault when the road breaks, and goes on after the next join."""
+        for name, body in self.ledger.unsent.items():
+            road.report(body)
+            self.ledger.confirmed(name)
+            if not name.startswith(IN_MEMORY):
+                self.submit(partial(self.workshop.journal.forget_report, name), self._ignore)
+        for settlement in self.ledger.settlements():
+            road.settle(settlement.arrived, accept=settlement.accept)
+
+    def _ignore(self, _result: object, error: BaseException | None) -> None:
+        if error is not None:
+            self.log.warning("a confirmed report could not be removed; it will be sent again", error=str(error))

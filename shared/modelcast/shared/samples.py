@@ -5,6 +5,7 @@ sample needs them, so that neither is a dependency. Imports packing and errors.
 """
 
 import math
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,8 @@ MAX_SAMPLES_BYTES = 64 * 1024 * 1024
 """Samples are a handful of requests; more would make every promotion slow."""
 
 _NUMBER_KINDS = "biufc"
+_NUMBER_TYPE = re.compile(r"[<>|][biufc][0-9]{1,2}")
+"""How ``dtype.str`` writes them. Anything else is not shown to ``numpy.dtype``, which evaluates some texts."""
 
 
 def pack_samples(inputs: object, answers: object) -> bytes:
@@ -44,7 +47,7 @@ def unpack_samples(body: bytes) -> tuple[Any, Any]:
         raise SenderFault(Reason.UNKNOWN_FORMAT, f"The samples have format {message.get('format')!r}.")
     try:
         return _decode(message["inputs"]), _decode(message["answers"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise SenderFault(Reason.MALFORMED, f"The samples cannot be read: {error}.") from error
 
 
@@ -68,9 +71,7 @@ def difference(actual: object, expected: object, *, rtol: float, atol: float) ->
         found = ((f"at {index}: ", difference(a, e, rtol=rtol, atol=atol)) for index, (a, e) in pairs)
         return next((place + text for place, text in found if text), None)
     if isinstance(expected, float | int) and isinstance(actual, float | int) and not isinstance(expected, bool):
-        both_nan = math.isnan(actual) and math.isnan(expected)
-        close = both_nan or actual == expected or abs(actual - expected) <= atol + rtol * abs(expected)
-        return None if close else f"{actual!r} instead of {expected!r}"
+        return None if _is_close(actual, expected, rtol, atol) else f"{actual!r:.80} instead of {expected!r:.80}"
     return None if actual == expected else f"{actual!r:.80} instead of {expected!r:.80}"
 
 
@@ -135,9 +136,9 @@ def _decode(value: Mapping[str, Any]) -> Any:
 
     if kind == "texts":
         return np.array(value["items"], dtype=object).reshape(value["shape"])
+    if kind != "array" or not _NUMBER_TYPE.fullmatch(value["dtype"]):
+        raise ValueError(f"unknown kind {kind!r} or type {value.get('dtype')!r}")
     dtype = np.dtype(value["dtype"])
-    if kind != "array" or dtype.kind not in _NUMBER_KINDS:
-        raise ValueError(f"unknown kind {kind!r} or type {dtype}")
     return np.frombuffer(value["data"], dtype=dtype).reshape(value["shape"]).copy()
 
 
@@ -149,22 +150,40 @@ def _is_plain(value: object) -> bool:
     return value is None or isinstance(value, str | int | float | bool)
 
 
+def _is_close(actual: float, expected: float, rtol: float, atol: float) -> bool:
+    if actual == expected:
+        return True
+    try:
+        if not math.isfinite(actual) or not math.isfinite(expected):
+            return math.isnan(actual) and math.isnan(expected)   # any number is within an infinite tolerance of infinity
+        return abs(actual - expected) <= atol + rtol * abs(expected)
+    except OverflowError:
+        return False   # an integer beyond all floats
+
+
 def _array_difference(actual: object, expected: object, rtol: float, atol: float) -> str | None:
     import numpy as np  # noqa: PLC0415 - one of the two is an array, so it is there
 
-    left, right = np.asarray(actual), np.asarray(expected)
+    try:
+        left, right = np.asarray(actual), np.asarray(expected)
+    except ValueError:   # lists of unequal lengths
+        return f"{_describe(actual)} instead of {_describe(expected)}"
     if left.shape != right.shape:
         return f"shape {left.shape} instead of {right.shape}"
+    if "O" in {left.dtype.kind, right.dtype.kind}:
+        return difference(left.tolist(), right.tolist(), rtol=rtol, atol=atol)   # a column of numbers and gaps, for example
     if left.dtype.kind not in _NUMBER_KINDS or right.dtype.kind not in _NUMBER_KINDS:
         unequal = int((left != right).sum())
         return None if unequal == 0 else f"{unequal} of {right.size} answers differ"
-    close = np.isclose(left, right, rtol=rtol, atol=atol, equal_nan=True)
-    if bool(close.all()):
-        return None
+    with np.errstate(all="ignore"):   # overflow and infinities give a difference, not a warning
+        close = np.isclose(left, right, rtol=rtol, atol=atol, equal_nan=True)
+        if bool(close.all()):
+            return None
+        gaps = np.abs(left[~close].astype(complex) - right[~close].astype(complex))
     where = tuple(int(i) for i in np.argwhere(~close)[0])
-    gap = float(np.nanmax(np.abs(left.astype(complex) - right.astype(complex))))
+    gap = f", by up to {gaps[np.isfinite(gaps)].max():.3g}" if np.isfinite(gaps).any() else ""
     place = f"; the first at {where}: {left[where]!s} instead of {right[where]!s}"
-    return f"{int((~close).sum())} of {right.size} answers differ, by up to {gap:.3g}{place}"
+    return f"{int((~close).sum())} of {right.size} answers differ{gap}{place}"
 
 
 def _keys(value: object) -> str:

@@ -83,12 +83,12 @@ class OrderMessage:
         """
         message = unpack(body, what="order message", max_bytes=max_bytes)
         number = message.get("modelcast")
-        if number != MESSAGE_FORMAT and isinstance(number, int):
+        if type(number) is int and number != MESSAGE_FORMAT:
             raise UnknownFormat(
                 f"This order message has format {number}; known here: {MESSAGE_FORMAT}.", facts={"format": number}
             )
         order, manifest = message.get("order"), message.get("manifest")
-        if number != MESSAGE_FORMAT or not isinstance(order, bytes) or not isinstance(manifest, bytes):
+        if type(number) is not int or not isinstance(order, bytes) or not isinstance(manifest, bytes):
             raise SenderFault(Reason.MALFORMED, "This message holds no order and manifest.")
         return cls(order, manifest)
 

@@ -22,7 +22,7 @@ Examples:
   modelcast broker start                     a private RabbitMQ to try things out
   modelcast keys generate keys/training      a signing key and its public half
   modelcast publish model.joblib --model fraud --version 1.0.0 --format joblib \\
-      --key keys/training.key --wait-instances 3
+      --key keys/training.key --wait 3
   modelcast dead-letters list                what instances refused, and why
   modelcast demo                             the whole story in two minutes
 """

@@ -1,0 +1,66 @@
+"""Looking at dead letters without taking them, and finding the reports that explain them.
+
+Decides how far reports are read. Memory is bounded by the number of letters asked for. Imports letter and the road's
+protocols.
+"""
+
+from typing import Protocol
+
+from modelcast.consumer.deadletters.letter import Letter, open_letter
+from modelcast.shared.errors import NotFound, SenderFault
+from modelcast.shared.order import order_id
+from modelcast.shared.report import Report, Verdict
+from modelcast.shared.road import DeadLetter, DeadLetterRoad, ReportSource
+
+QUIET_SECONDS = 1.0
+"""The reports count as read when nothing came for so long; the broker sends them within milliseconds."""
+
+
+class BrowsableRoad(DeadLetterRoad, Protocol):
+    """A road whose dead letters and reports can be read."""
+
+    def reports(self, *, since_minutes: int | None) -> ReportSource:
+        """See ``road.Road.reports``."""
+        ...
+
+
+def read_letters(road: BrowsableRoad, *, limit: int) -> list[Letter]:
+    """Return up to ``limit`` dead letters, oldest first, each with its report if that is still kept.
+
+    Raises:
+        HostFault: The road broke.
+    """
+    dead = list(road.dead_letters(limit))
+    reports = _reports_for(road, dead) if dead else {}
+    return [open_letter(letter, reports) for letter in dead]
+
+
+def find_letter(letters: list[Letter], wanted: str) -> Letter:
+    """Return the letter whose id begins with ``wanted``.
+
+    Raises:
+        NotFound: There is none, or more than one.
+    """
+    found = [letter for letter in letters if letter.id.startswith(wanted)]
+    if len({letter.id for letter in found}) == 1:
+        return found[0]
+    what = "is not unique" if found else "is no dead letter that is there"
+    raise NotFound(f"{wanted!r} {what}.", hint="See the ids with: modelcast dead-letters list")
+
+
+def _reports_for(road: BrowsableRoad, dead: list[DeadLetter]) -> dict[tuple[str, str], Report]:
+    wanted = {(order_id(letter.body), letter.target.instance if letter.target else "") for letter in dead}
+    found: dict[tuple[str, str], Report] = {}
+    source = road.reports(since_minutes=None)
+    try:
+        while len(found) < len(wanted) and (body := source.receive(QUIET_SECONDS)) is not None:
+            try:
+                report = Report.parse(body)
+            except SenderFault:
+                continue   # somebody else's message in the stream
+            key = (report.order or "", report.instance)
+            if report.verdict == Verdict.REJECTED and key in wanted:
+                found[key] = report
+    finally:
+        source.close()
+    return found

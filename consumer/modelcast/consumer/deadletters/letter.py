@@ -1,0 +1,131 @@
+"""One dead letter with all that is known of it. Pure: bytes in, a value out; nothing of it is believed, nothing unpickled.
+
+Decides what is shown of a message that may come from anybody. Imports the wire values and reasons.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from modelcast.shared.digest import digest
+from modelcast.shared.errors import SenderFault
+from modelcast.shared.limits import DEFAULT_LIMITS
+from modelcast.shared.manifest import MANIFEST_FORMATS, Manifest
+from modelcast.shared.order import ORDER_FORMATS, Order, OrderMessage, order_id
+from modelcast.shared.reasons import EXPLANATIONS, Explanation, Reason
+from modelcast.shared.report import Report
+from modelcast.shared.road import DeadLetter
+from modelcast.shared.signing import Envelope
+
+_UNREPORTED = Explanation(
+    "The instance refused the order, but its report is not there (any more).",
+    "Unknown without the report.",
+    "Look at the log of the instance at that time; reports are kept for 7 days.",
+)
+_NEWER = Explanation(
+    "The instance gave a reason that this version of modelcast does not know.",
+    "Unknown here.",
+    "Upgrade modelcast where you run this command; the message and facts say what the instance saw.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter, joined with the instance's report.
+
+    Attributes:
+        id: Short name for the command line.
+        order_id: Identity of the order message.
+        model: Model of the queue it died in, or None.
+        channel: Channel of that queue.
+        instance: Instance of that queue.
+        died_ms: When, milliseconds since 1970 UTC.
+        cause: The broker's word for why it is here.
+        order: The order's claims, or None when they cannot be read. Unverified.
+        manifest: The manifest's claims, or None. Unverified.
+        signed_by: Key ids that the message names. Unverified.
+        report: The instance's report, or None.
+        size_bytes: Size of the message.
+    """
+
+    id: str
+    order_id: str
+    model: str | None
+    channel: str | None
+    instance: str | None
+    died_ms: int | None
+    cause: str
+    order: Order | None
+    manifest: Manifest | None
+    signed_by: tuple[str, ...]
+    report: Report | None
+    size_bytes: int
+
+    @property
+    def version(self) -> str | None:
+        """The version, from the report or as the message claims."""
+        if self.report is not None and self.report.version is not None:
+            return self.report.version
+        return self.manifest.version if self.manifest else None
+
+    @property
+    def reason(self) -> str | None:
+        """Code of the reason, from the report."""
+        return self.report.reason if self.report else None
+
+    @property
+    def explanation(self) -> Explanation:
+        """The reason in words: what happened, whose fault, what to do."""
+        if self.reason is None:
+            return _UNREPORTED
+        try:
+            return EXPLANATIONS[Reason(self.reason)]
+        except ValueError:
+            return _NEWER
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the letter as plain values, for JSON."""
+        explanation = self.explanation
+        return {
+            "id": self.id, "order_id": self.order_id, "model": self.model, "version": self.version, "channel": self.channel,
+            "instance": self.instance, "died_ms": self.died_ms, "cause": self.cause, "reason": self.reason,
+            "message": self.report.message if self.report else None, "facts": self.report.facts if self.report else {},
+            "happened": explanation.happened, "fault": explanation.fault, "remedy": explanation.remedy,
+            "signed_by": list(self.signed_by), "size_bytes": self.size_bytes,
+        }
+
+
+def open_letter(dead: DeadLetter, reports: Mapping[tuple[str, str], Report]) -> Letter:
+    """Join a dead letter with the report of the instance that refused it.
+
+    Args:
+        dead: As the road kept it.
+        reports: Rejections by order identity and instance.
+    """
+    identity, target = order_id(dead.body), dead.target
+    instance = target.instance if target else None
+    order, manifest, signed_by = _claims(dead.body)
+    return Letter(
+        id=digest(f"{identity} {instance}".encode()).hex()[:12], order_id=identity, model=target.model if target else None,
+        channel=target.channel if target else None, instance=instance, died_ms=dead.died_ms, cause=dead.cause, order=order,
+        manifest=manifest, signed_by=signed_by, report=reports.get((identity, instance or "")), size_bytes=len(dead.body),
+    )
+
+
+def _claims(body: bytes) -> tuple[Order | None, Manifest | None, tuple[str, ...]]:
+    """Read what a message says of itself, as far as it can be read; the signatures are not looked at."""
+    order: Order | None = None
+    manifest: Manifest | None = None
+    signed_by: tuple[str, ...] = ()
+    try:
+        message = OrderMessage.from_bytes(body)
+        envelope = Envelope.from_bytes(message.order, what="order")
+        signed_by = tuple(hint for hint, _ in envelope.signatures)
+        order = Order.from_bytes(envelope.payload, what="order", formats=ORDER_FORMATS, max_bytes=DEFAULT_LIMITS.order_bytes)
+        payload = Envelope.from_bytes(message.manifest, what="manifest").payload
+        manifest = Manifest.from_bytes(
+            payload, what="manifest", formats=MANIFEST_FORMATS, max_bytes=DEFAULT_LIMITS.order_bytes
+        )
+    except SenderFault:
+        pass   # that it cannot be read is what its report says
+    return order, manifest, signed_by

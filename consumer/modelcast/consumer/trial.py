@@ -4,7 +4,7 @@ The worker writes everything but ``dropped``, which the I/O thread sets when a b
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,7 +35,7 @@ class Trial:
             raise Dropped
 
     @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
+    def timed(self, stage: str) -> Generator[None]:
         """Measure a stage in milliseconds, also when it fails."""
         begin = time.monotonic()
         try:

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modelcast.shared.cli.connection import json_option, quiet_logs, resolve_url, url_option
-from modelcast.shared.cli.output import Output, printable
+from modelcast.shared.cli.output import Output, as_size, printable
 from modelcast.shared.errors import MisuseError
 
 if TYPE_CHECKING:
     from modelcast.publisher.publication import Publication
     from modelcast.publisher.waiting import Outcome
     from modelcast.shared.report import Report
-
-MEGABYTE = 1_000_000
 
 
 @click.command()
@@ -86,9 +84,8 @@ def _tell(output: Output, publication: "Publication") -> None:
     if publication.was_current:
         output.data(f"{what} is what {publication.channel} runs already, with the same bytes: nothing to do.")
         return
-    sent, reused = publication.sent_bytes / MEGABYTE, publication.reused_bytes / MEGABYTE
     output.data(f"{what} ordered for {publication.channel}: release {publication.release[:12]}, order {publication.sequence}")
-    output.data(f"reused {reused:.1f} MB, sent {sent:.1f} MB")
+    output.data(f"reused {as_size(publication.reused_bytes)}, sent {as_size(publication.sent_bytes)}")
 
 
 def _line(report: "Report") -> str:

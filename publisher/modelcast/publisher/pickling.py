@@ -31,7 +31,7 @@ class _NotingPickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle s
     def __init__(self, file: io.BytesIO, buffers: list[memoryview]) -> None:
         self.modules: set[str] = {"cloudpickle"}
         self._buffers = buffers
-        super().__init__(file, protocol=PROTOCOL, buffer_callback=self._keep_in_band)
+        super().__init__(file, protocol=PROTOCOL, buffer_callback=self._keep_in_band)  # pyright: ignore[reportCallIssue] # untyped
 
     def _keep_in_band(self, buffer: pickle.PickleBuffer) -> bool:
         view = buffer.raw()

@@ -8,10 +8,10 @@ from typing import Any, Self
 import click
 
 from modelcast.publisher.progress import Progress
+from modelcast.shared.cli.output import as_size
 
 LINE_SECONDS = 10.0
 """Between two lines where no terminal is: often enough that a job does not look dead, seldom enough to be read."""
-MEGABYTE = 1_000_000
 
 
 class ProgressDisplay:
@@ -72,5 +72,5 @@ def plain_line(progress: Progress, seconds: float) -> str:
     share = progress.done_bytes / progress.total_bytes if progress.total_bytes else 1.0
     rate = progress.done_bytes / seconds if seconds > 0 else 0.0
     left = f"{(progress.total_bytes - progress.done_bytes) / rate:.0f} s left" if rate else "time left unknown"
-    done, total = progress.done_bytes / MEGABYTE, progress.total_bytes / MEGABYTE
-    return f"{progress.stage} {share:4.0%}  {done:.1f} of {total:.1f} MB  {rate / MEGABYTE:.1f} MB/s  {left}"
+    done, total = as_size(progress.done_bytes), as_size(progress.total_bytes)
+    return f"{progress.stage} {share:4.0%}  {done} of {total}  {as_size(rate)}/s  {left}"

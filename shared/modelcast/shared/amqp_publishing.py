@@ -73,8 +73,7 @@ class AmqpChunkSink:
 
     def mark(self) -> int:
         """See ``road.ChunkSink.mark``: a marker is posted while tailing, and says where it stands."""
-        for delivery in _read_to_own_marker(self._link, self._outbox, self._name, "next", kind=BEGIN):
-            last = delivery
+        *_, last = _read_to_own_marker(self._link, self._outbox, self._name, "next", kind=BEGIN)
         if last.offset is None:
             raise BrokerUnreachable(f"{self._name} is no stream: its messages have no offsets.")
         return last.offset

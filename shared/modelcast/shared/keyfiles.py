@@ -65,8 +65,6 @@ def load_signing_key(path: str | Path) -> SigningKey:
     """
     path = Path(path)
     pem = _read(path)
-    if os.stat(path).st_mode & 0o077:
-        raise InvalidKey(f"{path} can be read by others than its owner.", hint=f"Run: chmod 600 {path}")
     try:
         private = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
@@ -74,6 +72,8 @@ def load_signing_key(path: str | Path) -> SigningKey:
         raise InvalidKey(f"{path} is no private key that can be read.", hint=hint) from error
     if not isinstance(private, Ed25519PrivateKey):
         raise InvalidKey(f"{path} is no Ed25519 key.", hint=_HINT)
+    if path.stat().st_mode & 0o077:
+        raise InvalidKey(f"{path} can be read by others than its owner.", hint=f"Run: chmod 600 {path}")
     return SigningKey(private)
 
 
@@ -138,7 +138,10 @@ def _load_ring(path: Path, content: bytes) -> list[TrustedKey]:
         entries = tomllib.loads(content.decode())["key"]
         keys: list[TrustedKey] = []
         for entry in entries:
-            public = load_trusted_keys(path.parent / str(entry["file"]))[0].public
+            file = path.parent / str(entry["file"])
+            if file.suffix == ".toml":
+                raise TypeError(f"{file.name} is a key ring, and a ring names keys only")   # it could name itself
+            public = load_trusted_keys(file)[0].public
             keys.append(TrustedKey(public, _names(entry, "models"), _names(entry, "channels")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, IndexError) as error:
         raise InvalidKey(

@@ -14,6 +14,7 @@ from typing import Any
 
 import pika
 from pika.adapters.select_connection import IOLoop
+from pika.exceptions import AMQPError
 
 from modelcast.shared.amqp_channel import AmqpChannel, AmqpInbox, AmqpOutbox
 from modelcast.shared.amqp_errors import connect_error, lost_error
@@ -28,7 +29,8 @@ CONNECT_SECONDS = 15.0
 REPLY_SECONDS = 30.0
 """Longest wait for a broker's answer or for the next confirm; a broker in alarm is waited for BLOCKED_SECONDS."""
 BLOCKED_SECONDS = 300
-_PROPERTIES = {"delivery_mode": 2, "content_type": "application/vnd.modelcast"}
+PERSISTENT = 2
+CONTENT_TYPE = "application/vnd.modelcast"
 
 
 class PikaBroker:
@@ -116,7 +118,7 @@ class PikaLink:
                 self._loop.process_timeouts()
                 if time.monotonic() >= deadline:
                     return done()
-        except (OSError, ValueError, OverflowError, RecursionError, pika.exceptions.AMQPError) as error:
+        except (OSError, ValueError, OverflowError, RecursionError, AMQPError) as error:
             raise lost_error(self.url, error) from error   # a poisonous header breaks pika's decoder (pika#1698)
         finally:
             self._loop.remove_timeout(timer)
@@ -192,7 +194,7 @@ class PikaLink:
             if self._lost is None and not self._connection.is_closed and not self._connection.is_closing:
                 self._connection.close()
                 self.pump(lambda: self._lost is not None, 3.0)
-        except (HostFault, pika.exceptions.AMQPError):
+        except (HostFault, AMQPError):
             pass   # it is closed one way or the other; the broker frees everything with the socket
         finally:
             self._closed = True
@@ -217,5 +219,5 @@ def _declare(raw: Any, part: Part, callback: Callable[[Any], None]) -> None:
 def _publish(
     raw: Any, exchange: str, routing_key: str, body: bytes | memoryview, headers: Mapping[str, str | int] | None
 ) -> None:
-    properties = pika.BasicProperties(headers=dict(headers or {}), **_PROPERTIES)
+    properties = pika.BasicProperties(CONTENT_TYPE, headers=dict(headers or {}), delivery_mode=PERSISTENT)
     raw.basic_publish(exchange, routing_key, bytes(body), properties, mandatory=True)

@@ -7,7 +7,7 @@ sample needs them, so that neither is a dependency. Imports packing and errors.
 import math
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import Any
 
 from modelcast.shared.errors import MisuseError, SenderFault
@@ -90,7 +90,7 @@ def describe(value: object) -> dict[str, Any]:
 
 def count(inputs: object) -> int:
     """Return the number of samples: the length of the first axis, or 1."""
-    return len(inputs) if hasattr(inputs, "__len__") and not isinstance(inputs, str | bytes | Mapping) else 1
+    return len(inputs) if isinstance(inputs, Sized) and not isinstance(inputs, str | bytes | Mapping) else 1
 
 
 def _is_frame(value: object) -> bool:

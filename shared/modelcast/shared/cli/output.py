@@ -21,6 +21,15 @@ def printable(text: object) -> str:
     )
 
 
+def as_size(count: float) -> str:
+    """Return a number of bytes for people, in powers of 1,000: ``900 B``, ``12.5 kB``, ``1.2 GB``."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
 class Output:
     """Prints for one command, as text for people or as JSON for programs.
 

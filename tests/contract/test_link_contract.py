@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 import pytest
 
@@ -249,7 +250,8 @@ def test_the_prefetch_bounds_what_is_unsettled(connect: Connect) -> None:
 def test_the_prefetch_bounds_a_stream_too(connect: Connect) -> None:
     link = connect()
     link.declare(LOG)
-    publish(link, "log", b"1", b"2", b"3")
+    for body in (b"1", b"2", b"3"):
+        publish(link, "log", body)   # each a batch of its own: RabbitMQ sends the rest of a batch beyond the bound
     inbox = link.inbox("log", prefetch=2, offset="first")
     first, _second = take(inbox), take(inbox)
     assert inbox.receive(BRIEF) is None
@@ -503,3 +505,69 @@ def test_a_closed_inbox_does_not_end_waits(connect: Connect) -> None:
     began = time.monotonic()
     link.wait(BRIEF)
     assert time.monotonic() - began >= BRIEF * 0.9
+
+
+# --------------------------------------------------------------------------- what operators and networks do
+
+
+class Operator(Protocol):
+    """See ``conftest.Operator``."""
+
+    def delete_queue(self, name: str) -> None: ...
+
+    def drop_links(self) -> None: ...
+
+
+@pytest.mark.parametrize("parts", [NEWS, LOG], ids=["queue", "stream"])
+def test_a_reader_learns_that_its_queue_was_deleted(connect: Connect, operator: Operator, parts: list[Part]) -> None:
+    link = connect()
+    link.declare(parts)
+    name = next(part.name for part in parts if isinstance(part, Queue))
+    inbox = link.inbox(name, prefetch=1)
+    operator.delete_queue(name)
+    link.wait(SOON)
+    with pytest.raises(TopologyMismatch):
+        inbox.receive(SOON)
+    inbox.close()
+    link.declare(parts)
+    link.inbox(name, prefetch=1)
+
+
+def test_a_deleted_queue_takes_its_bindings_along(connect: Connect, operator: Operator) -> None:
+    link = connect()
+    link.declare(LOG)
+    operator.delete_queue("log")
+    with pytest.raises(TopologyMismatch):
+        publish(link, "log", b"x")
+
+
+def test_everything_of_a_link_says_that_the_connection_was_closed(connect: Connect, operator: Operator) -> None:
+    link = connect()
+    link.declare(NEWS)
+    inbox, outbox = link.inbox("a", prefetch=1), link.outbox(window=1)
+    operator.drop_links()
+    for ask in (
+        lambda: link.wait(SOON), lambda: inbox.receive(SOON), outbox.flush, lambda: outbox.post("news", b"x"),
+        lambda: link.depth("a"), lambda: link.declare(NEWS), lambda: link.inbox("a", prefetch=1),
+    ):
+        with pytest.raises(BrokerUnreachable):
+            ask()
+    inbox.close()
+    link.close()
+
+
+def test_what_a_broken_link_had_comes_again_on_the_next(connect: Connect, operator: Operator) -> None:
+    link = connect()
+    link.declare([*NEWS, Queue("lock", exclusive=True)])
+    publish(link, "news", b"x")
+    inbox = link.inbox("a", prefetch=1, exclusive=True)
+    delivery = take(inbox)
+    operator.drop_links()
+    with pytest.raises(BrokerUnreachable):
+        link.wait(SOON)
+    with pytest.raises(BrokerUnreachable):
+        inbox.accept(delivery)
+    again = connect()
+    again.declare([Queue("lock", exclusive=True)])
+    seen = take(again.inbox("a", prefetch=1, exclusive=True))
+    assert (seen.body, seen.redelivered) == (b"x", True)

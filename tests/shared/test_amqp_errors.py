@@ -1,0 +1,69 @@
+"""What the client library says, in our words; the errors are the library's own."""
+
+import pika.exceptions
+import pytest
+from pika.adapters.utils.connection_workflow import AMQPConnectionWorkflowFailed, AMQPConnectorAMQPHandshakeError
+
+from modelcast.shared.amqp_errors import channel_error, connect_error, lost_error
+from modelcast.shared.broker_url import BrokerUrl
+from modelcast.shared.errors import (
+    AuthenticationRefused,
+    BrokerUnreachable,
+    HostFault,
+    ModelcastError,
+    PermissionRefused,
+    PublisherBusy,
+    TopologyMismatch,
+    VhostMissing,
+)
+
+URL = BrokerUrl.parse("amqp://user:secret@broker:5673/prod")
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind", "said"),
+    [
+        (pika.exceptions.ProbableAuthenticationError("closed"), AuthenticationRefused, "user 'user'"),
+        (pika.exceptions.ConnectionClosedByBroker(403, "ACCESS_REFUSED - Login was refused"), AuthenticationRefused, "broker:5673"),
+        (pika.exceptions.ProbableAccessDeniedError("closed"), VhostMissing, "'prod'"),
+        (pika.exceptions.ConnectionClosedByBroker(530, "NOT_ALLOWED - vhost prod not found"), VhostMissing, "'prod'"),
+        (ConnectionRefusedError(111, "Connection refused"), BrokerUnreachable, "Connection refused"),
+        (TimeoutError("no answer within 15 s"), BrokerUnreachable, "no answer within 15 s"),
+        (pika.exceptions.AMQPConnectionError(), BrokerUnreachable, "AMQPConnectionError"),
+    ],
+)
+def test_a_connection_that_did_not_come_about_is_explained(cause: Exception, kind: type[HostFault], said: str) -> None:
+    error = connect_error(URL, cause)
+    assert type(error) is kind
+    assert said in str(error)
+    assert error.hint
+    assert "secret" not in f"{error!r} {error.hint} {error.facts}"
+
+
+def test_the_innermost_cause_is_shown() -> None:
+    refused = ConnectionRefusedError(111, "Connection refused")
+    nested = pika.exceptions.AMQPConnectionError(AMQPConnectionWorkflowFailed([AMQPConnectorAMQPHandshakeError(refused)]))
+    assert "(Connection refused)" in str(connect_error(URL, nested))
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [(403, PermissionRefused), (404, TopologyMismatch), (405, PublisherBusy), (406, TopologyMismatch), (504, BrokerUnreachable)],
+)
+def test_a_channel_that_the_broker_closed_is_explained_by_its_code(code: int, kind: type[ModelcastError]) -> None:
+    error = channel_error(pika.exceptions.ChannelClosedByBroker(code, "the broker's words"), "declare x")
+    assert type(error) is kind
+    assert error.facts == {"reply_code": code, "reply_text": "the broker's words"}
+
+
+def test_endless_words_of_a_broker_are_cut() -> None:
+    error = channel_error(pika.exceptions.ChannelClosedByBroker(404, "x" * 100_000), "read q")
+    assert len(str(error)) < 1000
+    assert len(str(connect_error(URL, OSError("x" * 100_000)))) < 1000
+
+
+def test_a_connection_that_broke_says_why_and_where() -> None:
+    error = lost_error(URL, pika.exceptions.StreamLostError("Stream connection lost: reset"))
+    assert isinstance(error, BrokerUnreachable)
+    assert str(error) == "The connection to broker:5673 broke: Stream connection lost: reset."
+    assert error.facts == {"url": "amqp://user:***@broker:5673/prod"}

@@ -1,0 +1,30 @@
+"""Limits fit together, and long texts are cut."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelcast.shared.digest import DIGEST_BYTES
+from modelcast.shared.limits import DEFAULT_LIMITS, GIB, KIB, MIB, shortened
+from modelcast.shared.manifest import DEFAULT_CHUNK_BYTES
+from modelcast.shared.topology import MESSAGE_OVERHEAD_BYTES
+
+
+def test_units_are_binary() -> None:
+    assert (KIB, MIB, GIB) == (2**10, 2**20, 2**30)
+
+
+def test_the_largest_artifact_can_be_described_in_an_order() -> None:
+    assert DEFAULT_LIMITS.chunk_count * DEFAULT_CHUNK_BYTES >= DEFAULT_LIMITS.artifact_bytes
+    assert DEFAULT_LIMITS.chunk_count * (DIGEST_BYTES + 5) < DEFAULT_LIMITS.order_bytes
+
+
+def test_a_chunk_with_its_headers_passes_through_the_newest_broker() -> None:
+    assert DEFAULT_LIMITS.chunk_bytes + MESSAGE_OVERHEAD_BYTES < 16 * MIB
+
+
+@given(st.text(), st.integers(1, 50))
+def test_a_text_is_cut_to_its_length_and_says_so(text: str, characters: int) -> None:
+    short = shortened(text, characters)
+    assert len(short) <= characters
+    assert short == text or short.endswith("…")
+    assert text.startswith(short.removesuffix("…"))

@@ -1,0 +1,52 @@
+"""What is particular to the real link; what it must do as a link stands in ``tests/contract``."""
+
+import pytest
+
+from modelcast.shared.amqp_channel import AmqpInbox
+from modelcast.shared.broker_url import BrokerUrl
+from modelcast.shared.errors import BrokerUnreachable, MisuseError
+from modelcast.shared.pika_link import BLOCKED_SECONDS, HEARTBEAT_SECONDS, PikaBroker, PikaLink, _parameters
+from modelcast.shared.topology import Queue
+
+
+def test_a_url_that_is_none_is_refused_before_anything_is_opened() -> None:
+    with pytest.raises(MisuseError):
+        PikaBroker("http://broker")
+
+
+def test_the_defaults_are_ours_and_the_url_overrides_them() -> None:
+    ours = _parameters(BrokerUrl.parse("amqp://broker/v"), "name")
+    assert (ours.heartbeat, ours.blocked_connection_timeout) == (HEARTBEAT_SECONDS, BLOCKED_SECONDS)
+    assert ours.client_properties["connection_name"] == "name"
+    query = "heartbeat=7&blocked_connection_timeout=8&socket_timeout=9"
+    theirs = _parameters(BrokerUrl.parse(f"amqp://broker/v?{query}"), "name")
+    assert (theirs.heartbeat, theirs.blocked_connection_timeout, theirs.socket_timeout) == (7, 8, 9)
+
+
+def test_the_broker_says_its_version(broker_url: str) -> None:
+    link = PikaBroker(broker_url).connect(name="version")
+    assert int(link.server_version.split(".")[0]) >= 3
+    link.close()
+
+
+@pytest.mark.parametrize("error", [ValueError("bad frame"), OverflowError("too large"), RecursionError("too deep")])
+def test_a_message_that_the_library_cannot_decode_is_a_broken_link(broker_url: str, error: Exception) -> None:
+    link: PikaLink = PikaBroker(broker_url).connect(name="poison")
+
+    def poison() -> bool:
+        raise error
+
+    with pytest.raises(BrokerUnreachable, match=str(error)):
+        link.pump(poison, 1.0)
+    link.close()
+
+
+def test_inboxes_that_were_closed_are_forgotten(broker_url: str) -> None:
+    link = PikaBroker(broker_url).connect(name="forgetful")
+    link.declare([Queue("q")])
+    for _ in range(5):
+        inbox = link.inbox("q", prefetch=1)
+        assert isinstance(inbox, AmqpInbox)
+        inbox.close()
+    assert len(link._inboxes) == 1
+    link.close()

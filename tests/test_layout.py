@@ -1,0 +1,112 @@
+"""The house keeps its own rules: where things stand, how long they are, and that each says what it is for."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("shared", "consumer", "publisher")
+MODULES = sorted(path for room in ROOMS for path in (ROOT / room / "modelcast" / room).rglob("*.py"))
+MAX_MODULE_LINES = 300
+MAX_FUNCTION_LINES = 50
+
+TESTED_ELSEWHERE = {
+    "shared/link.py": "protocols; tests/contract/test_link_contract.py",
+    "shared/amqp_channel.py": "tests/contract/test_link_contract.py runs all of it on RabbitMQ",
+    "shared/road.py": "protocols; tests/contract/test_road_contract.py",
+    "shared/amqp_road.py": "tests/contract/test_road_contract.py",
+    "shared/amqp_publishing.py": "tests/contract/test_road_contract.py",
+    "shared/cli/__main__.py": "one line",
+}
+"""Modules without a test module of their own, and why."""
+
+
+def name_of(path: Path) -> str:
+    """Return ``room/folder/module.py``."""
+    return path.relative_to(ROOT).as_posix().split("/modelcast/", 1)[1]
+
+
+def each_module() -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("path", MODULES, ids=name_of)
+
+
+def public(node: ast.AST) -> bool:
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_")
+
+
+def test_the_rooms_are_one_namespace_without_an_init() -> None:
+    assert MODULES
+    assert not [path for room in ROOMS for path in (ROOT / room).glob("**/modelcast/__init__.py")]
+    assert not [path for room in ROOMS for path in (ROOT / room).glob("*.py")]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_room_says_that_it_is_typed(room: str) -> None:
+    assert (ROOT / room / "modelcast" / room / "py.typed").is_file()
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.name != "__init__.py"], ids=name_of)
+def test_every_module_has_one_test_module(path: Path) -> None:
+    name = name_of(path)
+    mirrored = ROOT / "tests" / Path(name).parent / f"test_{path.stem.strip('_')}.py"
+    if name in TESTED_ELSEWHERE:
+        assert not mirrored.exists(), f"{name} has a test module now; take it off the list"
+    else:
+        assert mirrored.is_file(), f"{mirrored.relative_to(ROOT)} is missing"
+
+
+def test_the_exceptions_are_modules() -> None:
+    assert set(TESTED_ELSEWHERE) <= {name_of(path) for path in MODULES}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_test_module_tests_a_module(room: str) -> None:
+    names = {Path(name_of(path)).with_suffix("").as_posix() for path in MODULES}
+    for test in (ROOT / "tests" / room).rglob("test_*.py"):
+        tested = test.relative_to(ROOT / "tests").with_name(test.name.removeprefix("test_")).with_suffix("").as_posix()
+        assert tested in names, f"{test.relative_to(ROOT)} tests no module"
+
+
+@each_module()
+def test_no_module_is_too_long(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= MAX_MODULE_LINES
+
+
+@each_module()
+def test_no_function_is_too_long(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            lines = node.end_lineno - node.lineno + 1
+            assert lines <= MAX_FUNCTION_LINES, f"{node.name} has {lines} lines"
+
+
+@each_module()
+def test_every_module_and_every_public_name_says_what_it_is(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree), "the module has no docstring"
+    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and public(node)]
+    for owner in (tree, *classes):
+        for node in owner.body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and public(node):
+                overload = any(ast.unparse(mark).endswith("overload") for mark in node.decorator_list)
+                assert overload or ast.get_docstring(node), f"{node.name} has no docstring"
+
+
+@each_module()
+def test_only_the_link_imports_the_amqp_library(path: Path) -> None:
+    imported = {
+        name.split(".")[0] for node in ast.walk(ast.parse(path.read_text()))
+        for name in (
+            [alias.name for alias in node.names] if isinstance(node, ast.Import)
+            else [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        )
+    }
+    assert "pika" not in imported or name_of(path) == "shared/pika_link.py"
+
+
+def test_tests_do_not_sleep() -> None:
+    for test in (ROOT / "tests").rglob("*.py"):
+        calls = [ast.unparse(node.func) for node in ast.walk(ast.parse(test.read_text())) if isinstance(node, ast.Call)]
+        assert not {"time.sleep", "sleep"}.intersection(calls), f"{test.relative_to(ROOT)} sleeps"

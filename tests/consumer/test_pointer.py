@@ -1,0 +1,48 @@
+"""The pointer's record: it is read back exactly, or not at all."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelcast.consumer.pointer import MAGIC, Pointer
+from modelcast.shared.digest import digest
+from modelcast.shared.packing import pack
+
+POINTER = Pointer(7, "a" * 64, "b" * 64, 12, "2.1.0", bytes(32), 2, ("c" * 64,))
+IDS = st.text("0123456789abcdef", min_size=64, max_size=64)
+NUMBERS = st.integers(0, 2**63 - 1)
+POINTERS = st.builds(
+    Pointer, NUMBERS, st.none() | IDS, st.none() | IDS, NUMBERS, st.text(max_size=64), st.binary(min_size=32, max_size=32),
+    st.integers(0, 3), st.lists(IDS, max_size=16).map(tuple),
+)
+
+
+@given(POINTERS)
+def test_a_record_gives_back_the_pointer(pointer: Pointer) -> None:
+    assert Pointer.from_bytes(pointer.to_bytes()) == pointer
+
+
+def test_any_flipped_bit_makes_it_no_record() -> None:
+    record = POINTER.to_bytes()
+    for at in range(len(record)):
+        for bit in range(8):
+            flipped = record[:at] + bytes([record[at] ^ 1 << bit]) + record[at + 1 :]
+            assert Pointer.from_bytes(flipped) is None
+
+
+def test_any_truncation_or_addition_makes_it_no_record() -> None:
+    record = POINTER.to_bytes()
+    for length in range(len(record)):
+        assert Pointer.from_bytes(record[:length]) is None
+    assert Pointer.from_bytes(record + b"\0") is None
+
+
+@given(st.binary(max_size=300))
+def test_arbitrary_bytes_are_no_record(body: bytes) -> None:
+    assert Pointer.from_bytes(body) is None
+    assert Pointer.from_bytes(MAGIC + body) is None
+
+
+@pytest.mark.parametrize("body", [b"", b"\x80", pack({"generation": 1}), pack({"bad": None}), b"\xc1", b"\x93\x01\x02\x03"])
+def test_a_record_whose_check_is_right_but_whose_fields_are_not_is_no_record(body: bytes) -> None:
+    assert Pointer.from_bytes(MAGIC + digest(body) + body) is None

@@ -41,14 +41,15 @@ class _NotingPickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle s
         return False
 
     def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, ModuleType):
-            self.modules.add(obj.__name__.partition(".")[0])
-        elif isinstance(obj, FunctionType):
+        reduced = super().reducer_override(obj)
+        by_name = reduced is NotImplemented   # else cloudpickle packs it whole, and its module is not needed to load it
+        if by_name and isinstance(obj, ModuleType):
+            self._note(obj.__name__)
+        elif by_name and isinstance(obj, FunctionType | type):
             self._note(obj.__module__)
+        if isinstance(obj, FunctionType):
             self.modules |= _imports_of(obj.__code__)
-        else:
-            self._note(obj.__module__ if isinstance(obj, type) else type(obj).__module__)
-        return super().reducer_override(obj)
+        return reduced
 
     def _note(self, module: str | None) -> None:
         if module:

@@ -1,0 +1,104 @@
+"""The documentation is true: its snippets run, what is generated is current, its links lead somewhere."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.docs.generate import ROOT, generated, pages_with_parts
+from tests.docs.pages import anchors, links, name_of, pages, snippets
+
+PAGE_SECONDS = 60
+MAX_NOT_RUN = 8
+"""Installing, `make` itself, and what needs a web server or another machine. A new one should be hard to add."""
+PAGES = {name_of(page): page for page in pages()}
+WITH_SNIPPETS = [name for name, page in PAGES.items() if any(s.not_run is None for s in snippets(page))]
+
+
+@pytest.mark.parametrize("name", WITH_SNIPPETS)
+def test_the_snippets_of_a_page_run_and_print_what_it_promises(name: str, broker_url: str, tmp_path: Path) -> None:
+    binaries = Path(sys.executable).parent
+    environment = {
+        "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}", "HOME": str(tmp_path / "home"), "MODELCAST_AMQP_URL": broker_url,
+        "LC_ALL": "C.UTF-8", "PYTHONUTF8": "1", "TERM": "dumb",
+        **{name: os.environ[name] for name in ("MODELCAST_RABBITMQ_SERVER",) if name in os.environ},
+    }
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (tmp_path / "home").mkdir()
+    command = [sys.executable, "-W", "error", str(ROOT / "tests/docs/run_page.py"), name]
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PAGE_SECONDS, check=False
+        )
+    finally:
+        if (tmp_path / "home/.local/state/modelcast").exists() or (tmp_path / "home/Library").exists():
+            subprocess.run([binaries / "modelcast", "broker", "stop"], env=environment, capture_output=True, check=True)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+
+
+def test_few_snippets_are_not_run_and_each_says_why() -> None:
+    excused = [snippet for page in PAGES.values() for snippet in snippets(page) if snippet.not_run is not None]
+    assert len(excused) <= MAX_NOT_RUN
+    assert all(len(snippet.not_run or "") > 10 for snippet in excused)
+
+
+def test_every_block_that_is_neither_run_nor_excused_says_what_language_it_is() -> None:
+    for name, page in PAGES.items():
+        bare = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("```")][::2]
+        assert all(fence in {"```python", "```console", "```bash", "```text", "```mermaid", "```toml"} for fence in bare), name
+
+
+@pytest.mark.parametrize("page", pages_with_parts(), ids=name_of)
+def test_the_generated_parts_of_a_page_are_current(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert text == generated(text), "Run: python tests/docs/generate.py"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_links_of_a_page_lead_somewhere(name: str) -> None:
+    page = PAGES[name]
+    for link in links(page):
+        if link.startswith("https://"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{name}: {link}"
+        if anchor:
+            assert anchor in anchors(target), f"{name}: {link}"
+
+
+def test_every_page_of_docs_is_reached_from_the_index() -> None:
+    reached, waiting = set[Path](), [ROOT / "README.md", ROOT / "docs/index.md"]
+    while waiting:
+        page = waiting.pop()
+        reached.add(page)
+        targets = {(page.parent / link.partition("#")[0]).resolve() for link in links(page) if not link.startswith("https://")}
+        waiting += [target for target in targets if target.suffix == ".md" and target not in reached]
+    assert set(PAGES.values()) <= reached
+
+
+def test_no_page_names_a_path_of_somebodys_machine_or_a_registry_host() -> None:
+    forbidden = re.compile(r"/work/|/tmp/|/home/\w|/root|/Users/|pypi\.|pythonhosted|https?://\d|localhost:\d")
+    for name, page in PAGES.items():
+        found = forbidden.search(page.read_text(encoding="utf-8"))
+        assert found is None, f"{name}: {found}"
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name.startswith("docs/") and "/adr/" not in name])
+def test_a_page_says_first_whom_it_is_for(name: str) -> None:
+    title, _, opening, *_ = PAGES[name].read_text(encoding="utf-8").splitlines()
+    assert title.startswith("# ")
+    assert opening.startswith("*For "), opening
+
+
+def test_decision_records_have_one_shape_and_are_all_listed() -> None:
+    index = (ROOT / "docs/adr/README.md").read_text(encoding="utf-8")
+    for page in sorted((ROOT / "docs/adr").glob("0*.md")):
+        text = page.read_text(encoding="utf-8")
+        headings = re.findall(r"(?m)^## (.*)$", text)
+        assert headings == ["Context", "Decision", "Consequences"], page.name
+        assert text.startswith(f"# {int(page.name[:4])}. "), page.name
+        assert f"({page.name})" in index, page.name

@@ -1,12 +1,16 @@
 """Which of the orders that an instance knows comes next. Pure.
 
-Decides so that every instance of a channel ends up the same, whatever it saw first: the best order is the highest *version*
-among the promotions after the last rollback, then that rollback, then what came before it. An instance that was quick
-promoted 1.2 and then refused 1.1 as a downgrade; one that was slow, or joins late, must not end up with 1.1. Imports trust and names.
+Decides so that every instance of a channel ends up the same, however many orders it saw at once: the best order is the highest
+*version* among the last rollback and the promotions after it, then what came before. An instance that was quick promoted 1.2
+and then refused 1.1 as a downgrade; one that was slow, or joins late, must not end up with 1.1. Imports trust and rules.
 """
 
+from dataclasses import replace
+
+import semver
+
+from modelcast.consumer.rules import Standing
 from modelcast.consumer.trust import TrustedOrder
-from modelcast.shared.names import Version
 
 MAX_PENDING = 64
 """Orders remembered at once; a flood of valid ones (only a trusted key can make it) drops the least."""
@@ -40,9 +44,10 @@ class Agenda:
         """Return all pending orders, the best one first."""
         rollbacks = sorted(t.order.sequence for t in self._pending.values() if t.is_rollback)
 
-        def rank(trusted: TrustedOrder) -> tuple[int, bool, Version, int]:
+        def rank(trusted: TrustedOrder) -> tuple[int, semver.Version, int]:
             era = sum(1 for sequence in rollbacks if sequence <= trusted.order.sequence)
-            return era, not trusted.is_rollback, trusted.version, trusted.order.sequence
+            # by precedence alone: two builds of a version must tie, so that the later order decides
+            return era, trusted.version.parsed, trusted.order.sequence
 
         return sorted(self._pending.values(), key=rank, reverse=True)
 
@@ -50,6 +55,14 @@ class Agenda:
         """Return the order to carry out next, or None."""
         ranked = self.ranked()
         return ranked[0] if ranked else None
+
+    def judged_by(self, trusted: TrustedOrder, standing: Standing) -> Standing:
+        """Return what an order is to be judged by: a rollback that is pending and was issued before it lifts the floor.
+
+        Without it, what was published right after a rollback would be refused wherever the rollback is still being loaded.
+        """
+        lifted = any(t.is_rollback and t.order.sequence < trusted.order.sequence for t in self._pending.values())
+        return replace(standing, floor=None) if lifted else standing
 
     def below(self, sequence: int) -> list[TrustedOrder]:
         """Return the pending orders that an order with ``sequence`` leaves behind."""

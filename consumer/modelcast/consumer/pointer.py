@@ -26,7 +26,7 @@ class Pointer:
         release: Release id of the active model; None when it was lost and there was none before it.
         previous: Release id of the one before, or None.
         sequence: Sequence of the order that made it active.
-        floor: Highest version ever promoted here.
+        floor: Highest version promoted here since the last rollback.
         floor_artifact: Identity of that version's artifact, so that its number is never taken for other bytes.
         tries_left: Starts of the process left before ``previous`` is taken; set back after a good start.
         bad: Release ids that crashed their process at start, newest last.

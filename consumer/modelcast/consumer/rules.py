@@ -22,7 +22,7 @@ class Standing:
 
     Attributes:
         sequence: Sequence of the last order that was carried out; 0 for none.
-        floor: Highest version ever promoted here, or None.
+        floor: Highest version promoted here since the last rollback, or None.
         active_release: Release id of the active model, or None.
         identities: Artifact identity of every version that is known here.
     """
@@ -90,6 +90,17 @@ def rule(trusted: TrustedOrder, standing: Standing, policy: Policy, host: Host, 
     _check_artifact(trusted, policy, host)
     _check_environment(trusted, policy, host)
     return Ruling.CARRY_OUT
+
+
+def floor_after(trusted: TrustedOrder, floor: Version | None) -> Version:
+    """Return the floor after an order was carried out: a promotion never lowers it, a rollback sets it to its own version.
+
+    It must not stay up: an instance that was away during the rollback never saw the higher version, and would take a version
+    between the two that the others refuse.
+    """
+    if floor is None or trusted.is_rollback or not trusted.version.precedes(floor):
+        return trusted.version
+    return floor
 
 
 def _check_version(trusted: TrustedOrder, standing: Standing, policy: Policy) -> None:

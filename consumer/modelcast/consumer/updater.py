@@ -120,9 +120,8 @@ class Updater:
 
     def _is_allowed(self, trusted: TrustedOrder) -> bool:
         try:
-            ruling = rule(
-                trusted, self.standing, self.setting.policy, self.setting.host, now_ms=self.verdicts.reporter.clock_ms()
-            )
+            standing = self._agenda.judged_by(trusted, self.standing)
+            ruling = rule(trusted, standing, self.setting.policy, self.setting.host, now_ms=self.verdicts.reporter.clock_ms())
         except SenderFault as fault:
             self._decide(Decision(trusted.id, Verdict.REJECTED, trusted, fault))
             return False

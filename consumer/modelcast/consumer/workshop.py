@@ -19,7 +19,7 @@ from modelcast.consumer.pointer import TRIES, Pointer
 from modelcast.consumer.policy import Timing
 from modelcast.consumer.probing import Bounded, Validator, check_samples, run_validators
 from modelcast.consumer.receiving import Fetch, OpenSource, fetch
-from modelcast.consumer.rules import Standing
+from modelcast.consumer.rules import Standing, floor_after
 from modelcast.consumer.store import Store, damage_in
 from modelcast.consumer.trial import Trial
 from modelcast.consumer.trust import open_manifest
@@ -145,9 +145,9 @@ class Workshop:
         with trial.timed("promoted"):
             self.journal.end_try()
             previous = before.previous if before and before.release == trusted.release else before.release if before else None
-            floor, floor_artifact = trusted.version, trusted.manifest.artifact.identity
-            if before is not None and floor.precedes(Version(before.floor)):
-                floor, floor_artifact = Version(before.floor), before.floor_artifact
+            floor = floor_after(trusted, Version(before.floor) if before else None)
+            is_own = before is None or floor == trusted.version
+            floor_artifact = trusted.manifest.artifact.identity if is_own else before.floor_artifact
             bad = tuple(release for release in before.bad if release != trusted.release) if before else ()
             self._store.point(Pointer(
                 0, trusted.release, previous, trusted.order.sequence, floor.text, floor_artifact, TRIES, bad

@@ -1,0 +1,188 @@
+"""Which order comes next: whatever an instance saw first, and however quick it was, it ends up where the others do."""
+
+from functools import cache
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.fakes.publisher_sim import PublisherSimulator, Release
+
+from modelcast.consumer.agenda import MAX_PENDING, Agenda
+from modelcast.consumer.policy import Policy
+from modelcast.consumer.rules import Host, Ruling, Standing, floor_after, rule
+from modelcast.consumer.trust import TrustedOrder, open_order
+from modelcast.shared.errors import SenderFault
+from modelcast.shared.order import Kind
+from modelcast.shared.signing import KeyRing, SigningKey
+
+HOST = Host("3.11.7", "cpython", lambda _name: None, frozenset({"files"}))
+VERSIONS = ("1.0.0", "1.1.0", "1.2.0-rc.1", "1.2.0+a", "1.2.0+b", "1.2.1", "2.0.0")
+
+
+class Instance:
+    """An instance whose every step succeeds, unless a release is one of ``broken``."""
+
+    def __init__(self, broken: frozenset[str] = frozenset()) -> None:
+        self.agenda, self.standing, self._broken = Agenda(), Standing(), broken
+        self.decided: set[str] = set()
+
+    def sees(self, orders: list[TrustedOrder]) -> None:
+        """Orders arrive together; then the instance works until nothing is left."""
+        for trusted in orders:
+            if trusted.id not in self.decided and self._is_allowed(trusted):
+                self.agenda.add(trusted)
+        while (best := self.agenda.best()) is not None:
+            if self._is_allowed(best) and best.version.text not in self._broken:
+                self.standing = Standing(best.order.sequence, floor_after(best, self.standing.floor), best.release)
+            self.decided.add(best.id)
+            self.agenda.remove(best.id)
+            for passed in self.agenda.below(self.standing.sequence):
+                self.decided.add(passed.id)
+                self.agenda.remove(passed.id)
+
+    def _is_allowed(self, trusted: TrustedOrder) -> bool:
+        try:
+            return rule(trusted, self.agenda.judged_by(trusted, self.standing), Policy(), HOST, now_ms=0) is Ruling.CARRY_OUT
+        except SenderFault:
+            return False
+
+
+@pytest.fixture(scope="module")
+def ordering(signing_key: SigningKey, key_ring: KeyRing):
+    """Makes trusted orders: ``ordering(sequence, version, is_rollback)``."""
+    sim = PublisherSimulator(None, signing_key)
+    built = cache(sim.release)
+
+    def make(sequence: int, version: str, is_rollback: bool = False) -> TrustedOrder:
+        release: Release = built(version)
+        body = sim.order(release, sequence=sequence, kind=Kind.ROLLBACK if is_rollback else Kind.PROMOTION)
+        return open_order(body, key_ring, model="fraud", channel="production")
+
+    return cache(make)
+
+
+def agenda_of(*orders: TrustedOrder) -> Agenda:
+    agenda = Agenda()
+    for trusted in orders:
+        agenda.add(trusted)
+    return agenda
+
+
+def test_nothing_comes_next_when_nothing_is_pending() -> None:
+    assert Agenda().best() is None
+
+
+def test_the_highest_version_comes_first_not_the_latest_order(ordering) -> None:
+    agenda = agenda_of(ordering(1, "1.2.0+a"), ordering(2, "1.1.0"))
+    assert [t.version.text for t in agenda.ranked()] == ["1.2.0+a", "1.1.0"]
+
+
+def test_of_one_version_the_later_order_comes_first(ordering) -> None:
+    assert agenda_of(ordering(1, "1.2.0+a"), ordering(2, "1.2.0+a")).best() is ordering(2, "1.2.0+a")
+
+
+def test_what_was_ordered_after_a_rollback_comes_before_it_and_the_rollback_before_the_rest(ordering) -> None:
+    agenda = agenda_of(ordering(1, "2.0.0"), ordering(2, "1.0.0", True), ordering(3, "1.2.0+a"))
+    assert [t.order.sequence for t in agenda.ranked()] == [3, 2, 1]
+
+
+def test_the_last_of_several_rollbacks_counts(ordering) -> None:
+    agenda = agenda_of(ordering(1, "1.1.0", True), ordering(2, "1.2.1"), ordering(3, "1.0.0", True))
+    assert [t.order.sequence for t in agenda.ranked()] == [3, 2, 1]
+
+
+def test_what_is_below_the_last_rollback_waits_for_it(ordering) -> None:
+    agenda = agenda_of(ordering(1, "1.1.0", True), ordering(2, "1.0.0"))
+    assert [t.order.sequence for t in agenda.ranked()] == [1, 2]
+
+
+def test_two_builds_of_a_version_tie_and_the_later_order_decides(ordering) -> None:
+    for first, second in [("1.2.0+a", "1.2.0+b"), ("1.2.0+b", "1.2.0+a")]:
+        orders = [ordering(1, first), ordering(2, second)]
+        assert agenda_of(*orders).best() is agenda_of(*reversed(orders)).best() is orders[1]
+
+
+def test_a_pending_rollback_lifts_the_floor_for_what_was_ordered_after_it(ordering) -> None:
+    standing = Standing(1, ordering(1, "2.0.0").version, "a" * 64)
+    agenda = agenda_of(ordering(3, "1.0.0", True))
+    assert agenda.judged_by(ordering(4, "1.1.0"), standing) == Standing(1, None, "a" * 64)
+    assert agenda.judged_by(ordering(2, "1.1.0"), standing) is standing
+    assert Agenda().judged_by(ordering(4, "1.1.0"), standing) is standing
+
+
+def test_an_order_that_is_added_twice_is_there_once(ordering) -> None:
+    agenda = agenda_of(ordering(1, "1.0.0"), ordering(1, "1.0.0"))
+    assert len(agenda) == 1
+    assert ordering(1, "1.0.0").id in agenda
+    agenda.remove(ordering(1, "1.0.0").id)
+    agenda.remove(ordering(1, "1.0.0").id)
+    assert len(agenda) == 0
+
+
+def test_what_a_promotion_leaves_behind_are_the_orders_before_it(ordering) -> None:
+    agenda = agenda_of(*(ordering(n, "1.0.0") for n in (1, 2, 3)))
+    assert [t.order.sequence for t in agenda.below(3)] == [1, 2]
+
+
+def test_a_flood_of_orders_drops_the_least_and_keeps_the_best(ordering) -> None:
+    orders = [ordering(n, "1.0.0") for n in range(1, MAX_PENDING + 1)]
+    agenda = agenda_of(ordering(MAX_PENDING + 1, "2.0.0"), *orders[1:])
+    assert len(agenda) == MAX_PENDING
+    assert agenda.add(orders[0]) == [orders[0]]
+    assert len(agenda) == MAX_PENDING
+    assert agenda.best() is ordering(MAX_PENDING + 1, "2.0.0")
+
+
+PROMOTIONS = st.lists(st.tuples(st.sampled_from(VERSIONS), st.booleans()), min_size=1, max_size=7)
+
+
+@given(wanted=PROMOTIONS, cuts=st.sets(st.integers(1, 7)), seed=st.randoms(use_true_random=False))
+def test_a_quick_instance_a_slow_one_and_a_late_one_end_up_with_the_same_release(ordering, wanted, cuts, seed) -> None:
+    """The road keeps the order of orders; how many of them an instance sees at once differs. Whoever has nothing may see them in any."""
+    orders = [ordering(number, version, is_rollback) for number, (version, is_rollback) in enumerate(wanted, 1)]
+    late = Instance()
+    late.sees(seed.sample(orders, len(orders)))
+    quick = Instance()
+    for trusted in orders:
+        quick.sees([trusted])
+    slow = Instance()
+    borders = [0, *sorted(cut for cut in cuts if cut < len(orders)), len(orders)]
+    for start, end in zip(borders, borders[1:], strict=False):
+        slow.sees(orders[start:end])
+    assert quick.standing == slow.standing == late.standing
+
+
+@given(wanted=PROMOTIONS, seed=st.randoms(use_true_random=False))
+def test_the_release_they_end_up_with_is_the_highest_since_the_last_rollback(ordering, wanted, seed) -> None:
+    orders = [ordering(number, version, is_rollback) for number, (version, is_rollback) in enumerate(wanted, 1)]
+    late = Instance()
+    late.sees(seed.sample(orders, len(orders)))
+    since = max((number for number, t in enumerate(orders) if t.is_rollback), default=0)
+    era = orders[since:]
+    promotions = [t for t in era if not t.is_rollback and not (era[0].is_rollback and t.version < era[0].version)]
+    expected = max(promotions, key=lambda t: (t.version, t.order.sequence)) if promotions else era[0]
+    assert late.standing.active_release == expected.release
+
+
+@given(
+    versions=st.lists(st.sampled_from(VERSIONS), min_size=1, max_size=7), broken=st.frozensets(st.sampled_from(VERSIONS)),
+    seed=st.randoms(use_true_random=False),
+)
+def test_releases_that_every_instance_refuses_do_not_drive_them_apart(ordering, versions, broken, seed) -> None:
+    orders = [ordering(number, version) for number, version in enumerate(versions, 1)]
+    late, quick = Instance(broken), Instance(broken)
+    late.sees(seed.sample(orders, len(orders)))
+    for trusted in orders:
+        quick.sees([trusted])
+    assert quick.standing.active_release == late.standing.active_release
+
+
+@given(wanted=PROMOTIONS, seed=st.randoms(use_true_random=False))
+def test_seeing_everything_again_changes_nothing(ordering, wanted, seed) -> None:
+    orders = [ordering(number, version, is_rollback) for number, (version, is_rollback) in enumerate(wanted, 1)]
+    instance = Instance()
+    instance.sees(orders)
+    before = instance.standing
+    instance.decided.clear()   # as after a restart without a journal
+    instance.sees(seed.sample(orders, len(orders)))
+    assert instance.standing == before

@@ -1,0 +1,93 @@
+"""A road that damages bytes on the way to the broker: the publisher is honest, the network is not.
+
+Decides which byte changes: one bit in the middle of the first chunk that is large enough to be part of the model. Everything
+else passes through unchanged. Imports the road's protocols.
+"""
+
+from collections.abc import Iterator
+
+from modelcast.shared.road import ChunkSink, ChunkSource, PublisherRoad, Register, ReportSource, Road, Target, WakeableInstanceRoad
+
+MIN_BYTES = 16 * 1024
+"""Smaller chunks are layout and samples, which the next release may share; damage to one would hit that release too."""
+
+
+class DamagingRoad:
+    """See ``road.Road``: publishes with one bit flipped.
+
+    Args:
+        road: The road that is damaged.
+
+    Attributes:
+        flipped: How many chunks were damaged.
+    """
+
+    def __init__(self, road: Road) -> None:
+        self._road = road
+        self.flipped = 0
+
+    def publish(self, model: str, channel: str) -> PublisherRoad:
+        """See ``road.Road.publish``."""
+        return _DamagingSession(self._road.publish(model, channel), self)
+
+    def join(self, target: Target) -> WakeableInstanceRoad:
+        """See ``road.Road.join``."""
+        return self._road.join(target)
+
+    def chunks(self, model: str, offset: int | None) -> ChunkSource:
+        """See ``road.Road.chunks``."""
+        return self._road.chunks(model, offset)
+
+    def reports(self, *, since_minutes: int | None) -> ReportSource:
+        """See ``road.Road.reports``."""
+        return self._road.reports(since_minutes=since_minutes)
+
+    def damage(self, body: bytes | memoryview) -> bytes | memoryview:
+        """Return ``body``, with one bit flipped if it is the first that is large enough."""
+        if self.flipped or len(body) < MIN_BYTES:
+            return body
+        self.flipped += 1
+        damaged = bytearray(body)
+        damaged[len(damaged) // 2] ^= 1
+        return bytes(damaged)
+
+
+class _DamagingSession:
+    """See ``road.PublisherRoad``."""
+
+    def __init__(self, session: PublisherRoad, road: DamagingRoad) -> None:
+        self._session = session
+        self.register: Register = session.register
+        self.chunks: ChunkSink = _DamagingSink(session.chunks, road)
+        self.retention_bytes: int | None = session.retention_bytes
+
+    def order(self, channel: str, body: bytes) -> None:
+        """See ``road.PublisherRoad.order``."""
+        self._session.order(channel, body)
+
+    def close(self) -> None:
+        """See ``road.PublisherRoad.close``."""
+        self._session.close()
+
+
+class _DamagingSink:
+    """See ``road.ChunkSink``."""
+
+    def __init__(self, sink: ChunkSink, road: DamagingRoad) -> None:
+        self._sink, self._road = sink, road
+
+    def mark(self) -> int:
+        """See ``road.ChunkSink.mark``."""
+        return self._sink.mark()
+
+    def send(self, body: bytes | memoryview, *, release: str, index: int, count: int, digest: str) -> None:
+        """See ``road.ChunkSink.send``; the digest stays that of the undamaged bytes."""
+        self._sink.send(self._road.damage(body), release=release, index=index, count=count, digest=digest)
+
+    def finish(self, release: str) -> None:
+        """See ``road.ChunkSink.finish``."""
+        self._sink.finish(release)
+
+    def held_since(self, offset: int) -> Iterator[bytes | memoryview]:
+        """See ``road.ChunkSink.held_since``."""
+        return self._sink.held_since(offset)

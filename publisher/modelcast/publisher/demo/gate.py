@@ -1,0 +1,90 @@
+"""A door on the way from an instance to the broker, so that the demo can show what an instance does without a connection.
+
+Decides whether connections come through: closed, the port refuses them as that of a dead broker does; open, every byte goes
+through unchanged. A gate opens once. It has one thread. Imports the standard library and the broker's address.
+"""
+
+import asyncio
+import socket
+from threading import Event, Thread
+from urllib.parse import urlsplit
+
+from modelcast.shared.broker_url import BrokerUrl
+from modelcast.shared.errors import MisuseError
+
+PIECE_BYTES = 64 * 1024
+
+
+class Gate:
+    """A door to the broker, closed until ``open`` is called.
+
+    Args:
+        url: Address of the broker, ``amqp://``.
+
+    Raises:
+        MisuseError: The address is one of TLS, whose certificate names another host than the gate.
+    """
+
+    def __init__(self, url: str) -> None:
+        there, parts = BrokerUrl.parse(url), urlsplit(url)
+        if parts.scheme != "amqp":
+            raise MisuseError(
+                "The demo puts a gate in front of the broker, and TLS would refuse it as the wrong host.",
+                hint="Name a broker with amqp://, or unset MODELCAST_AMQP_URL to use a private one.",
+            )
+        self._there = (there.host, there.port)
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._socket.bind(("127.0.0.1", 0))   # bound but not listening: the port is ours, and connections are refused
+        user = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
+        self.url = parts._replace(netloc=f"{user}127.0.0.1:{self._socket.getsockname()[1]}").geturl()
+        self.passed = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._end = asyncio.Event()
+        self._thread: Thread | None = None
+
+    def open(self) -> None:
+        """Let connections through; returns when the port accepts them."""
+        runs = Event()
+        self._thread = Thread(target=lambda: asyncio.run(self._serve(runs)), name="gate", daemon=True)
+        self._thread.start()
+        runs.wait()
+
+    def close(self) -> None:
+        """Cut every connection and give the port back. A second call does nothing."""
+        if self._thread is not None and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._end.set)
+            self._thread.join()
+            self._thread = None
+        self._socket.close()
+
+    async def _serve(self, runs: Event) -> None:
+        self._loop = asyncio.get_running_loop()
+        server = await asyncio.start_server(self._carry, sock=self._socket)
+        runs.set()
+        await self._end.wait()
+        server.close()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            far_reader, far_writer = await asyncio.open_connection(*self._there)
+        except OSError:
+            writer.close()   # the broker is away; the instance sees a connection that ends
+            return
+        self.passed += 1
+        pumps = [asyncio.create_task(_pump(reader, far_writer)), asyncio.create_task(_pump(far_reader, writer))]
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            for side in (writer, far_writer):
+                side.close()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while piece := await reader.read(PIECE_BYTES):
+            writer.write(piece)
+            await writer.drain()
+    except OSError:
+        return   # one side broke; the other is closed by whoever waits for this

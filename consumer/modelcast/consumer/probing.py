@@ -31,7 +31,13 @@ def check_samples(candidate: Any, manifest: Manifest, folder: Path) -> None:
     samples = manifest.samples
     if samples is None:
         return
-    inputs, expected = unpack_samples((folder / samples.file).read_bytes())
+    try:
+        inputs, expected = unpack_samples((folder / samples.file).read_bytes())
+    except ImportError as error:
+        raise SenderFault(
+            Reason.INCOMPATIBLE_ENVIRONMENT, f"Reading the samples needs a library that is not here: {error}.",
+            facts={"missing": error.name},
+        ) from error
     try:
         actual = getattr(candidate, samples.method)(inputs)
         gap = difference(actual, expected, rtol=samples.rtol, atol=samples.atol)

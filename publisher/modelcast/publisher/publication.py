@@ -5,7 +5,7 @@ values; knows no road and no pickle.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from modelcast.publisher.catalog import Begun, Catalog, KnownRelease, Ordered, Released
 from modelcast.publisher.plan import Plan, held_by_earlier, make_plan
@@ -103,6 +103,9 @@ def carry_out(road: PublisherRoad, intent: Intent, watch: Watcher) -> Publicatio
         road.register.append(record.to_bytes())
     else:
         record, sent_bytes = known.record, 0
+        if envelope != record.manifest:   # the chunks are there, but another key signed for them
+            record = replace(record, manifest=envelope, new_digests=b"", new_bytes=0)
+            road.register.append(record.to_bytes())
     ordered = _send_order(road, catalog.next_sequence(intent.channel), intent, record, release)
     return _publication(intent, ordered, sent_bytes=sent_bytes, was_current=False)
 

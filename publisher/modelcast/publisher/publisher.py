@@ -12,26 +12,21 @@ from typing import Any, Self
 
 import structlog
 
-from modelcast.publisher.build import Facts, build_manifest
-from modelcast.publisher.environment import environment, git_lineage
-from modelcast.publisher.pickling import pickle_object
+from modelcast.publisher.preparation import Wish, prepare
 from modelcast.publisher.progress import Watcher, unwatched
 from modelcast.publisher.publication import Intent, Keys, Publication, carry_out
-from modelcast.publisher.sampling import SampleSet, as_sample_set, find_method
-from modelcast.publisher.sources import SourceFile, files_of
+from modelcast.publisher.sampling import SampleSet
 from modelcast.publisher.waiting import KNOWN_MINUTES, Outcome, Tally, await_verdicts, check_wish
 from modelcast.shared.errors import MisuseError, PublisherBusy
 from modelcast.shared.keyfiles import load_signing_key
 from modelcast.shared.limits import DEFAULT_LIMITS, KIB
 from modelcast.shared.manifest import DEFAULT_CHUNK_BYTES, Lineage
-from modelcast.shared.names import Version, check_name
 from modelcast.shared.report import Report
 from modelcast.shared.road import PublisherRoad, Road
 from modelcast.shared.roads import open_road
 from modelcast.shared.signing import SigningKey
 from modelcast.shared.topology import CHUNKS_RETENTION_BYTES
 
-OBJECT_FORMAT = "cloudpickle"
 BUSY_RETRY_SECONDS = 0.5
 
 
@@ -80,10 +75,7 @@ class Publisher:
         samples: SampleSet | tuple[object, object] | None = None, expires_seconds: float | None = None, resend: bool = False,
         watch: Watcher = unwatched,
     ) -> Publication:
-        """Publish a release and order a channel to run it.
-
-        Interrupted anywhere and called again with the same bytes, it sends only what is missing. The same version with the
-        same bytes is a no-op that says so (``was_current``).
+        """Publish a release and order a channel to run it; interrupted and called again, it sends only what is missing.
 
         Args:
             model_object: The model, or a ``pathlib.Path`` of a file or folder.
@@ -104,41 +96,30 @@ class Publisher:
             watch: Is called with the progress.
 
         Returns:
-            What was done.
+            What was done; ``was_current`` when the channel runs this version with these bytes already.
 
         Raises:
-            InvalidName, InvalidVersion, Unpicklable, EmptyArtifact, MissingPath, SamplesNotReproduced: Before a connection.
-            VersionConflict, ReleaseTooLarge, PublisherBusy: Nothing was sent.
+            MisuseError: One of its kinds; nothing was announced.
             HostFault: The road broke; call again.
         """
-        check_name("model", model)
-        check_name("channel", channel)
-        Version(version)
-        sample_set = as_sample_set(samples)
-        files, artifact_format, modules = self._files(model_object, format)
-        if sample_set is not None and not isinstance(model_object, Path):
-            method = find_method(model_object, sample_set)
-            sample_set = SampleSet(sample_set.inputs, sample_set.answers, method, sample_set.rtol, sample_set.atol)
-        facts = Facts(
-            model, version, environment(modules, dependencies), training or {}, metrics or {}, _lineage(lineage), input_schema,
-            output_schema, sample_set,
+        wish = Wish(
+            model, version, channel, format, loader, training, metrics, lineage, dependencies, input_schema, output_schema, samples
         )
-        manifest, ordered = build_manifest(
-            files, facts, artifact_format=artifact_format, loader=loader or artifact_format, chunk_bytes=self._chunk_bytes,
-            watch=watch,
-        )
+        manifest, files = prepare(model_object, wish, chunk_bytes=self._chunk_bytes, watch=watch)
         now_ms = time.time_ns() // 1_000_000
         expires_ms = None if expires_seconds is None else now_ms + int(expires_seconds * 1000)
-        intent = Intent(manifest, ordered, channel, self._keys, now_ms, expires_ms, resend)
-        session = self._open(model, channel)
+        return self._carry_out(Intent(manifest, files, channel, self._keys, now_ms, expires_ms, resend), watch)
+
+    def _carry_out(self, intent: Intent, watch: Watcher) -> Publication:
+        session = self._open(intent.manifest.model, intent.channel)
         try:
             publication = carry_out(session, intent, watch)
         finally:
             session.close()
         self._log.info(
-            "published", model=model, version=version, channel=channel, release=publication.release[:12],
-            sequence=publication.sequence, sent_bytes=publication.sent_bytes, reused_bytes=publication.reused_bytes,
-            was_current=publication.was_current,
+            "published", model=publication.model, version=publication.version, channel=publication.channel,
+            release=publication.release[:12], sequence=publication.sequence, sent_bytes=publication.sent_bytes,
+            reused_bytes=publication.reused_bytes, was_current=publication.was_current,
         )
         return publication
 
@@ -173,16 +154,6 @@ class Publisher:
         finally:
             source.close()
 
-    def _files(self, model_object: object, format_name: str | None) -> tuple[list[SourceFile], str, set[str]]:
-        if isinstance(model_object, Path):
-            if format_name is None:
-                raise MisuseError("A path needs a format.", hint="format='joblib' (or safetensors, onnx, skops, files).")
-            return files_of(model_object), format_name, set()
-        if format_name not in {None, OBJECT_FORMAT}:
-            raise MisuseError(f"An object is published as {OBJECT_FORMAT}, not {format_name}.", hint="Save it and publish the path.")
-        files, modules = pickle_object(model_object)
-        return files, OBJECT_FORMAT, modules
-
     def _open(self, model: str, channel: str) -> PublisherRoad:
         deadline = time.monotonic() + self._busy_seconds
         while True:
@@ -192,9 +163,3 @@ class Publisher:
                 if time.monotonic() >= deadline:
                     raise
                 time.sleep(BUSY_RETRY_SECONDS)
-
-
-def _lineage(given: Mapping[str, Any] | Lineage | None) -> Lineage:
-    if given is None:
-        return git_lineage(Path.cwd())
-    return given if isinstance(given, Lineage) else Lineage.model_validate(dict(given))

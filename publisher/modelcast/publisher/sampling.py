@@ -79,7 +79,8 @@ def find_method(model: object, samples: SampleSet) -> str:
         if gap is None:
             return method
         tried[method] = gap
-    listed = "; ".join(f"{method}: {gap}" for method, gap in tried.items()) or "it has none of the methods that are tried"
+    wanted = samples.method or "any of " + ", ".join(METHODS)
+    listed = "; ".join(f"{method}: {gap}" for method, gap in tried.items()) or f"it has no method {wanted}"
     raise SamplesNotReproduced(
         f"This {type(model).__name__} does not reproduce its own samples ({listed}).",
         hint="Compute the answers with the very model that is published, and name its method: SampleSet(..., method='predict').",

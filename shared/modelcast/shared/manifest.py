@@ -190,8 +190,8 @@ class Samples(WireValue):
     file: str
     method: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
     count: Count
-    rtol: Annotated[float, Field(ge=0)]
-    atol: Annotated[float, Field(ge=0)]
+    rtol: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    atol: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Manifest(WireValue):

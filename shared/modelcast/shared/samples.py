@@ -31,9 +31,14 @@ def pack_samples(inputs: object, answers: object) -> bytes:
         answers: What the model's method returns for them, of the same kinds.
 
     Raises:
-        MisuseError: One of them is of another kind.
+        MisuseError: One of them is of another kind, or they are too many or too deeply nested to be read again.
     """
-    return pack({"format": SAMPLES_FORMAT, "inputs": _encode(inputs, "inputs"), "answers": _encode(answers, "answers")})
+    body = pack({"format": SAMPLES_FORMAT, "inputs": _encode(inputs, "inputs"), "answers": _encode(answers, "answers")})
+    try:
+        unpack(body, what="samples", max_bytes=MAX_SAMPLES_BYTES)
+    except SenderFault as error:
+        raise MisuseError(f"No instance could read these samples: {error}", hint="Give a few simple requests.") from error
+    return body
 
 
 def unpack_samples(body: bytes) -> tuple[Any, Any]:

@@ -1,0 +1,90 @@
+"""From a caller's wish to a manifest and its files, all before a connection is opened.
+
+Decides what is checked first and what is filled in: names, formats, the samples' method, the environment, the lineage.
+Imports the builders of this room; knows no road.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from modelcast.publisher.build import Facts, build_manifest
+from modelcast.publisher.environment import environment, git_lineage
+from modelcast.publisher.pickling import pickle_object
+from modelcast.publisher.progress import Watcher
+from modelcast.publisher.sampling import SampleSet, as_sample_set, find_method
+from modelcast.publisher.sources import SourceFile, files_of
+from modelcast.shared.errors import MisuseError
+from modelcast.shared.manifest import Lineage, Manifest
+from modelcast.shared.names import Version, check_name
+
+OBJECT_FORMAT = "cloudpickle"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a caller of ``Publisher.publish`` asked for; the fields are its arguments."""
+
+    model: str
+    version: str
+    channel: str
+    format: str | None = None
+    loader: str | None = None
+    training: Mapping[str, Any] | None = None
+    metrics: Mapping[str, float] | None = None
+    lineage: Mapping[str, Any] | Lineage | None = None
+    dependencies: Mapping[str, str] | None = None
+    input_schema: Mapping[str, Any] | None = None
+    output_schema: Mapping[str, Any] | None = None
+    samples: SampleSet | tuple[object, object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    files: list[SourceFile]
+    format: str
+    modules: set[str] = field(default_factory=set)
+
+
+def prepare(model_object: object, wish: Wish, *, chunk_bytes: int, watch: Watcher) -> tuple[Manifest, list[SourceFile]]:
+    """Check a wish and build what it asks for.
+
+    Returns:
+        The manifest and its files, in the manifest's order.
+
+    Raises:
+        MisuseError: Any of its kinds; nothing was sent.
+    """
+    check_name("model", wish.model)
+    check_name("channel", wish.channel)
+    Version(wish.version)
+    samples = as_sample_set(wish.samples)
+    contents = _contents(model_object, wish.format)
+    if samples is not None and not isinstance(model_object, Path):
+        samples = replace(samples, method=find_method(model_object, samples))
+    facts = Facts(
+        wish.model, wish.version, environment(contents.modules, wish.dependencies), wish.training or {}, wish.metrics or {},
+        _lineage(wish.lineage), wish.input_schema, wish.output_schema, samples,
+    )
+    return build_manifest(
+        contents.files, facts, artifact_format=contents.format, loader=wish.loader or contents.format, chunk_bytes=chunk_bytes,
+        watch=watch,
+    )
+
+
+def _contents(model_object: object, format_name: str | None) -> _Contents:
+    if isinstance(model_object, Path):
+        if format_name is None:
+            raise MisuseError("A path needs a format.", hint="format='joblib' (or safetensors, onnx, skops, files).")
+        return _Contents(files_of(model_object), format_name)
+    if format_name not in {None, OBJECT_FORMAT}:
+        raise MisuseError(f"An object is published as {OBJECT_FORMAT}, not {format_name}.", hint="Save it and publish the path.")
+    files, modules = pickle_object(model_object)
+    return _Contents(files, OBJECT_FORMAT, modules)
+
+
+def _lineage(given: Mapping[str, Any] | Lineage | None) -> Lineage:
+    if given is None:
+        return git_lineage(Path.cwd())
+    return given if isinstance(given, Lineage) else Lineage.model_validate(dict(given))

@@ -1,0 +1,55 @@
+"""The register, read back: whatever stands in it, the answers are whole."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.fakes import specimens
+
+from modelcast.publisher.catalog import Begun, Catalog, Ordered, Released
+from modelcast.shared.manifest import MANIFEST_TYPE
+from modelcast.shared.signing import SigningKey
+
+
+def released(key: SigningKey, version: str, **changes: object) -> Released:
+    payload = specimens.manifest(version=version, **changes).to_bytes()
+    return Released(key.sign(MANIFEST_TYPE, payload), 7, 3, b"", 10)
+
+
+def test_a_release_is_found_by_its_version_with_its_offsets(signing_key: SigningKey) -> None:
+    catalog = Catalog([released(signing_key, "1.0.0").to_bytes(), released(signing_key, "1.1.0").to_bytes()])
+    found = catalog.release("1.1.0")
+    assert found is not None
+    assert (found.manifest.version, found.record.chunks_offset, found.record.oldest_offset) == ("1.1.0", 7, 3)
+    assert catalog.release("9.9.9") is None
+    assert [known.manifest.version for known in catalog.releases] == ["1.0.0", "1.1.0"]
+
+
+def test_an_attempt_counts_as_begun_until_its_release_is_recorded(signing_key: SigningKey) -> None:
+    artifact = specimens.manifest().artifact.identity
+    begun = Begun(artifact, "2.1.0", 42)
+    assert Catalog([begun.to_bytes()]).begun(artifact) == begun
+    assert Catalog([begun.to_bytes(), released(signing_key, "2.1.0").to_bytes()]).begun(artifact) is None
+
+
+def test_the_next_sequence_is_above_every_order_that_may_have_been_sent() -> None:
+    records = [
+        Ordered("production", 1, "aa", 0, "x"), Ordered("production", 2, "bb", 0), Ordered("staging", 9, "cc", 0, "y"),
+    ]
+    catalog = Catalog([record.to_bytes() for record in records])
+    assert (catalog.next_sequence("production"), catalog.next_sequence("staging"), catalog.next_sequence("new")) == (3, 10, 1)
+
+
+def test_an_order_that_was_only_intended_is_not_the_last_order() -> None:
+    sent, intended = Ordered("production", 1, "aa", 5, "x"), Ordered("production", 2, "bb", 6)
+    assert Catalog([sent.to_bytes()]).last_order("production") == sent
+    assert Catalog([sent.to_bytes(), intended.to_bytes()]).last_order("production") is None
+    assert Catalog([]).last_order("production") is None
+
+
+@given(st.lists(st.binary(max_size=60) | st.sampled_from([
+    Begun(b"a" * 32, "1.0.0", 1).to_bytes(), b"\x81\xa6record\xa5begun", b"\x81\xa6record\xa8released", b"\x80",
+])))
+def test_strangers_in_the_register_are_counted_and_passed_over(bodies: list[bytes]) -> None:
+    good = Ordered("production", 4, "aa", 0, "x")
+    catalog = Catalog([*bodies, good.to_bytes()])
+    assert catalog.next_sequence("production") == 5
+    assert catalog.foreign <= len(bodies)

@@ -1,0 +1,56 @@
+"""What is sent is exactly what the stream does not hold for sure."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.fakes import specimens
+
+from modelcast.publisher.catalog import KnownRelease, Released
+from modelcast.publisher.plan import held_by_earlier, make_plan
+from modelcast.shared.digest import digest
+from modelcast.shared.manifest import Artifact
+
+WORDS = st.lists(st.sampled_from([bytes([n]) * 100 for n in range(12)]), min_size=1, max_size=12)
+
+
+def artifact(words: list[bytes]) -> Artifact:
+    entry = specimens.file_entry("f", b"".join(words), chunk_bytes=100)
+    return Artifact(format="files", loader="files", files=(entry,))
+
+
+def known(offset: int | None, new: list[bytes], new_bytes: int) -> KnownRelease:
+    return KnownRelease(Released(b"", offset, 0, b"".join(map(digest, new)), new_bytes), specimens.manifest(), "r")
+
+
+@given(WORDS, st.sets(st.sampled_from([bytes([n]) * 100 for n in range(12)])), st.sets(st.sampled_from([bytes([n]) * 100 for n in range(12)])))
+def test_sent_and_held_together_are_all_chunks_and_nothing_is_sent_twice(
+    words: list[bytes], resumed: set[bytes], earlier: set[bytes]
+) -> None:
+    held = {digest(word): 5 for word in earlier}
+    plan = make_plan(
+        artifact(words), mark=100, resumed_from=50 if resumed else None, resumed={digest(word) for word in resumed}, held=held
+    )
+    sent = [chunk.digest for chunk in plan.send]
+    assert len(sent) == len(set(sent))
+    assert set(sent) == {digest(word) for word in words} - {digest(word) for word in resumed | earlier}
+    assert plan.send_bytes + plan.reused_bytes == 100 * len(words)
+    needs_earlier = bool({digest(w) for w in words} & set(held) - {digest(w) for w in resumed})
+    assert plan.oldest_offset == (5 if needs_earlier else 50 if resumed else 100)
+    assert (plan.chunks_offset is None) == (not plan.new)
+
+
+def test_a_chunk_counts_as_held_only_while_retention_cannot_have_dropped_it() -> None:
+    old, new = [b"o" * 100], [b"n" * 100]
+    releases = [known(10, old, 600), known(20, new, 500)]
+    assert held_by_earlier(releases, mark=30, budget_bytes=None) == {digest(old[0]): 10, digest(new[0]): 20}
+    assert held_by_earlier(releases, mark=30, budget_bytes=1_100) == {digest(old[0]): 10, digest(new[0]): 20}
+    assert held_by_earlier(releases, mark=30, budget_bytes=1_000) == {digest(new[0]): 20}
+    assert held_by_earlier(releases, mark=30, budget_bytes=400) == {}
+
+
+def test_a_stream_that_was_made_anew_holds_nothing_of_before() -> None:
+    assert held_by_earlier([known(10, [b"o" * 100], 100)], mark=3, budget_bytes=None) == {}
+
+
+def test_the_latest_place_of_a_chunk_is_the_one_that_counts() -> None:
+    word = [b"w" * 100]
+    assert held_by_earlier([known(10, word, 100), known(20, word, 100)], mark=30, budget_bytes=None) == {digest(word[0]): 20}

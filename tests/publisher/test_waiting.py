@@ -1,0 +1,93 @@
+"""Verdicts are counted once each, and waiting ends when nothing more can change."""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.fakes import specimens
+
+from modelcast.publisher.publication import Publication
+from modelcast.publisher.waiting import Tally, await_verdicts, check_wish
+from modelcast.shared.errors import MisuseError
+from modelcast.shared.report import Report, ReportKind, Verdict
+
+ORDER = "ab" * 32
+PUBLICATION = Publication("fraud", "2.1.0", "production", "cd" * 32, ORDER, 1, 0, 1, 1, 0, was_current=False)
+
+
+def report(instance: str, verdict: Verdict | None = None, **changes: object) -> bytes:
+    kind = ReportKind.VERDICT if verdict else ReportKind.STATE
+    fields = {
+        "kind": kind, "instance": instance, "model": "fraud", "channel": "production", "verdict": verdict,
+        "order": ORDER if verdict else None,
+    }
+    return specimens.report(**(fields | changes)).to_bytes()
+
+
+class Source:
+    """Reports that come one after the other, then silence; time passes with each silence."""
+
+    def __init__(self, bodies: list[bytes]) -> None:
+        self.now = 0.0
+        self._bodies: Iterator[bytes] = iter(bodies)
+
+    def receive(self, seconds: float) -> bytes | None:
+        body = next(self._bodies, None)
+        self.now += seconds if body is None else 0.0
+        return body
+
+    def close(self) -> None: ...
+
+    def outcome(self, *, instances: int | None = None, share: float | None = None) -> tuple[object, list[Report]]:
+        seen: list[Report] = []
+        tally = Tally(PUBLICATION, instances, share)
+        return await_verdicts(self, tally, timeout_seconds=30, clock=lambda: self.now, on_verdict=seen.append), seen
+
+
+def test_enough_promotions_end_the_waiting_at_once() -> None:
+    source = Source([report("a", Verdict.PROMOTED), report("b", Verdict.PROMOTED), report("c", Verdict.PROMOTED)])
+    outcome, seen = source.outcome(instances=2)
+    assert (outcome.exit_code, source.now, [r.instance for r in seen]) == (0, 0.0, ["a", "b"])  # type: ignore[attr-defined]
+
+
+def test_a_rejection_among_those_waited_for_is_exit_code_3() -> None:
+    outcome, _ = Source([report("a", Verdict.PROMOTED), report("b", Verdict.REJECTED, reason="too-large")]).outcome(instances=2)
+    assert outcome.exit_code == 3  # type: ignore[attr-defined]
+    assert outcome.rejected["b"].reason == "too-large"  # type: ignore[attr-defined]
+
+
+def test_silence_is_exit_code_10_and_names_the_silent() -> None:
+    outcome, _ = Source([report("a", Verdict.PROMOTED), report("b")]).outcome(instances=2)
+    assert (outcome.exit_code, outcome.timed_out, outcome.silent) == (10, True, ("b",))  # type: ignore[attr-defined]
+
+
+def test_a_share_is_of_the_known_instances_of_this_channel() -> None:
+    others = [report("x", channel="staging"), report("y", model="other"), report("z", kind=ReportKind.STOPPED)]
+    known = [report(name) for name in "abcd"]
+    outcome, _ = Source([*known, *others, *(report(name, Verdict.PROMOTED) for name in "abc")]).outcome(share=0.75)
+    assert (outcome.needed, outcome.exit_code) == (3, 0)  # type: ignore[attr-defined]
+
+
+def test_an_instance_that_stopped_is_no_longer_waited_for() -> None:
+    bodies = [report("a"), report("b"), report("b", kind=ReportKind.STOPPED), report("a", Verdict.PROMOTED)]
+    outcome, _ = Source(bodies).outcome(share=1.0)
+    assert (outcome.exit_code, outcome.needed) == (0, 1)  # type: ignore[attr-defined]
+
+
+def test_superseded_and_then_promoted_counts_as_promoted() -> None:
+    outcome, seen = Source([report("a", Verdict.SUPERSEDED), report("a", Verdict.PROMOTED)]).outcome(instances=1)
+    assert [r.verdict for r in seen][:1] == [Verdict.SUPERSEDED]
+    assert outcome.needed == 1  # type: ignore[attr-defined]
+
+
+@given(st.lists(st.binary(max_size=80)))
+def test_strangers_in_the_reports_change_nothing(bodies: list[bytes]) -> None:
+    outcome, _ = Source([*bodies, report("a", Verdict.PROMOTED)]).outcome(instances=1)
+    assert outcome.exit_code == 0  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("instances", "share"), [(None, None), (1, 0.5), (0, None), (None, 0.0), (None, 1.1)])
+def test_a_wish_that_cannot_be_fulfilled_is_refused(instances: int | None, share: float | None) -> None:
+    with pytest.raises(MisuseError):
+        check_wish(instances, share)

@@ -2,14 +2,11 @@
 
 Decides so that every instance of a channel ends up the same, however many orders it saw at once: the best order is the highest
 *version* among the last rollback and the promotions after it, then what came before. An instance that was quick promoted 1.2
-and then refused 1.1 as a downgrade; one that was slow, or joins late, must not end up with 1.1. Imports trust and rules.
+and then refused 1.1 as a downgrade; one that was slow, or joins late, must not end up with 1.1. Imports trust.
 """
-
-from dataclasses import replace
 
 import semver
 
-from modelcast.consumer.rules import Standing
 from modelcast.consumer.trust import TrustedOrder
 
 MAX_PENDING = 64
@@ -56,13 +53,13 @@ class Agenda:
         ranked = self.ranked()
         return ranked[0] if ranked else None
 
-    def judged_by(self, trusted: TrustedOrder, standing: Standing) -> Standing:
-        """Return what an order is to be judged by: a rollback that is pending and was issued before it lifts the floor.
+    def lifts_floor_for(self, trusted: TrustedOrder) -> bool:
+        """Whether a rollback is pending that was issued before an order.
 
-        Without it, what was published right after a rollback would be refused wherever the rollback is still being loaded.
+        The floor must not count then: what was published right after a rollback would be refused wherever the rollback is
+        still being loaded.
         """
-        lifted = any(t.is_rollback and t.order.sequence < trusted.order.sequence for t in self._pending.values())
-        return replace(standing, floor=None) if lifted else standing
+        return any(t.is_rollback and t.order.sequence < trusted.order.sequence for t in self._pending.values())
 
     def below(self, sequence: int) -> list[TrustedOrder]:
         """Return the pending orders that an order with ``sequence`` leaves behind."""

@@ -20,10 +20,11 @@ class Trial:
 
     Args:
         trusted: The order.
+        floor_lifted: Whether a rollback that it leaves behind took away the floor that was there before.
     """
 
-    def __init__(self, trusted: TrustedOrder) -> None:
-        self.trusted = trusted
+    def __init__(self, trusted: TrustedOrder, *, floor_lifted: bool = False) -> None:
+        self.trusted, self.floor_lifted = trusted, floor_lifted
         self.model: Any = None
         self.stages_ms: dict[str, float] = {}
         self.transfer: dict[str, int] = {}

@@ -7,7 +7,7 @@ what is owed. Starts no thread and knows no broker. Everything that touches the 
 import random
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -120,7 +120,7 @@ class Updater:
 
     def _is_allowed(self, trusted: TrustedOrder) -> bool:
         try:
-            standing = self._agenda.judged_by(trusted, self.standing)
+            standing = replace(self.standing, floor=None) if self._agenda.lifts_floor_for(trusted) else self.standing
             ruling = rule(trusted, standing, self.setting.policy, self.setting.host, now_ms=self.verdicts.reporter.clock_ms())
         except SenderFault as fault:
             self._decide(Decision(trusted.id, Verdict.REJECTED, trusted, fault))
@@ -150,7 +150,7 @@ class Updater:
             if wait_seconds > 0:
                 return wait_seconds
             if self._is_allowed(best):
-                self._trial = Trial(best)
+                self._trial = Trial(best, floor_lifted=self._agenda.lifts_floor_for(best))
                 self.log.info("order", version=best.manifest.version, sequence=best.order.sequence, kind=best.order.kind.value)
                 self._advance(Event.ORDER_CHOSEN, None)
                 return None

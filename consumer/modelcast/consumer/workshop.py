@@ -145,7 +145,7 @@ class Workshop:
         with trial.timed("promoted"):
             self.journal.end_try()
             previous = before.previous if before and before.release == trusted.release else before.release if before else None
-            floor = floor_after(trusted, Version(before.floor) if before else None)
+            floor = floor_after(trusted, Version(before.floor) if before and not trial.floor_lifted else None)
             is_own = before is None or floor == trusted.version
             floor_artifact = trusted.manifest.artifact.identity if is_own else before.floor_artifact
             bad = tuple(release for release in before.bad if release != trusted.release) if before else ()

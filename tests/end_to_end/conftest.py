@@ -1,0 +1,109 @@
+"""Real processes: instances and publishers that can be killed, and files to publish."""
+
+import json
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelcast.shared.keyfiles import generate
+
+INSTANCE = Path(__file__).parent / "instance.py"
+PATIENCE_SECONDS = 60.0
+
+
+class InstanceProcess:
+    """A running ``instance.py``."""
+
+    def __init__(self, url: str, model: str, store: Path, trust: Path, name: str) -> None:
+        self._log = (store.parent / f"{store.name}.log").open("ab")
+        self._process = subprocess.Popen(
+            [sys.executable, str(INSTANCE), url, model, str(store), str(trust), name], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=self._log, text=True,
+        )
+        self._lines: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.last: dict[str, Any] = {}
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(json.loads(line))
+        self._lines.put(None)
+
+    def wait_for(self, wanted: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
+        """Return the first status that is wanted."""
+        while not (self.last and wanted(self.last)):
+            try:
+                status = self._lines.get(timeout=PATIENCE_SECONDS)
+            except queue.Empty:
+                pytest.fail(f"waited in vain for: {what}; last status: {self.last}")
+            if status is None:
+                pytest.fail(f"the instance ended while waiting for: {what}")
+            self.last = status
+        return self.last
+
+    def serves(self, version: str) -> dict[str, Any]:
+        """Wait until ``version`` is in service."""
+        return self.wait_for(lambda status: status["version"] == version, f"version {version}")
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self._process.send_signal(signal.SIGKILL)
+        self.close()
+
+    def close(self) -> None:
+        """End it and reap it."""
+        if self._process.stdin is not None and not self._process.stdin.closed:
+            self._process.stdin.close()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join(10)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._log.close()
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> tuple[Path, Path]:
+    """A new key pair: private, public."""
+    return generate(tmp_path / "training")
+
+
+@pytest.fixture
+def start_instance(broker_url: str, keys: tuple[Path, Path], tmp_path: Path) -> Iterator[Callable[..., InstanceProcess]]:
+    """Starts instances of the model ``fraud``; those that still run at the end are ended."""
+    running: list[InstanceProcess] = []
+
+    def start(name: str = "one", url: str = broker_url) -> InstanceProcess:
+        process = InstanceProcess(url, "fraud", tmp_path / f"store-{name}", keys[1], name)
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        process.close()
+
+
+@pytest.fixture
+def modelcast(broker_url: str, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs ``modelcast`` as a user does, in an empty folder."""
+
+    def run(*arguments: object, url: str | None = broker_url) -> subprocess.CompletedProcess[str]:
+        environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)} | ({"MODELCAST_AMQP_URL": url} if url else {})
+        return subprocess.run(
+            [sys.executable, "-m", "modelcast.shared.cli", *map(str, arguments)], capture_output=True, text=True, cwd=tmp_path,
+            env=environment, timeout=120, check=False,
+        )
+
+    return run

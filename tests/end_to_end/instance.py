@@ -1,0 +1,31 @@
+"""An instance as a process: serves nothing, prints its status as a JSON line whenever it changes, ends with its stdin."""
+
+import json
+import sys
+import threading
+from pathlib import Path
+
+import structlog
+
+from modelcast.consumer import ModelConsumer, Timing
+
+
+def main() -> None:
+    url, model, store, trust, name = sys.argv[1:6]
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    timing = Timing(retry_first_seconds=0.1, retry_most_seconds=1.0, chunk_idle_seconds=3.0)
+    consumer = ModelConsumer(url, model=model, trust=[Path(trust)], store=store, instance=name, timing=timing)
+    consumer.start()
+    ended = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+    last = ""
+    while not ended.wait(0.02):
+        line = json.dumps({**consumer.status().to_dict(), "last_contact_ms": None})
+        if line != last:
+            print(line, flush=True)
+            last = line
+    consumer.stop()
+
+
+if __name__ == "__main__":
+    main()

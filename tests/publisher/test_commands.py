@@ -1,0 +1,67 @@
+"""``modelcast publish`` as a training job types it, with real instances that answer."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from modelcast.consumer import ModelConsumer
+from modelcast.publisher.commands import publish
+from modelcast.shared.errors import MisuseError
+from modelcast.shared.keyfiles import generate
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> tuple[Path, Path]:
+    return generate(tmp_path / "training")
+
+
+@pytest.fixture
+def run(broker_url: str, keys: tuple[Path, Path], tmp_path: Path) -> Run:
+    path = tmp_path / "model.bin"
+    path.write_bytes(b"weights")
+
+    def run(version: str, *arguments: str) -> Result:
+        words = [str(path), "--model", "fraud", "--version", version, "--format", "files", "--key", str(keys[0])]
+        return CliRunner().invoke(publish, [*words, "--url", broker_url, *arguments], standalone_mode=False)
+
+    return run
+
+
+@pytest.fixture
+def consumer(broker_url: str, keys: tuple[Path, Path], tmp_path: Path) -> ModelConsumer:
+    return ModelConsumer(broker_url, model="fraud", trust=[keys[1]], store=tmp_path / "store", instance="web-1", accept="<2")
+
+
+def test_waiting_prints_each_verdict_and_ends_by_them(run: Run, consumer: ModelConsumer) -> None:
+    with consumer:
+        good = run("1.0.0", "--wait", "1", "--timeout", "30")
+        assert good.return_value == 0
+        assert "web-1" in good.stdout
+        assert "promoted" in good.stdout
+        bad = run("2.0.0", "--wait-share", "1", "--timeout", "30")
+        assert bad.return_value == 3
+        assert "version-out-of-range" in bad.stdout
+        assert consumer.active.version == "1.0.0"
+
+
+def test_in_json_one_document_says_all(run: Run, consumer: ModelConsumer) -> None:
+    with consumer:
+        done = run("1.0.0", "--wait", "1", "--timeout", "30", "--json", "--metric", "auc=0.98", "--dataset", "toy")
+        document = json.loads(done.stdout)
+        assert document["publication"]["version"] == "1.0.0"
+        assert document["outcome"]["promoted"] == ["web-1"]
+        manifest = consumer.active.manifest
+        assert (manifest.training.metrics, manifest.lineage.dataset) == ({"auc": 0.98}, "toy")
+
+
+def test_options_that_cannot_be_read_are_refused(run: Run, tmp_path: Path) -> None:
+    assert "is no metric" in str(run("1.0.0", "--metric", "auc").exception)
+    assert "is no dependency" in str(run("1.0.0", "--dependency", "numpy").exception)
+    (tmp_path / "t.json").write_text("[1]")
+    assert "one JSON object" in str(run("1.0.0", "--training", str(tmp_path / "t.json")).exception)
+    assert isinstance(run("1.0.0", "--training", str(tmp_path / "no.json")).exception, MisuseError)

@@ -112,7 +112,7 @@ class FaultFs(Fs):
         if number == self._crash_at:
             return True
         fails = self._fail_at is not None and (number == self._fail_at or (self._lasting and number > self._fail_at))
-        if fails and not (self._errno == errors.ENOSPC and what in self.READS):   # a full disk can be read
+        if fails and not (self._errno != errors.EIO and what in self.READS):   # a full or read-only disk can be read
             raise storage_fault(what, path, OSError(self._errno, os.strerror(self._errno)))
         return False
 

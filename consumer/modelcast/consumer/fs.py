@@ -11,6 +11,7 @@ import secrets
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -111,10 +112,11 @@ class Fs:
                 self.write_at(descriptor, content, 0, temporary)
                 self.sync(descriptor, temporary)
             finally:
-                os.close(descriptor)
+                _guarded("close", temporary, lambda: os.close(descriptor))
             self.rename(temporary, path)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):   # the disk fails already; the next start clears it away
+                temporary.unlink(missing_ok=True)
             raise
 
     def rename(self, source: Path, target: Path) -> None:
@@ -144,4 +146,4 @@ class Fs:
 
     def names(self, path: Path) -> list[str]:
         """Return the names in a folder, sorted; empty when it does not exist."""
-        return sorted(os.listdir(path)) if path.is_dir() else []
+        return _guarded("list", path, lambda: sorted(os.listdir(path))) if path.is_dir() else []

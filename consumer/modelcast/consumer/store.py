@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from modelcast.consumer.fs import TEMPORARY_PREFIX, Fs, storage_fault
 from modelcast.consumer.pointer import MAX_POINTER_BYTES, Pointer
 from modelcast.shared.digest import digest, same
-from modelcast.shared.errors import StoreInUse
+from modelcast.shared.errors import StorageFault, StoreInUse
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.manifest import Artifact, Chunk, FileEntry
 
@@ -51,10 +51,14 @@ class Store:
                 f"Another process uses the store {self.root}.",
                 hint="Give each instance a store of its own, or stop the other one.", facts={"store": str(self.root)},
             ) from None
-        for folder in (self.root, self.root / "journal"):
-            for name in self.fs.names(folder):
-                if name.startswith(TEMPORARY_PREFIX):
-                    self.fs.remove(folder / name)
+        try:
+            for folder in (self.root, self.root / "journal"):
+                for name in self.fs.names(folder):
+                    if name.startswith(TEMPORARY_PREFIX):
+                        self.fs.remove(folder / name)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let go of the lock."""
@@ -82,9 +86,10 @@ class Store:
 
     def commit(self, release: str, envelope: bytes) -> None:
         """Give an assembled and synced release its name; from here on it is never written again."""
-        folder = self.incoming(release)
+        folder, named = self.incoming(release), self.root / "releases" / release
         self.fs.write_whole(folder / MANIFEST, envelope)
-        self.fs.rename(folder, self.root / "releases" / release)
+        self.fs.remove_tree(named)   # what a crash left of it while it was removed: without a manifest it is no release
+        self.fs.rename(folder, named)
         self.fs.sync_folder(self.root / "incoming")
 
     def pointer(self) -> Pointer | None:
@@ -96,7 +101,12 @@ class Store:
         path = self.root / name
         if not path.is_file():
             return None
-        return Pointer.from_bytes(self.fs.read_whole(path, MAX_POINTER_BYTES))
+        try:
+            return Pointer.from_bytes(self.fs.read_whole(path, MAX_POINTER_BYTES))
+        except StorageFault as fault:
+            if "errno" in fault.facts:
+                raise   # it may well be whole: going on with the one before would lower the floor
+            return None   # longer than any record
 
     def point(self, pointer: Pointer) -> Pointer:
         """Write the pointer with the next generation: the commit point. The one before is kept beside it.
@@ -115,7 +125,7 @@ class Store:
         """Remove releases and assemblies that are not in ``keep``; call it only after the pointer is durable."""
         for parent in ("releases", "incoming"):
             for name in self.fs.names(self.root / parent):
-                if name not in keep:
+                if name not in keep or (parent == "incoming" and self.has(name)):
                     self.fs.remove_tree(self.root / parent / name)
 
 

@@ -87,15 +87,21 @@ def _folder(narrator: Narrator, *, keep: bool) -> Generator[Path]:
 
 @contextmanager
 def _broker(narrator: Narrator, *, keep: bool) -> Generator[str]:
-    began = time.monotonic()
-    chosen = choose_broker(note=narrator.say)
+    began, node = time.monotonic(), PrivateNode(default_state_dir())
+    was_running = node.status().running
+    try:
+        chosen = choose_broker(note=narrator.say)
+    except BaseException:
+        if not was_running:
+            node.stop()   # Ctrl-C while it starts would leave it running for good
+        raise
     if chosen.started_here:
         narrator.say(f"It was started in {time.monotonic() - began:.1f} s: {BrokerUrl.parse(chosen.url)}")
     try:
         yield chosen.url
     finally:
         if chosen.started_here and chosen.kind == "node" and not keep:
-            PrivateNode(default_state_dir()).stop()
+            node.stop()
         elif chosen.started_here:
             stop = "modelcast broker stop" if chosen.kind == "node" else "docker compose -f docker-compose.rabbitmq.yml down"
             narrator.say(f"The broker goes on. It is stopped by: {stop}")

@@ -1,0 +1,98 @@
+"""The whole story against a real RabbitMQ, by the command that a person types."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FIRST = ["instance-1", "instance-2", "instance-3"]
+REJECTED = {
+    "1.2.0": "chunk-damaged", "1.3.0": "samples-not-reproduced", "2.0.0": "version-out-of-range", "1.4.0": "unknown-key",
+}
+
+
+@pytest.fixture(scope="module")
+def run(fresh_vhost_url: Any, tmp_path_factory: pytest.TempPathFactory) -> "tuple[subprocess.CompletedProcess[str], Path]":
+    folder = tmp_path_factory.mktemp("demo")
+    done = subprocess.run(
+        [sys.executable, "-m", "modelcast.shared.cli", "demo", "--json"], cwd=folder, capture_output=True, text=True, timeout=150,
+        env={**os.environ, "MODELCAST_AMQP_URL": fresh_vhost_url(), "TMPDIR": str(folder)}, stdin=subprocess.DEVNULL, check=False,
+    )
+    return done, folder
+
+
+@pytest.fixture(scope="module")
+def ending(run: "tuple[subprocess.CompletedProcess[str], Path]") -> dict[str, Any]:
+    done, _ = run
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def test_stdout_is_one_json_object_that_says_all_is_well(ending: dict[str, Any]) -> None:
+    assert ending["ok"] is True
+    assert ending["problems"] == []
+
+
+def test_no_request_failed(ending: dict[str, Any]) -> None:
+    assert ending["failed_requests"] == 0
+    assert ending["requests"] > 100
+    assert ending["requests"] == sum(ending["answers_by_version"].values())
+    assert 0 < ending["longest_request_ms"] < 10_000
+
+
+def test_only_the_good_versions_answered(ending: dict[str, Any]) -> None:
+    assert set(ending["answers_by_version"]) == {"1.0.0", "1.1.0"}
+
+
+def test_four_instances_serve_the_better_model_in_the_end(ending: dict[str, Any]) -> None:
+    assert [entry["instance"] for entry in ending["instances"]] == [*FIRST, "instance-4"]
+    assert {entry["version"] for entry in ending["instances"]} == {"1.1.0"}
+    assert all(entry["requests"] > 0 and entry["failed_requests"] == 0 for entry in ending["instances"])
+
+
+def test_all_promoted_the_good_releases(ending: dict[str, Any]) -> None:
+    assert [(entry["version"], entry["instances"]) for entry in ending["promoted"]] == [("1.0.0", FIRST), ("1.1.0", FIRST)]
+    assert ending["seconds_from_publish_to_last_promotion"] == max(entry["seconds"] for entry in ending["promoted"]) > 0
+
+
+def test_all_rejected_the_bad_releases_each_for_its_reason_and_served_on(ending: dict[str, Any]) -> None:
+    assert {entry["version"]: entry["reason"] for entry in ending["rejected"]} == REJECTED
+    for entry in ending["rejected"]:
+        assert [part["instance"] for part in entry["instances"]] == FIRST
+        assert all(part["message"] for part in entry["instances"])
+        assert entry["served_on"] == dict.fromkeys(FIRST, "1.1.0")
+
+
+def test_the_killed_instance_served_before_it_had_a_connection(ending: dict[str, Any]) -> None:
+    restart = ending["restart"]
+    assert (restart["version"], restart["connections_before_first_answer"], restart["connected"]) == ("1.1.0", 0, True)
+    assert restart["ms_from_start_to_first_answer"] > 0
+
+
+def test_the_late_instance_caught_up(ending: dict[str, Any]) -> None:
+    assert (ending["late"]["instance"], ending["late"]["version"], ending["late"]["connected"]) == ("instance-4", "1.1.0", True)
+
+
+def test_every_rejection_has_a_dead_letter(ending: dict[str, Any]) -> None:
+    found = {(letter["version"], letter["instance"], letter["reason"]) for letter in ending["dead_letters"]}
+    assert found == {(version, name, reason) for version, reason in REJECTED.items() for name in FIRST}
+    assert len(ending["dead_letters"]) == 12
+
+
+def test_the_story_is_told_on_stderr_and_never_shows_the_password(
+    run: "tuple[subprocess.CompletedProcess[str], Path]", ending: dict[str, Any],
+) -> None:
+    story = run[0].stderr
+    assert ending["model"] in story
+    for word in (*REJECTED.values(), "SIGKILL", "comes late", "What to do", "Everything went as it should."):
+        assert word in story
+    assert "amqp://" not in story
+
+
+def test_nothing_is_left_behind(run: "tuple[subprocess.CompletedProcess[str], Path]") -> None:
+    assert list(run[1].iterdir()) == []

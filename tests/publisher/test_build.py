@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelcast.publisher.build import Facts, build_manifest, plain
+from modelcast.publisher.build import Facts, build_manifest
 from modelcast.publisher.environment import environment
 from modelcast.publisher.progress import Progress, unwatched
 from modelcast.publisher.sampling import SAMPLES_PATH, SampleSet
@@ -17,6 +17,7 @@ from modelcast.shared.digest import digest
 from modelcast.shared.errors import ReleaseTooLarge
 from modelcast.shared.limits import KIB
 from modelcast.shared.manifest import MANIFEST_FORMATS, Manifest
+from modelcast.shared.packing import plain
 
 FACTS = Facts("fraud", "1.0.0", environment([]))
 
@@ -71,7 +72,7 @@ ZEROS = bytes(64 * KIB)
 @pytest.mark.parametrize(
     ("given_value", "expected"),
     [
-        (np.float64(0.5), 0.5), (np.int64(3), 3), ((1, 2), [1, 2]), ({"a": {1: None}}, {"a": {"1": None}}), ({3}, [3]),
+        (np.float64(0.5), 0.5), (np.int64(3), 3), ((1, 2), [1, 2]), ({"a": {1: None}}, {"a": {"1": None}}), ({3}, [3]), (2**70, str(2**70)),
         (print, repr(print)),
     ],
 )

@@ -14,6 +14,7 @@ from modelcast.consumer.active import ActiveModel
 from modelcast.consumer.trust import TrustedOrder
 from modelcast.shared.errors import SenderFault
 from modelcast.shared.limits import DEFAULT_LIMITS, shortened
+from modelcast.shared.packing import plain
 from modelcast.shared.report import Report, ReportKind, Verdict
 from modelcast.shared.road import Target
 
@@ -60,7 +61,7 @@ class Reporter:
         if trusted is not None:
             fields |= {"release": trusted.release, "version": trusted.manifest.version, "sequence": trusted.order.sequence}
         if fault is not None:
-            fields |= {"reason": fault.reason.value, "message": shortened(fault), "facts": fault.facts}
+            fields |= {"reason": fault.reason.value, "message": shortened(fault), "facts": plain(fault.facts)}
         body = self._report(ReportKind.VERDICT, active, fields).to_bytes()
         if len(body) > DEFAULT_LIMITS.report_bytes:
             fields["facts"] = {"shortened": True}

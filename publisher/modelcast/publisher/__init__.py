@@ -1,12 +1,27 @@
 """The update service's side: build, sign and publish a release, and wait for the verdicts.
 
-Imports ``modelcast.shared`` only, never ``modelcast.consumer``.
+Imports ``modelcast.shared`` only, never ``modelcast.consumer``. A name is imported when it is first used, so that
+``modelcast publish --help`` does not load the library.
 """
 
-from modelcast.publisher.progress import Progress
-from modelcast.publisher.publication import Publication
-from modelcast.publisher.publisher import Publisher
-from modelcast.publisher.sampling import SampleSet
-from modelcast.publisher.waiting import Outcome
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from modelcast.publisher.progress import Progress
+    from modelcast.publisher.publication import Publication
+    from modelcast.publisher.publisher import Publisher
+    from modelcast.publisher.sampling import SampleSet
+    from modelcast.publisher.waiting import Outcome
 
 __all__ = ["Outcome", "Progress", "Publication", "Publisher", "SampleSet"]
+
+_HOMES = {
+    "Outcome": "waiting", "Progress": "progress", "Publication": "publication", "Publisher": "publisher", "SampleSet": "sampling",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

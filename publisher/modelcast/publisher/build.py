@@ -18,6 +18,7 @@ from modelcast.publisher.sources import MemoryFile, SourceFile
 from modelcast.shared.digest import digest
 from modelcast.shared.errors import MisuseError, ReleaseTooLarge
 from modelcast.shared.manifest import Artifact, Environment, FileEntry, Lineage, Manifest, Samples, Training
+from modelcast.shared.packing import plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,21 +103,3 @@ def _entry(file: SourceFile, chunk_bytes: int, before: Progress, watch: Watcher)
 
 def _schema(given: Mapping[str, Any] | None, inferred: dict[str, object] | None) -> dict[str, Any] | None:
     return plain(given) if given is not None else inferred
-
-
-def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``values`` with text keys and plain values; what is neither number, text, list nor map becomes its ``repr``."""
-    return {str(key): _plain(value) for key, value in values.items()}
-
-
-def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, Mapping):
-        return plain(value)
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
-    item = getattr(value, "item", None)
-    if callable(item) and getattr(value, "ndim", None) == 0:
-        return item()   # a NumPy scalar
-    return repr(value)

@@ -51,6 +51,12 @@ def channel_error(cause: BaseException, what: str) -> ModelcastError:
     code = getattr(cause, "reply_code", 0)
     text = shortened(getattr(cause, "reply_text", "") or _sentence(cause), 300)
     facts = {"reply_code": code, "reply_text": text}
+    if code == 403 and "exclusive use" in text:
+        return PermissionRefused(
+            "Another instance with the same id is connected, so this one gets no orders.",
+            hint="Give each instance an id of its own; after a crash the broker lets go of the old connection within 90 s.",
+            facts=facts,
+        )
     if code == 403:
         return PermissionRefused(
             f"The broker does not allow this: {text}.", hint="Grant the user the permission that the text names.", facts=facts

@@ -76,3 +76,23 @@ def _map(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _refuse_extension(code: int, data: bytes) -> object:
     raise ValueError(f"extension type {code} ({len(data)} bytes)")
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``values`` with text keys and plain values; what is neither number, text, list nor map becomes its ``repr``."""
+    return {str(key): _plain(value) for key, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | float | str):
+        return value
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**64 else str(value)
+    if isinstance(value, Mapping):
+        return plain(value)
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    item = getattr(value, "item", None)
+    if callable(item) and getattr(value, "ndim", None) == 0:
+        return _plain(item())   # a NumPy scalar
+    return repr(value)

@@ -136,12 +136,13 @@ EXPLANATIONS: dict[Reason, Explanation] = {
     Reason.CHUNKS_MISSING: Explanation(
         "Not all chunks of the artifact could be found in the stream, also when it was read again from the start.",
         "The broker dropped old chunks (retention), or the transfer to the broker lost some.",
-        "Publish the same version again: only what is missing is sent. Check the stream's retention.",
+        "Publish the same version again with --resend (resend=True). Check the retention of the chunk stream.",
     ),
     Reason.CHUNK_DAMAGED: Explanation(
         "A chunk arrived with bytes that do not match the signed digest, also when it was read again.",
         "The bytes changed on the way from the publisher into the broker.",
-        "Publish a new version; if it happens again, test the publisher's memory, disk and network.",
+        "Publish the same version again with --resend (resend=True); "
+        "if it happens again, test the publisher's memory, disk and network.",
     ),
     Reason.FILE_MISMATCH: Explanation(
         "The chunks were all good, but an assembled file does not match its SHA-256 in the manifest.",

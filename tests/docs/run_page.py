@@ -6,6 +6,7 @@ promises as output must come, in this order; others (log lines) may come between
 
 import contextlib
 import io
+import json
 import os
 import re
 import subprocess
@@ -18,6 +19,7 @@ from tests.docs.pages import ROOT, Snippet, snippets
 
 CONSOLE_SECONDS = 60
 MARK = "--- exported ---"
+TELL = "import json, os; print(json.dumps({k: v for k, v in os.environ.items() if k.startswith(\"MODELCAST_\")}))"
 
 
 def run_python(snippet: Snippet, session: dict[str, object]) -> None:
@@ -29,16 +31,14 @@ def run_python(snippet: Snippet, session: dict[str, object]) -> None:
 
 
 def run_bash(snippet: Snippet, script: str, promised: str | None) -> None:
-    wrapped = f"set -eo pipefail\n{script}\necho '{MARK}'; env -0 | grep -z ^MODELCAST_ || true\n"
+    wrapped = f"set -eo pipefail\n{script}\necho '{MARK}'\n'{sys.executable}' -c '{TELL}'\n"
     done = subprocess.run(
         ["bash", "-c", wrapped], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=CONSOLE_SECONDS, check=False
     )
     if done.returncode:
         sys.exit(f"{snippet.page}:{snippet.line}: status {done.returncode}\n{script}\n{done.stdout}")
     said, _, exported = done.stdout.rpartition(f"{MARK}\n")
-    for pair in filter(None, exported.split("\0")):
-        name, _, value = pair.partition("=")
-        os.environ[name] = value
+    os.environ.update(json.loads(exported))
     check(snippet, said, promised)
 
 

@@ -7,8 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.docs.generate import ROOT, generated, pages_with_parts
 from tests.docs.pages import anchors, links, name_of, pages, snippets
+
+from modelcast.consumer import ModelConsumer
+from modelcast.consumer.deadletters.browse import read_letters
+from modelcast.publisher import Publisher
+from modelcast.shared.localbroker.node import PrivateNode
+from modelcast.shared.roads import open_road
+from modelcast.shared.signing import SigningKey
 
 PAGE_SECONDS = 60
 MAX_NOT_RUN = 8
@@ -102,3 +110,33 @@ def test_decision_records_have_one_shape_and_are_all_listed() -> None:
         assert headings == ["Context", "Decision", "Consequences"], page.name
         assert text.startswith(f"# {int(page.name[:4])}. "), page.name
         assert f"({page.name})" in index, page.name
+
+
+MAKE_USER = """
+rabbit_auth_backend_internal:add_user(<<"{name}">>, <<"{name}">>, <<"tests">>),
+rabbit_auth_backend_internal:set_permissions(<<"{name}">>, <<"{vhost}">>, <<"{0}">>, <<"{1}">>, <<"{2}">>, <<"tests">>)
+"""
+
+
+def test_the_permissions_of_the_operations_page_are_enough(node: PrivateNode, broker_url: str, tmp_path: Path) -> None:
+    page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    found = re.findall(r"(?m)^\| (publisher|instance|operator) \| `(.+?)` \| `(.+?)` \| `(.+?)` \|$", page)
+    assert len(found) == 3
+    vhost, urls, commands = broker_url.rpartition("/")[2], dict[str, str](), list[str]()
+    for role, *patterns in found:
+        name = f"{role}-{vhost}"
+        ours = [p.replace("\\|", "|").replace("M", "fraud").replace("C", "production").replace("\\", "\\\\") for p in patterns]
+        commands.append(MAKE_USER.format(*ours, name=name, vhost=vhost).strip())
+        urls[role] = f"amqp://{name}:{name}@{broker_url.rpartition('@')[2]}"
+    node.control("eval", ", ".join(commands) + ".")
+
+    trusted, unknown = SigningKey(Ed25519PrivateKey.generate()), SigningKey(Ed25519PrivateKey.generate())
+    consumer = ModelConsumer(urls["instance"], model="fraud", trust=[trusted.trusted()], store=tmp_path, instance="web-1")
+    with consumer:
+        publisher = Publisher(urls["publisher"], signing_key=trusted)
+        assert publisher.wait(publisher.publish({"a": 1}, model="fraud", version="1.0.0"), instances=1, timeout_seconds=30).ok
+        forger = Publisher(urls["publisher"], signing_key=unknown)
+        refused = forger.wait(forger.publish({"a": 2}, model="fraud", version="1.1.0"), instances=1, timeout_seconds=30)
+        assert [report.reason for report in refused.rejected.values()] == ["unknown-key"]
+    letters = read_letters(open_road(urls["operator"]), limit=10)
+    assert [letter.reason for letter in letters] == ["unknown-key"]

@@ -18,6 +18,9 @@ TESTED_ELSEWHERE = {
     "shared/amqp_road.py": "tests/contract/test_road_contract.py",
     "shared/amqp_publishing.py": "tests/contract/test_road_contract.py",
     "shared/cli/__main__.py": "one line",
+    "publisher/demo/chapters.py": "tests/end_to_end/test_demo.py plays all of them on RabbitMQ",
+    "publisher/demo/letters.py": "tests/end_to_end/test_demo.py",
+    "publisher/demo/story.py": "tests/end_to_end/test_demo.py",
 }
 """Modules without a test module of their own, and why."""
 

@@ -6,6 +6,8 @@ through unchanged. A gate opens once. It has one thread. Imports the standard li
 
 import asyncio
 import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from threading import Event, Thread
 from urllib.parse import urlsplit
 
@@ -40,6 +42,7 @@ class Gate:
         self.passed = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._end = asyncio.Event()
+        self._connections: set[asyncio.Task[None]] = set()
         self._thread: Thread | None = None
 
     def open(self) -> None:
@@ -59,26 +62,44 @@ class Gate:
 
     async def _serve(self, runs: Event) -> None:
         self._loop = asyncio.get_running_loop()
-        server = await asyncio.start_server(self._carry, sock=self._socket)
+        server = await asyncio.start_server(self._arrived, sock=self._socket)
         runs.set()
         await self._end.wait()
         server.close()
+        for connection in self._connections:
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    def _arrived(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.get_running_loop().create_task(self._carry(reader, writer))
+        self._connections.add(connection)
+        connection.add_done_callback(self._connections.discard)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            far_reader, far_writer = await asyncio.open_connection(*self._there)
-        except OSError:
-            writer.close()   # the broker is away; the instance sees a connection that ends
-            return
-        self.passed += 1
-        pumps = [asyncio.create_task(_pump(reader, far_writer)), asyncio.create_task(_pump(far_reader, writer))]
-        try:
-            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for pump in pumps:
-                pump.cancel()
-            for side in (writer, far_writer):
-                side.close()
+        async with _closing(writer):
+            try:
+                far_reader, far_writer = await asyncio.open_connection(*self._there)
+            except OSError:
+                return   # the broker is away; the instance sees a connection that ends
+            self.passed += 1
+            async with _closing(far_writer):
+                pumps = [asyncio.create_task(_pump(reader, far_writer)), asyncio.create_task(_pump(far_reader, writer))]
+                try:
+                    await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    for pump in pumps:
+                        pump.cancel()
+                    await asyncio.gather(*pumps, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _closing(writer: asyncio.StreamWriter) -> AsyncGenerator[None]:
+    try:
+        yield
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

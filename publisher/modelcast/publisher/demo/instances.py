@@ -66,6 +66,14 @@ class Instance:
         return self._process.pid if self._process else None
 
     @property
+    def arguments(self) -> list[str]:
+        """The words that its process is started with; every user of the host can read them."""
+        return [
+            sys.executable, "-m", APPLICATION, "--model", self._setting.model, "--instance", self.name, "--accept", ACCEPT,
+            "--trust", str(self._setting.trust), "--store", str(self._folder / "store"), "--port", "0", "--end-with-stdin",
+        ]
+
+    @property
     def connections(self) -> int:
         """How many connections reached the broker since the process was started."""
         return self._gate.passed if self._gate else 0
@@ -88,11 +96,7 @@ class Instance:
         with self.log_path.open("a") as log:
             self.started = time.monotonic()
             self._process = subprocess.Popen(
-                [
-                    sys.executable, "-m", APPLICATION, "--model", self._setting.model, "--instance", self.name, "--accept", ACCEPT,
-                    "--trust", str(self._setting.trust), "--store", str(self._folder / "store"), "--port", "0", "--end-with-stdin",
-                ],
-                env={**os.environ, URL_VARIABLE: self._gate.url},   # not an argument: it holds a password
+                self.arguments, env={**os.environ, URL_VARIABLE: self._gate.url},   # not an argument: it holds a password
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True, cwd=self._folder,
             )  # fmt: skip
 

@@ -74,7 +74,10 @@ def needing_its_host(model: Any) -> Any:
     """Return ``model`` with a mistake that is easy to make: its calibration is read from the host, not from the artifact."""
 
     class CalibratedByTheHost:   # made here, so that it is pickled whole and not by its name
+        """A classifier whose probabilities are sharpened by a number of the host."""
+
         def predict_proba(self, rows: Any) -> Any:
+            """Return the probabilities of each row."""
             sharpness = float(os.environ.get(CALIBRATION, "1"))
             sharpened = model.predict_proba(rows) ** sharpness
             return sharpened / sharpened.sum(axis=1, keepdims=True)

@@ -35,7 +35,7 @@ class Instance:
         while (best := self.agenda.best()) is not None:
             if self._is_allowed(best) and best.version.text not in self._broken:
                 floor = floor_after(best, None if self.agenda.lifts_floor_for(best) else self.standing.floor)
-                self.standing = Standing(best.order.sequence, floor, best.release)
+                self.standing = Standing(best.order.sequence, floor, best.release, ordered_release=best.release)
             self.decided.add(best.id)
             self.agenda.remove(best.id)
             for passed in self.agenda.below(self.standing.sequence):

@@ -1,8 +1,8 @@
 """The table of states: whatever happens, a model is promoted only after every check, in their order."""
 
 import pytest
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from modelcast.consumer.lifecycle import TABLE, Action, Event, State, mermaid, step
 from modelcast.shared.errors import MisuseError

@@ -13,7 +13,7 @@ IDS = st.text("0123456789abcdef", min_size=64, max_size=64)
 NUMBERS = st.integers(0, 2**63 - 1)
 POINTERS = st.builds(
     Pointer, NUMBERS, st.none() | IDS, st.none() | IDS, NUMBERS, st.text(max_size=64), st.binary(min_size=32, max_size=32),
-    st.integers(0, 3), st.lists(IDS, max_size=16).map(tuple),
+    st.integers(0, 3), st.lists(IDS, max_size=16).map(tuple), st.booleans(),
 )
 
 

@@ -45,7 +45,7 @@ def running(trusted: TrustedOrder) -> Standing:
     """What an instance is that has carried out an order."""
     return Standing(
         trusted.order.sequence, trusted.version, trusted.release,
-        ((trusted.version.text, trusted.manifest.artifact.identity),),
+        ((trusted.version.text, trusted.manifest.artifact.identity),), trusted.release,
     )
 
 
@@ -72,7 +72,28 @@ def test_the_same_number_for_another_release_is_a_conflict(sim, trust) -> None:
     two = trust(sim.order(sim.release("2.0.0"), sequence=4))
     fault = refusal(two, running(one))
     assert fault.reason is Reason.SEQUENCE_CONFLICT
-    assert fault.facts == {"sequence": 4, "order": two.release, "active": one.release}
+    assert fault.facts == {"sequence": 4, "order": two.release, "carried_out": one.release}
+
+
+def test_an_order_that_was_carried_out_is_stale_also_when_its_release_cannot_be_loaded_now(sim, trust) -> None:
+    one = trust(sim.order(sim.release("1.0.0")))
+    assert ruling(one, replace(running(one), active_release="f" * 64)) is Ruling.STALE
+
+
+def test_the_order_of_a_release_that_was_lost_may_be_carried_out_again(sim, trust) -> None:
+    before, lost = trust(sim.order(sim.release("1.0.0"))), trust(sim.order(sim.release("2.0.0")))
+    standing = replace(running(lost), active_release=before.release, ordered_release=None)
+    assert ruling(lost, standing) is Ruling.CARRY_OUT
+    assert ruling(before, standing) is Ruling.STALE
+
+
+def test_the_order_of_a_release_that_crashed_its_process_is_refused_and_a_new_one_is_not(sim, trust) -> None:
+    release = sim.release("2.0.0")
+    bad, again = trust(sim.order(release)), trust(sim.order(release))
+    standing = replace(running(bad), active_release="f" * 64, ordered_release="f" * 64, bad=(release.id,))
+    fault = refusal(bad, standing)
+    assert (fault.reason, fault.facts) == (Reason.LOAD_FAILED, {"release": release.id})
+    assert ruling(again, standing) is Ruling.CARRY_OUT
 
 
 # --------------------------------------------------------------------------- expiry

@@ -3,14 +3,14 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from modelcast.consumer.active import Slot
 from modelcast.consumer.fs import Fs
 from modelcast.consumer.journal import Journal
 from modelcast.consumer.loaders import Loader, available_loaders
 from modelcast.consumer.policy import Timing
-from modelcast.consumer.probing import Validator
+from modelcast.consumer.probing import Bounded, Validator
 from modelcast.consumer.receiving import OpenSource
 from modelcast.consumer.rules import Standing
 from modelcast.consumer.runtime import bounded
@@ -36,20 +36,22 @@ class Bench:
         loaders: The application's loaders.
         timing: Time limits.
         open_source: Opens the chunk stream, if not the road does.
+        run: Runs a function with a time limit.
     """
 
     def __init__(
         self, root: Path, road: Road, ring: KeyRing, *, fs: Fs | None = None, validators: Sequence[Validator] = (),
         loaders: Mapping[str, Loader] | None = None, timing: Timing = QUICK, open_source: OpenSource | None = None,
+        run: Bounded = bounded,
     ) -> None:
-        self.fs, self.ring, self.slot = fs or Fs(), ring, Slot()
+        self.fs, self.road, self.ring, self.slot = fs or Fs(), road, ring, Slot()
         self.store = Store(root, self.fs)
         self._tools = Tools(
             available_loaders(loaders or {}), validators, timing, ring,
-            open_source or (lambda offset: road.chunks("fraud", offset)), bounded,
+            open_source or (lambda offset: road.chunks("fraud", offset)), run,
         )
 
-    def open(self) -> "Bench":
+    def open(self) -> Self:
         """Open the store."""
         self.store.open()
         self.journal = Journal(self.store.root / "journal", self.fs)
@@ -60,7 +62,7 @@ class Bench:
         """Close the store."""
         self.store.close()
 
-    def __enter__(self) -> "Bench":
+    def __enter__(self) -> Self:
         return self.open()
 
     def __exit__(self, *_: object) -> None:

@@ -25,11 +25,12 @@ class Pointer:
         generation: Rises by one with every record.
         release: Release id of the active model; None when it was lost and there was none before it.
         previous: Release id of the one before, or None.
-        sequence: Sequence of the order that made it active.
+        sequence: Sequence of the last order that was carried out.
         floor: Highest version promoted here since the last rollback.
         floor_artifact: Identity of that version's artifact, so that its number is never taken for other bytes.
         tries_left: Starts of the process left before ``previous`` is taken; set back after a good start.
         bad: Release ids that crashed their process at start, newest last.
+        is_lost: Whether the release of that order was damaged on this disk, so that the order may be carried out again.
     """
 
     generation: int
@@ -40,12 +41,14 @@ class Pointer:
     floor_artifact: bytes
     tries_left: int = TRIES
     bad: tuple[str, ...] = ()
+    is_lost: bool = False
 
     def to_bytes(self) -> bytes:
         """Return the record: a magic line, the digest of the rest, the rest."""
         body = pack({
             "generation": self.generation, "release": self.release, "previous": self.previous, "sequence": self.sequence,
             "floor": self.floor, "floor_artifact": self.floor_artifact, "tries_left": self.tries_left, "bad": list(self.bad),
+            "is_lost": self.is_lost,
         })
         return MAGIC + digest(body) + body
 
@@ -61,7 +64,7 @@ class Pointer:
             fields = unpack(body, what="pointer", max_bytes=MAX_POINTER_BYTES)
             return cls(
                 fields["generation"], fields["release"], fields["previous"], fields["sequence"], fields["floor"],
-                fields["floor_artifact"], fields["tries_left"], tuple(fields["bad"]),
+                fields["floor_artifact"], fields["tries_left"], tuple(fields["bad"]), fields["is_lost"],
             )
         except (SenderFault, KeyError, TypeError):
             return None

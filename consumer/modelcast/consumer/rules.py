@@ -25,12 +25,16 @@ class Standing:
         floor: Highest version promoted here since the last rollback, or None.
         active_release: Release id of the active model, or None.
         identities: Artifact identity of every version that is known here.
+        ordered_release: Release that the last order was for, also when it cannot be loaded now; None when it was lost to damage.
+        bad: Release ids that crashed their process at start.
     """
 
     sequence: int = 0
     floor: Version | None = None
     active_release: str | None = None
     identities: tuple[tuple[str, bytes], ...] = ()
+    ordered_release: str | None = None
+    bad: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +76,8 @@ def rule(trusted: TrustedOrder, standing: Standing, policy: Policy, host: Host, 
         SenderFault: A rule forbids it; the facts hold both sides.
     """
     order = trusted.order
-    if order.sequence < standing.sequence:
+    if order.sequence < standing.sequence or _was_carried_out(trusted, standing):
         return Ruling.STALE
-    if order.sequence == standing.sequence:
-        if trusted.release == standing.active_release:
-            return Ruling.STALE
-        raise SenderFault(
-            Reason.SEQUENCE_CONFLICT, f"Order {order.sequence} was carried out here for another release.",
-            facts={"sequence": order.sequence, "order": trusted.release, "active": standing.active_release},
-        )
     if order.expires_ms is not None and now_ms > order.expires_ms:
         late_ms = now_ms - order.expires_ms
         raise SenderFault(
@@ -90,6 +87,23 @@ def rule(trusted: TrustedOrder, standing: Standing, policy: Policy, host: Host, 
     _check_artifact(trusted, policy, host)
     _check_environment(trusted, policy, host)
     return Ruling.CARRY_OUT
+
+
+def _was_carried_out(trusted: TrustedOrder, standing: Standing) -> bool:
+    sequence = trusted.order.sequence
+    if sequence != standing.sequence:
+        return False
+    if trusted.release in standing.bad:
+        raise SenderFault(
+            Reason.LOAD_FAILED, "This release ended the process again and again when it was loaded at the start.",
+            hint="A new order for it is tried again.", facts={"release": trusted.release},
+        )
+    if standing.ordered_release not in {None, trusted.release}:
+        raise SenderFault(
+            Reason.SEQUENCE_CONFLICT, f"Order {sequence} was carried out here for another release.",
+            facts={"sequence": sequence, "order": trusted.release, "carried_out": standing.ordered_release},
+        )
+    return standing.ordered_release is not None
 
 
 def floor_after(trusted: TrustedOrder, floor: Version | None) -> Version:

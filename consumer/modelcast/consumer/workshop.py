@@ -4,8 +4,8 @@ Decides how each step is done, never which one comes next (``lifecycle``). Every
 HostFault. Starts no thread. Imports the store, loaders, probing and receiving.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -77,7 +77,8 @@ class Workshop:
         with trial.timed("received"), closing(Assembly(self._store, trusted.release, artifact)) as assembly:
             assembly.find_again(trial.check)
             for other in self._store.releases():
-                assembly.reuse(self._store.folder(other), self._manifest(other).artifact, trial.check)
+                with suppress(SenderFault):   # its key is no longer trusted, or it is damaged: nothing is taken from it
+                    assembly.reuse(self._store.folder(other), self._manifest(other).artifact, trial.check)
             try:
                 what = Fetch(trusted.order, trusted.release, self._tools.timing.chunk_idle_seconds, trial.check)
                 if not assembly.progress.is_complete:
@@ -109,12 +110,22 @@ class Workshop:
         trusted = trial.trusted
         with trial.timed("loaded"):
             tries = self.journal.begin_try(trusted.id)
-            if tries > MAX_TRIES:
-                raise SenderFault(
-                    Reason.LOAD_FAILED, f"The process ended {MAX_TRIES} times while this model was loaded or tried.",
-                    facts={"tries": tries - 1},
-                )
-            trial.model = self._load(trusted.manifest, self._store.folder(trusted.release))
+            with self._ending_the_try_on_error():
+                if tries > MAX_TRIES:
+                    raise SenderFault(
+                        Reason.LOAD_FAILED, f"The process ended {MAX_TRIES} times while this model was loaded or tried.",
+                        facts={"tries": tries - 1},
+                    )
+                trial.model = self._load(trusted.manifest, self._store.folder(trusted.release))
+
+    @contextmanager
+    def _ending_the_try_on_error(self) -> Iterator[None]:
+        """Note that the process lives after an error: a fault of the host must not count as a crash."""
+        try:
+            yield
+        except Exception:
+            self.journal.end_try()
+            raise
 
     def _load(self, manifest: Manifest, folder: Path) -> Any:
         seconds = self._tools.timing.load_seconds
@@ -136,18 +147,20 @@ class Workshop:
         manifest, seconds = trial.trusted.manifest, self._tools.timing.probe_seconds
         folder = self._store.folder(trial.trusted.release)
         with trial.timed("probed"):
-            self._tools.bounded(partial(check_samples, trial.model, manifest, folder), seconds, "the samples")
-            run_validators(trial.model, manifest, self._tools.validators, self._tools.bounded, seconds)
+            with self._ending_the_try_on_error():
+                self._tools.bounded(partial(check_samples, trial.model, manifest, folder), seconds, "the samples")
+                run_validators(trial.model, manifest, self._tools.validators, self._tools.bounded, seconds)
+            self.journal.end_try()
 
     def promote(self, trial: Trial) -> Standing:
         """Write the pointer (the commit point), then swap; the model before stays on disk as the previous one."""
         trusted, before = trial.trusted, self._store.pointer()
         with trial.timed("promoted"):
-            self.journal.end_try()
             previous = before.previous if before and before.release == trusted.release else before.release if before else None
             floor = floor_after(trusted, Version(before.floor) if before and not trial.floor_lifted else None)
-            is_own = before is None or floor == trusted.version
-            floor_artifact = trusted.manifest.artifact.identity if is_own else before.floor_artifact
+            floor_artifact = trusted.manifest.artifact.identity
+            if before is not None and floor != trusted.version:
+                floor_artifact = before.floor_artifact
             bad = tuple(release for release in before.bad if release != trusted.release) if before else ()
             self._store.point(Pointer(
                 0, trusted.release, previous, trusted.order.sequence, floor.text, floor_artifact, TRIES, bad
@@ -162,7 +175,6 @@ class Workshop:
         """Remember a rejection and keep its report until it is confirmed; returns the report's name."""
         if trial is not None:
             trial.model = None
-            self.journal.end_try()
             if not self._store.has(trial.trusted.release):
                 self._store.fs.remove_tree(self._store.incoming(trial.trusted.release))
         self.journal.remember(rejection)
@@ -178,11 +190,13 @@ class Workshop:
             except SenderFault:
                 continue   # its key is no longer trusted: it counts as unknown
             identities[manifest.version] = manifest.artifact.identity
+        active_release = active.release if active else None
         if pointer is None:
-            return Standing(0, None, active.release if active else None, tuple(identities.items()))
+            return Standing(0, None, active_release, tuple(identities.items()))
         identities[pointer.floor] = pointer.floor_artifact
         return Standing(
-            pointer.sequence, Version(pointer.floor), active.release if active else None, tuple(identities.items())
+            pointer.sequence, Version(pointer.floor), active_release, tuple(identities.items()),
+            None if pointer.is_lost else pointer.release, pointer.bad,
         )
 
     def restore(self) -> str | None:
@@ -198,19 +212,24 @@ class Workshop:
         if pointer.tries_left <= 0:
             bad = (*pointer.bad, release)[-16:]
             problem = f"release {release[:12]} ended the process {TRIES} times at its start"
-            pointer = self._store.point(_without_active(pointer, bad=bad))
+            pointer = self._point_if_possible(_without_active(pointer, bad=bad))
             return self._fall_back(pointer, problem)
-        self._store.point(_with_tries(pointer, pointer.tries_left - 1))
+        self._point_if_possible(replace(pointer, tries_left=pointer.tries_left - 1))
         failure = self._load_from_disk(release)
-        if failure is None:
-            self._store.point(_with_tries(pointer, TRIES))
-            return None
-        if not self._store.has(release):   # it was damaged and is gone: the order may bring it again
-            pointer = self._store.point(_without_active(pointer, bad=pointer.bad))
+        if failure is not None and not self._store.has(release):   # it was damaged and is gone: the order may bring it again
+            pointer = self._point_if_possible(_without_active(pointer, bad=pointer.bad))
             return self._fall_back(pointer, failure)
-        if pointer.previous is not None:
+        self._point_if_possible(replace(pointer, tries_left=TRIES))   # the process lives, whatever the release did
+        if failure is not None and pointer.previous is not None:
             self._load_from_disk(pointer.previous)
         return failure
+
+    def _point_if_possible(self, pointer: Pointer) -> Pointer:
+        """Write the pointer; a disk that cannot be written must not keep a good model on it from being served."""
+        try:
+            return self._store.point(pointer)
+        except HostFault:
+            return pointer
 
     def _fall_back(self, pointer: Pointer, problem: str) -> str:
         also = None if pointer.release is None else self._load_from_disk(pointer.release)
@@ -234,12 +253,9 @@ class Workshop:
         return None
 
 
-def _with_tries(pointer: Pointer, tries_left: int) -> Pointer:
-    return replace(pointer, tries_left=tries_left)
-
-
 def _without_active(pointer: Pointer, *, bad: tuple[str, ...]) -> Pointer:
-    """Go back to the previous release; the order of the lost one counts as not carried out, unless it is bad."""
-    lost_is_bad = pointer.release in bad
-    sequence = pointer.sequence if lost_is_bad else pointer.sequence - 1
-    return Pointer(0, pointer.previous, None, sequence, pointer.floor, pointer.floor_artifact, TRIES, bad)
+    """Go back to the previous release; the order of a lost one may be carried out again, that of a bad one may not."""
+    return Pointer(
+        0, pointer.previous, None, pointer.sequence, pointer.floor, pointer.floor_artifact, TRIES, bad,
+        is_lost=pointer.release not in bad,
+    )

@@ -46,8 +46,11 @@ $(VENV)/.ready: pyproject.toml
 demo: setup  ## the whole story: a real broker, a real model, a real application
 	$(VENV)/bin/modelcast demo $(DEMO_ARGS)
 
-test: setup  ## all tests, against a real RabbitMQ of their own
-	$(VENV)/bin/python -m pytest $(TEST_ARGS)
+test: setup  ## all tests, against a real RabbitMQ of their own, and how much of the code they ran
+	$(VENV)/bin/coverage erase
+	$(VENV)/bin/coverage run -m pytest $(TEST_ARGS)
+	$(VENV)/bin/coverage combine --quiet
+	$(VENV)/bin/coverage report
 
 lint: setup  ## ruff, mypy, pyright and the import contracts
 	$(VENV)/bin/ruff check

@@ -19,7 +19,7 @@ from tests.docs.pages import ROOT, Snippet, snippets
 
 CONSOLE_SECONDS = 60
 MARK = "--- exported ---"
-TELL = "import json, os; print(json.dumps({k: v for k, v in os.environ.items() if k.startswith(\"MODELCAST_\")}))"
+TELL = 'import json, os; print(json.dumps({k: v for k, v in os.environ.items() if k.startswith("MODELCAST_")}))'
 
 
 def run_python(snippet: Snippet, session: dict[str, object]) -> None:

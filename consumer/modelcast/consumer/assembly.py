@@ -75,7 +75,7 @@ class Assembly:
         for place in self.progress.places(identity, len(content)):
             if place != but:
                 self._fs.write_at(self._descriptor(place.file), content, place.offset, self._path(place.file))
-        self.progress.placed(identity, fetched=fetched)
+        self.progress.placed(identity, len(content), fetched=fetched)
 
     def sync(self) -> None:
         """Make all files and folders durable; only a complete assembly is worth it."""

@@ -45,9 +45,12 @@ class Reassembly:
         """Return where bytes with this digest are missing; empty when nowhere. Changes nothing."""
         return [chunk for chunk in self._missing.get(identity, []) if chunk.size == size]
 
-    def placed(self, identity: bytes, *, fetched: bool) -> None:
-        """Note that the bytes with this digest stand in all their places."""
-        places = self._missing.pop(identity, [])
+    def placed(self, identity: bytes, size: int, *, fetched: bool) -> None:
+        """Note that the bytes with this digest stand in all places of their size."""
+        places = self.places(identity, size)
+        left = [chunk for chunk in self._missing.pop(identity, []) if chunk.size != size]
+        if left:   # the manifest contradicts itself: these bytes can never come
+            self._missing[identity] = left
         written = sum(chunk.size for chunk in places)
         if fetched:
             self.fetched_chunks += len(places)

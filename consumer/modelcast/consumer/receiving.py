@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from modelcast.consumer.assembly import Assembly
-from modelcast.shared.errors import HostFault, SenderFault
+from modelcast.shared.errors import HostFault, SenderFault, StorageFault
 from modelcast.shared.order import Order
 from modelcast.shared.reasons import Reason
 from modelcast.shared.road import ArrivedChunk, ChunkSource
@@ -91,6 +91,8 @@ def _read_once(assembly: Assembly, open_source: OpenSource, start: int | None, w
                 reader.read(source)
             finally:
                 source.close()
+        except StorageFault:
+            raise   # no connection that is mended helps a disk
         except HostFault:
             losses += 1
             if losses > RECONNECTS:

@@ -348,14 +348,20 @@ def pages_with_parts() -> list[Path]:
     return [page for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")] if PART.search(page.read_text(encoding="utf-8"))]
 
 
-def main() -> None:
+def main(*, check: bool) -> int:
+    """Write what is stale, or with ``check`` only name it; returns the number of stale pages."""
+    stale = 0
     for page in pages_with_parts():
         before = page.read_text(encoding="utf-8")
         after = generated(before)
         if after != before:
-            page.write_text(after, encoding="utf-8")
-            sys.stdout.write(f"{page.relative_to(ROOT)} written\n")
+            stale += 1
+            if not check:
+                page.write_text(after, encoding="utf-8")
+            sys.stdout.write(f"{page.relative_to(ROOT)} {'is stale' if check else 'written'}\n")
+    return stale
 
 
 if __name__ == "__main__":
-    main()
+    only_check = "--check" in sys.argv[1:]
+    sys.exit(1 if main(check=only_check) and only_check else 0)

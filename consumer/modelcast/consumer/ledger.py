@@ -28,7 +28,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._verdicts: OrderedDict[str, tuple[Verdict, str | None]] = OrderedDict()
-        self._receipts: dict[str, ArrivedOrder] = {}
+        self._receipts: dict[str, list[ArrivedOrder]] = {}
         self._unsent: OrderedDict[str, bytes] = OrderedDict()
         self._expected: set[str] = set()
 
@@ -46,9 +46,9 @@ class Ledger:
         self._expected.add(order)
 
     def hold(self, order: str, arrived: ArrivedOrder) -> None:
-        """Keep the receipt of an order until it is settled; a newer receipt takes the place of one that died."""
+        """Keep the receipt of an order until it is settled: each of them, or copies of one order would use up the prefetch."""
         if arrived.receipt is not None:
-            self._receipts[order] = arrived
+            self._receipts.setdefault(order, []).append(arrived)
 
     def decide(self, order: str, verdict: Verdict, report: tuple[str, bytes] | None) -> None:
         """Note a verdict, with the name and bytes of its journaled report (None: it was confirmed before)."""
@@ -75,10 +75,9 @@ class Ledger:
     def settlements(self) -> list[Settlement]:
         """Return what may be settled now, and forget it."""
         due: list[Settlement] = []
-        for order, arrived in list(self._receipts.items()):
+        for order in list(self._receipts):
             found = self._verdicts.get(order)
             if found is None or (found[0] is Verdict.REJECTED and found[1] in self._unsent):
                 continue
-            due.append(Settlement(arrived, accept=found[0] is not Verdict.REJECTED))
-            del self._receipts[order]
+            due += [Settlement(arrived, accept=found[0] is not Verdict.REJECTED) for arrived in self._receipts.pop(order)]
         return due

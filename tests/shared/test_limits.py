@@ -28,3 +28,12 @@ def test_a_text_is_cut_to_its_length_and_says_so(text: str, characters: int) -> 
     assert len(short) <= characters
     assert short == text or short.endswith("…")
     assert text.startswith(short.removesuffix("…"))
+
+
+def test_what_other_peoples_errors_say_can_always_be_sent() -> None:
+    class Unspeakable(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    assert shortened(Unspeakable()) == "<a Unspeakable without a text>"
+    assert shortened(ValueError("caf\udce9")) == "caf\\udce9"

@@ -6,12 +6,13 @@ the store's fs and packing.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from modelcast.consumer.fs import Fs
-from modelcast.shared.errors import SenderFault
+from modelcast.shared.errors import HostFault, SenderFault
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.packing import pack, unpack
 
@@ -48,25 +49,30 @@ class Journal:
 
     def __init__(self, folder: Path, fs: Fs) -> None:
         self._folder, self._fs = folder, fs
-        self._next = 1 + max((int(n.removeprefix(REPORT_PREFIX)) for n in self._named(REPORT_PREFIX)), default=0)
+        self._next = 1 + max((int(name.removeprefix(REPORT_PREFIX)) for name in self._report_names()), default=0)
 
     def _named(self, prefix: str) -> list[str]:
         return [name for name in self._fs.names(self._folder) if name.startswith(prefix)]
+
+    def _report_names(self) -> list[str]:
+        return [name for name in self._named(REPORT_PREFIX) if name.removeprefix(REPORT_PREFIX).isdecimal()]
 
     def add_report(self, body: bytes) -> str:
         """Keep a report until it is confirmed; returns its name."""
         name = f"{REPORT_PREFIX}{self._next:012d}"
         self._next += 1
         self._fs.write_whole(self._folder / name, body)
-        for oldest in self._named(REPORT_PREFIX)[:-MAX_REPORTS]:
+        for oldest in self._report_names()[:-MAX_REPORTS]:
             self._fs.remove(self._folder / oldest)
         return name
 
     def reports(self) -> list[tuple[str, bytes]]:
-        """Return the reports that were not confirmed, oldest first."""
-        return [
-            (name, self._fs.read_whole(self._folder / name, DEFAULT_LIMITS.report_bytes)) for name in self._named(REPORT_PREFIX)
-        ]
+        """Return the reports that were not confirmed, oldest first; one that cannot be read must not keep the others from going."""
+        found: list[tuple[str, bytes]] = []
+        for name in self._report_names():
+            with suppress(HostFault):
+                found.append((name, self._fs.read_whole(self._folder / name, DEFAULT_LIMITS.report_bytes)))
+        return found
 
     def forget_report(self, name: str) -> None:
         """Remove a confirmed report."""
@@ -88,7 +94,7 @@ class Journal:
         try:
             fields = unpack(self._fs.read_whole(self._folder / TRYING, 4096), what="try")
             return int(fields["tries"]) if fields["order"] == order else 0
-        except (SenderFault, KeyError, TypeError, ValueError):
+        except (SenderFault, HostFault, KeyError, TypeError, ValueError):
             return 0
 
     def remember(self, rejection: Rejection) -> None:
@@ -108,6 +114,6 @@ class Journal:
             try:
                 fields: Mapping[str, Any] = unpack(self._fs.read_whole(self._folder / name, 64 * 1024), what="rejection")
                 found[order] = Rejection(order, str(fields["reason"]), str(fields["message"]), fields["version"])
-            except (SenderFault, KeyError):
+            except (SenderFault, HostFault, KeyError):
                 continue
         return found

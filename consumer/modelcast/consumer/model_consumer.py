@@ -279,5 +279,5 @@ def _kept_instance(root: Path, fs: Fs) -> str:
 def _installed(distribution: str) -> str | None:
     try:
         return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
+    except (metadata.PackageNotFoundError, ValueError):   # ValueError: an empty name
         return None

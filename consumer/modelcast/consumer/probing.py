@@ -41,7 +41,7 @@ def check_samples(candidate: Any, manifest: Manifest, folder: Path) -> None:
     try:
         actual = getattr(candidate, samples.method)(inputs)
         gap = difference(actual, expected, rtol=samples.rtol, atol=samples.atol)
-    except Exception as error:
+    except BaseException as error:  # a model may raise SystemExit; it runs in a thread of its own
         raise SenderFault(
             Reason.SAMPLES_NOT_REPRODUCED, f"Answering the samples raised {type(error).__name__}: {shortened(error, 300)}.",
             facts={"method": samples.method, "error": shortened(error)},
@@ -66,7 +66,7 @@ def run_validators(candidate: Any, manifest: Manifest, validators: Sequence[Vali
         except (SenderFault, HostFault):
             raise
         except Exception as error:
-            text = shortened(str(error) or type(error).__name__, 300)
+            text = shortened(error, 300) or type(error).__name__
             raise SenderFault(
                 Reason.VALIDATOR_FAILED, f"Validator {name} refused: {text}.",
                 facts={"validator": name, "error": type(error).__name__, "message": text},

@@ -36,6 +36,12 @@ DEFAULT_LIMITS = Limits()
 
 
 def shortened(text: object, characters: int = DEFAULT_LIMITS.fact_characters) -> str:
-    """Return ``text`` cut to ``characters``, with a mark where it was cut."""
-    whole = str(text)
+    """Return ``text`` cut to ``characters``, with a mark where it was cut; always text that can be sent.
+
+    What is shortened are errors of other people's code: their text may raise, or hold surrogates that no UTF-8 has.
+    """
+    try:
+        whole = str(text).encode("utf-8", "backslashreplace").decode()
+    except Exception:  # noqa: BLE001 - see above
+        whole = f"<a {type(text).__name__} without a text>"
     return whole if len(whole) <= characters else whole[: characters - 1] + "…"

@@ -78,7 +78,7 @@ def test_an_instance_killed_while_receiving_takes_up_what_it_has(
     third = start_instance()
     third.serves("1.0.0")
     third.serves("2.0.0")
-    assert third.last["promoted"] == 1
+    third.wait_for(lambda status: status["promoted"] == 1, "the promotion to be told")
 
 
 @pytest.mark.parametrize("after_seconds", [0.0, 0.05, 0.2, 0.5])

@@ -35,7 +35,13 @@ def test_the_next_sequence_is_above_every_order_that_may_have_been_sent() -> Non
         Ordered("production", 1, "aa", 0, "x"), Ordered("production", 2, "bb", 0), Ordered("staging", 9, "cc", 0, "y"),
     ]
     catalog = Catalog([record.to_bytes() for record in records])
-    assert (catalog.next_sequence("production"), catalog.next_sequence("staging"), catalog.next_sequence("new")) == (3, 10, 1)
+    assert (catalog.next_sequence("production", 5), catalog.next_sequence("staging", 5)) == (3, 10)
+
+
+def test_the_first_sequence_is_above_all_that_a_broker_gave_before_it_lost_its_data() -> None:
+    before = Catalog([]).next_sequence("production", 1_700_000_000_000)
+    assert Catalog([]).next_sequence("production", 1_700_000_060_000) > before + 1
+    assert Catalog([]).next_sequence("production", 0) == 1
 
 
 def test_an_order_that_was_only_intended_is_not_the_last_order() -> None:
@@ -51,5 +57,5 @@ def test_an_order_that_was_only_intended_is_not_the_last_order() -> None:
 def test_strangers_in_the_register_are_counted_and_passed_over(bodies: list[bytes]) -> None:
     good = Ordered("production", 4, "aa", 0, "x")
     catalog = Catalog([*bodies, good.to_bytes()])
-    assert catalog.next_sequence("production") == 5
+    assert catalog.next_sequence("production", 0) == 5
     assert catalog.foreign <= len(bodies)

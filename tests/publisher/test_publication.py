@@ -67,7 +67,7 @@ def test_all_chunks_are_in_the_stream_and_one_order_names_the_release(
     publication = publish(fake_broker, signing_key, model_path)
     assert b"".join(chunks(fake_broker)) == model_path.read_bytes()
     (order,) = orders(fake_broker)
-    assert (order.release.hex(), order.sequence) == (publication.release, 1)
+    assert (order.release.hex(), order.sequence) == (publication.release, publication.sequence)
     assert (publication.sent_bytes, publication.reused_bytes, publication.was_current) == (10 * CHUNK, 0, False)
 
 
@@ -123,7 +123,7 @@ def test_resend_sends_everything_again_with_a_new_order(
 ) -> None:
     first = publish(fake_broker, signing_key, model_path)
     again = publish(fake_broker, signing_key, model_path, resend=True)
-    assert (again.release, again.sequence, again.sent_bytes) == (first.release, 2, 10 * CHUNK)
+    assert (again.release, again.sequence, again.sent_bytes) == (first.release, first.sequence + 1, 10 * CHUNK)
     assert len(chunks(fake_broker)) == 20
 
 
@@ -185,8 +185,11 @@ def test_a_manifest_of_another_key_is_signed_anew(
     fake_broker: FakeBroker, signing_key: SigningKey, other_key: SigningKey, model_path: Path
 ) -> None:
     publish(fake_broker, other_key, model_path, channel="staging")
-    publish(fake_broker, signing_key, model_path, channel="production")
-    body, _ = stream(fake_broker, history_name("fraud", "production"))[0]
+    publish(fake_broker, other_key, model_path, channel="production")
+    anew = publish(fake_broker, signing_key, model_path, channel="production")
+    assert (anew.was_current, anew.sent_bytes) == (False, 0)
+    assert publish(fake_broker, signing_key, model_path, channel="production").was_current
+    body, _ = stream(fake_broker, history_name("fraud", "production"))[-1]
     envelope = Envelope.from_bytes(OrderMessage.from_bytes(body).manifest, what="manifest")
     assert [hint for hint, _ in envelope.signatures] == [signing_key.key_id]
     manifest = Manifest.from_bytes(envelope.payload, what="manifest", formats=frozenset({1}), max_bytes=10**6)

@@ -64,3 +64,8 @@ def test_options_in_the_query_are_seen() -> None:
     url = BrokerUrl.parse("amqp://broker/v?heartbeat=5")
     assert url.sets("heartbeat")
     assert not url.sets("socket_timeout")
+
+
+def test_a_user_without_a_password_is_as_good_as_one_with_an_empty_one() -> None:
+    assert BrokerUrl.parse("amqp://app@broker:5673/fraud").text == "amqp://app:@broker:5673/fraud"
+    assert BrokerUrl.parse("amqp://broker").text == "amqp://broker"

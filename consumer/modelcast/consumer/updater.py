@@ -109,7 +109,7 @@ class Updater:
             else:
                 self._decide(Decision(identity, Verdict.REJECTED, fault=fault))
             return
-        if self._is_allowed(trusted):
+        if self._is_allowed(trusted, is_addressed=arrived.receipt is not None):
             for dropped in self._agenda.add(trusted):
                 self._decide(Decision(dropped.id, Verdict.SUPERSEDED, dropped))
 
@@ -118,7 +118,7 @@ class Updater:
         self._pauses.pop(decision.order, None)
         self.verdicts.note(decision)
 
-    def _is_allowed(self, trusted: TrustedOrder) -> bool:
+    def _is_allowed(self, trusted: TrustedOrder, *, is_addressed: bool = True) -> bool:
         try:
             standing = replace(self.standing, floor=None) if self._agenda.lifts_floor_for(trusted) else self.standing
             ruling = rule(trusted, standing, self.setting.policy, self.setting.host, now_ms=self.verdicts.reporter.clock_ms())
@@ -127,8 +127,9 @@ class Updater:
             return False
         if ruling is Ruling.STALE:
             self._agenda.remove(trusted.id)
-            verdict = Verdict.PROMOTED if trusted.release == self.standing.active_release else Verdict.SUPERSEDED
-            self.verdicts.ledger.decide(trusted.id, verdict, None)   # it changes nothing, so nothing is reported
+            if is_addressed:   # it changes nothing here, but its publisher may wait for the report that a crash swallowed
+                verdict = Verdict.PROMOTED if trusted.release == self.standing.active_release else Verdict.SUPERSEDED
+                self._decide(Decision(trusted.id, verdict, trusted, is_repeated=True))
             return False
         return True
 

@@ -40,6 +40,7 @@ class Decision:
         trusted: The order, if it could be opened.
         fault: Why it was rejected.
         trial: The work that was done on it.
+        is_repeated: Whether it was decided before this start already, so that it is told but not counted.
     """
 
     order: str
@@ -47,6 +48,7 @@ class Decision:
     trusted: TrustedOrder | None = None
     fault: SenderFault | None = None
     trial: Trial | None = None
+    is_repeated: bool = False
 
 
 @dataclass(slots=True)
@@ -77,7 +79,7 @@ class Verdicts:
         version = trusted.manifest.version if trusted else None
         reason, message = (fault.reason.value, shortened(fault)) if fault else (None, None)
         self.ledger.expect(decision.order)
-        self.counts[decision.verdict] += 1
+        self.counts[decision.verdict] += not decision.is_repeated
         self.last = LastVerdict(decision.verdict.value, version, reason, message, self.reporter.clock_ms())
         report = self.reporter.verdict(
             decision.order, decision.verdict, self.slot.active, trusted=trusted, fault=fault,

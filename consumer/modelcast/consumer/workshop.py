@@ -177,8 +177,9 @@ class Workshop:
             trial.model = None
             if not self._store.has(trial.trusted.release):
                 self._store.fs.remove_tree(self._store.incoming(trial.trusted.release))
+        name = self.journal.add_report(report)   # first: a crash in between costs a second report, never the only one
         self.journal.remember(rejection)
-        return self.journal.add_report(report)
+        return name
 
     def standing(self) -> Standing:
         """Return what this instance runs and has run."""

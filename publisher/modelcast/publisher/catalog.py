@@ -140,9 +140,14 @@ class Catalog:
         """Return the unfinished attempt to send an artifact, or None."""
         return self._begun.get(artifact)
 
-    def next_sequence(self, channel: str) -> int:
-        """Return the number of the channel's next order."""
-        return self._sequences.get(channel, 0) + 1
+    def next_sequence(self, channel: str, now_ms: int) -> int:
+        """Return the number of the channel's next order.
+
+        The first order of a register is numbered by the clock, in seconds since 1970: after a broker has lost all its data,
+        the numbers must still be above those that instances have seen, or they would pass every new order over.
+        """
+        last = self._sequences.get(channel)
+        return max(1, now_ms // 1000) if last is None else last + 1
 
     def last_order(self, channel: str) -> Ordered | None:
         """Return the channel's last order if it is known to have been sent, or None."""

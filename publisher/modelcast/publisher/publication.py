@@ -94,10 +94,10 @@ def carry_out(road: PublisherRoad, intent: Intent, watch: Watcher) -> Publicatio
     known = catalog.release(intent.manifest.version)
     if known is not None:
         _check_same_bytes(known, intent.manifest)
-        last = catalog.last_order(intent.channel)
-        if last is not None and last.release == known.release and not intent.resend:
-            return _publication(intent, last, sent_bytes=0, was_current=True)
     envelope, release = _manifest_envelope(known, intent)
+    last = catalog.last_order(intent.channel)
+    if last is not None and last.release == release and not intent.resend:
+        return _publication(intent, last, sent_bytes=0, was_current=True)
     if known is None or intent.resend:
         record, sent_bytes = _send_chunks(road, catalog, intent, (envelope, release), watch)
         road.register.append(record.to_bytes())
@@ -106,7 +106,7 @@ def carry_out(road: PublisherRoad, intent: Intent, watch: Watcher) -> Publicatio
         if envelope != record.manifest:   # the chunks are there, but another key signed for them
             record = replace(record, manifest=envelope, new_digests=b"", new_bytes=0)
             road.register.append(record.to_bytes())
-    ordered = _send_order(road, catalog.next_sequence(intent.channel), intent, record, release)
+    ordered = _send_order(road, catalog.next_sequence(intent.channel, intent.now_ms), intent, record, release)
     return _publication(intent, ordered, sent_bytes=sent_bytes, was_current=False)
 
 

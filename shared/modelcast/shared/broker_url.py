@@ -42,6 +42,9 @@ class BrokerUrl:
                 hint="Write amqp://user:password@host:5672/vhost, or amqps:// for TLS; %2F is the vhost '/'.",
             )
         vhost = unquote(parts.path[1:]) if len(parts.path) > 1 else "/"
+        if parts.username is not None and parts.password is None:   # pika wants a password wherever there is a user
+            account, _, rest = parts.netloc.rpartition("@")
+            text = parts._replace(netloc=f"{account}:@{rest}").geturl()
         return cls(text, unquote(parts.username or "guest"), parts.hostname, port, vhost)
 
     def sets(self, option: str) -> bool:

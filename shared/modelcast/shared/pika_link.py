@@ -74,6 +74,7 @@ class PikaLink:
         self._loop: Any = loop or IOLoop()
         self._opened = self._woken = self._closed = False
         self._lost: BaseException | None = None
+        self._blocked: str | None = None
         self._inboxes: list[AmqpInbox] = []
         self._companions: list[PikaLink] = []
         if self._owns_loop:
@@ -82,6 +83,8 @@ class PikaLink:
             _parameters(url, name), custom_ioloop=self._loop,
             on_open_callback=self._on_open, on_open_error_callback=self._on_lost, on_close_callback=self._on_lost,
         )
+        self._connection.add_on_connection_blocked_callback(self._on_blocked)
+        self._connection.add_on_connection_unblocked_callback(self._on_unblocked)
         try:
             if not self.pump(lambda: self._opened or self._lost is not None, CONNECT_SECONDS):
                 raise connect_error(self.url, TimeoutError(f"no answer within {CONNECT_SECONDS:.0f} s"))
@@ -101,6 +104,12 @@ class PikaLink:
 
     def _on_lost(self, _connection: object, error: BaseException) -> None:
         self._lost = error
+
+    def _on_blocked(self, _connection: object, frame: Any) -> None:
+        self._blocked = str(frame.method.reason)
+
+    def _on_unblocked(self, _connection: object, _frame: object) -> None:
+        self._blocked = None
 
     def pump(self, done: Callable[[], bool], seconds: float) -> bool:
         """Serve the connection until ``done()`` or for ``seconds``; returns whether it is done.
@@ -131,8 +140,13 @@ class PikaLink:
 
     def await_reply(self, done: Callable[[], bool], what: str) -> None:
         """Serve the connection until ``done()``; raises HostFault when it breaks or nothing comes in time."""
-        if not self.pump(lambda: done() or self._lost is not None, REPLY_SECONDS):
-            raise BrokerUnreachable(f"The broker did not answer within {REPLY_SECONDS:.0f} s: {what}.")
+        ended = lambda: done() or self._lost is not None   # noqa: E731 - asked twice
+        if not self.pump(ended, REPLY_SECONDS) and not (self._blocked and self.pump(ended, BLOCKED_SECONDS)):
+            why = f" It takes no messages now: {self._blocked}." if self._blocked else ""
+            raise BrokerUnreachable(
+                f"The broker did not answer within {REPLY_SECONDS:.0f} s: {what}.{why}",
+                hint="Free memory or disk on the broker's host: rabbitmq-diagnostics alarms" if self._blocked else None,
+            )
         if not done():
             self.check()
 

@@ -96,7 +96,8 @@ def carry_out(road: PublisherRoad, intent: Intent, watch: Watcher) -> Publicatio
         _check_same_bytes(known, intent.manifest)
     envelope, release = _manifest_envelope(known, intent)
     last = catalog.last_order(intent.channel)
-    if last is not None and last.release == release and not intent.resend:
+    is_ours = known is not None and known.record.manifest == envelope
+    if is_ours and last is not None and last.release == release and not intent.resend:
         return _publication(intent, last, sent_bytes=0, was_current=True)
     if known is None or intent.resend:
         record, sent_bytes = _send_chunks(road, catalog, intent, (envelope, release), watch)

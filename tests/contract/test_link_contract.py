@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -399,12 +400,12 @@ def test_an_empty_stream_gives_nothing_and_then_what_comes(connect: Connect) -> 
     assert [take(inbox).body for inbox in inboxes] == [b"x"] * 5
 
 
-def test_refusing_a_message_of_a_stream_costs_the_connection_and_leaves_it_there(connect: Connect) -> None:
+def test_refusing_a_message_of_a_stream_leaves_it_there(connect: Connect) -> None:
     link, other = connect(), connect()
     fill(link, 1)
     inbox = link.inbox("log", prefetch=1, offset="first")
     inbox.refuse(take(inbox))
-    with pytest.raises(BrokerUnreachable):
+    with suppress(BrokerUnreachable):   # 3.10 closes the connection with 540, 4.0 takes it for an acknowledgement
         inbox.receive(SOON)
     assert take(other.inbox("log", prefetch=1, offset="first")).body == b"0"
 

@@ -37,3 +37,7 @@ def test_the_commit_is_recorded_where_there_is_one_and_nothing_where_there_is_no
     lineage = git_lineage(tmp_path)
     assert len(lineage.commit or "") == 40
     assert lineage.dirty is False
+
+
+def test_an_editable_install_is_found_by_its_own_name() -> None:
+    assert environment(["modelcast"]).dependencies == {"modelcast": metadata.version("modelcast")}

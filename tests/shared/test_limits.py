@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelcast.shared.digest import DIGEST_BYTES
-from modelcast.shared.limits import DEFAULT_LIMITS, GIB, KIB, MIB, shortened
+from modelcast.shared.limits import DEFAULT_LIMITS, GIB, KIB, MIB, counted, shortened
 from modelcast.shared.manifest import DEFAULT_CHUNK_BYTES
 from modelcast.shared.topology import MESSAGE_OVERHEAD_BYTES
 
@@ -37,3 +37,7 @@ def test_what_other_peoples_errors_say_can_always_be_sent() -> None:
 
     assert shortened(Unspeakable()) == "<a Unspeakable without a text>"
     assert shortened(ValueError("caf\udce9")) == "caf\\udce9"
+
+
+def test_one_is_no_plural() -> None:
+    assert [counted(n, "chunk") for n in (0, 1, 2)] == ["0 chunks", "1 chunk", "2 chunks"]

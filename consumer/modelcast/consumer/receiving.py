@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from modelcast.consumer.assembly import Assembly
 from modelcast.shared.errors import HostFault, SenderFault, StorageFault
+from modelcast.shared.limits import counted
 from modelcast.shared.order import Order
 from modelcast.shared.reasons import Reason
 from modelcast.shared.road import ArrivedChunk, ChunkSource
@@ -61,10 +62,10 @@ def fetch(assembly: Assembly, open_source: OpenSource, what: Fetch) -> None:
     facts = {"missing_chunks": progress.missing_chunks, "damaged_chunks": progress.damaged_chunks, "reads": len(starts)}
     if progress.damaged_chunks:
         raise SenderFault(
-            Reason.CHUNK_DAMAGED, f"{progress.missing_chunks} chunks arrived only with bytes that do not match their digests.",
+            Reason.CHUNK_DAMAGED, f"{counted(progress.missing_chunks, 'chunk')} arrived only with bytes that do not match the digests.",
             facts=facts,
         )
-    raise SenderFault(Reason.CHUNKS_MISSING, f"{progress.missing_chunks} chunks are not in the stream.", facts=facts)
+    raise SenderFault(Reason.CHUNKS_MISSING, f"{counted(progress.missing_chunks, 'chunk')} cannot be found in the stream.", facts=facts)
 
 
 def read_plan(chunks_offset: int | None, oldest_offset: int | None, *, has_some: bool) -> list[int | None]:

@@ -96,7 +96,7 @@ def _line(report: "Report") -> str:
 def _conclusion(outcome: "Outcome") -> str:
     counts = f"{len(outcome.promoted)} promoted, {len(outcome.rejected)} rejected, {len(outcome.superseded)} superseded"
     silent = f", {len(outcome.silent)} silent ({', '.join(outcome.silent[:5])})" if outcome.silent else ""
-    return f"{'Time is over: ' if outcome.timed_out else ''}{counts}{silent}; {outcome.needed} promotions were asked for."
+    return f"{'Time is over: ' if outcome.timed_out else ''}{counts}{silent}; asked for: {outcome.needed}."
 
 
 def _document(publication: "Publication", outcome: "Outcome | None") -> dict[str, object]:

@@ -39,7 +39,7 @@ def _versions(modules: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     unknown: list[str] = []
     for module in sorted(set(modules)):
-        names = distributions.get(module, [])
+        names = distributions.get(module) or _named_like(module)
         if not names:
             unknown.append(module)
         for name in names[:1]:
@@ -52,6 +52,14 @@ def _versions(modules: Iterable[str]) -> dict[str, str]:
             facts={"modules": unknown},
         )
     return found
+
+
+def _named_like(module: str) -> list[str]:
+    """Find a distribution by the module's own name: editable installs do not say which modules they provide."""
+    try:
+        return [metadata.distribution(module.replace("_", "-")).metadata["Name"]]
+    except (metadata.PackageNotFoundError, ValueError):
+        return []
 
 
 def git_lineage(folder: Path) -> Lineage:

@@ -45,3 +45,8 @@ def shortened(text: object, characters: int = DEFAULT_LIMITS.fact_characters) ->
     except Exception:  # noqa: BLE001 - see above
         whole = f"<a {type(text).__name__} without a text>"
     return whole if len(whole) <= characters else whole[: characters - 1] + "…"
+
+
+def counted(count: int, thing: str) -> str:
+    """Return a number with its word, in the plural unless it is one: ``1 chunk``, ``2 chunks``."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

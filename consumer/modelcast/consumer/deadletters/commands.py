@@ -45,6 +45,7 @@ def list_letters(*, url: str | None, as_json: bool, limit: int) -> None:
       modelcast dead-letters list --json
     """
     from modelcast.consumer.deadletters.render import COLUMNS, row  # noqa: PLC0415 - see above
+    from modelcast.shared.limits import counted  # noqa: PLC0415
 
     output = Output(as_json=as_json)
     letters = _read(url, output, limit)
@@ -55,7 +56,7 @@ def list_letters(*, url: str | None, as_json: bool, limit: int) -> None:
         output.data("No dead letters.")
         return
     output.table(COLUMNS, [row(letter) for letter in letters])
-    output.note(f"{len(letters)} dead letters. For one of them: modelcast dead-letters explain {letters[-1].id}")
+    output.note(f"{counted(len(letters), 'dead letter')}. For one of them: modelcast dead-letters explain {letters[-1].id}")
 
 
 @dead_letters.command()

@@ -1,0 +1,321 @@
+"""The updater: orders in, steps one after the other, verdicts out; the worker is the test."""
+
+import errno
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.fakes.bench import Bench, Desk
+from tests.fakes.fake_broker import FakeBroker
+from tests.fakes.fault_fs import FaultFs
+from tests.fakes.publisher_sim import PublisherSimulator, withheld
+
+from modelcast.consumer.lifecycle import State
+from modelcast.consumer.policy import Policy, Timing
+from modelcast.consumer.updater import pause_seconds
+from modelcast.shared.amqp_road import AmqpRoad
+from modelcast.shared.names import VersionRange
+from modelcast.shared.order import Kind
+from modelcast.shared.report import Verdict
+
+
+@pytest.fixture
+def road() -> AmqpRoad:
+    return AmqpRoad(FakeBroker())
+
+
+@pytest.fixture
+def sim(road, signing_key) -> PublisherSimulator:
+    return PublisherSimulator(road, signing_key)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, road, key_ring) -> Iterator[Bench]:
+    with Bench(tmp_path / "store", road, key_ring) as bench:
+        yield bench
+
+
+@pytest.fixture
+def desk(bench) -> Desk:
+    return Desk(bench)
+
+
+def again(bench: Bench) -> Desk:
+    """The desk after a restart."""
+    bench.close()
+    later = Bench(bench.store.root, bench.road, bench.ring).open()
+    later.workshop.restore()
+    return Desk(later)
+
+
+def test_an_order_goes_through_all_states_and_is_accepted_and_reported(sim, desk) -> None:
+    arrived = desk.deliver(sim.publish(sim.release("1.0.0")))
+    states = [desk.updater.state]
+    while len(states) < 7:
+        desk.do_one()
+        states.append(desk.updater.state)
+    assert states == [State.IDLE, State.VERIFYING, State.LOADING, State.PROBING, State.PROMOTING, State.IDLE, State.IDLE]
+    desk.tell()
+    assert desk.verdict_reports() == [("1.0.0", "promoted", None)]
+    assert desk.road.settled == [(arrived, True)]
+    report = desk.road.reports[0]
+    assert list(report.stages_ms) == ["received", "verified", "loaded", "probed", "promoted"]
+    assert (report.active_version, report.sequence, report.transfer["fetched_bytes"]) == ("1.0.0", 1, report.transfer["total_bytes"])
+
+
+def test_a_rejection_is_reported_before_it_is_settled(sim, desk) -> None:
+    arrived = desk.deliver(sim.publish(sim.release("1.0.0"), withheld(0)))
+    desk.work()
+    desk.tell()
+    assert desk.verdict_reports() == [("1.0.0", "rejected", "chunks-missing")]
+    assert desk.road.settled == [(arrived, False)]
+    assert desk.road.told == ["report", "settle"]
+    assert desk.updater.state is State.IDLE
+
+
+def test_a_rejection_whose_report_does_not_get_through_is_not_settled(sim, desk) -> None:
+    desk.deliver(b"no order at all")
+    desk.work()
+    broken, desk.road._cut_after = desk.road, 0
+    with pytest.raises(Exception, match="cut"):
+        desk.tell()
+    assert broken.settled == []
+    desk.verdicts.ledger.lost_connection()
+    broken._cut_after = None
+    again_arrived = desk.deliver(b"no order at all")
+    desk.tell()
+    assert broken.settled == [(again_arrived, False)]
+    assert desk.verdict_reports() == [(None, "rejected", "malformed")]
+
+
+def test_the_report_of_a_rejection_survives_a_crash_and_the_order_is_refused_without_another_try(sim, bench, desk) -> None:
+    body = sim.publish(sim.release("1.0.0"), withheld(0))
+    desk.deliver(body)
+    desk.work()   # journaled, not yet told: the process dies here
+    later = again(bench)
+    arrived = later.deliver(body)
+    assert later.updater.in_hand is None
+    later.tell()
+    assert later.verdict_reports() == [("1.0.0", "rejected", "chunks-missing")]
+    assert later.road.settled == [(arrived, False)]
+    later = again(later.bench)
+    later.tell()
+    assert later.road.reports == []   # once it was confirmed it is not sent again
+    later.bench.close()
+
+
+def test_an_order_that_comes_again_while_it_is_worked_on_joins_the_work(sim, desk) -> None:
+    body = sim.publish(sim.release("1.0.0"))
+    desk.deliver(body)
+    desk.until(State.LOADING)
+    desk.verdicts.ledger.lost_connection()
+    redelivered = desk.deliver(body)
+    desk.work()
+    desk.tell()
+    assert desk.road.settled == [(redelivered, True)]
+    assert desk.verdict_reports() == [("1.0.0", "promoted", None)]
+
+
+def test_an_order_that_was_carried_out_is_accepted_again_and_nothing_is_done(sim, desk) -> None:
+    body = sim.publish(sim.release("1.0.0"))
+    desk.deliver(body)
+    desk.work()
+    copies = [desk.deliver(body) for _ in range(20)]
+    assert desk.work() is None
+    desk.tell()
+    assert [arrived for arrived, accept in desk.road.settled if accept][-20:] == copies
+    assert desk.bench.slot.active.generation == 1
+    assert desk.verdicts.counts[Verdict.PROMOTED] == 1
+
+
+def test_after_a_crash_between_pointer_and_acknowledgement_the_order_is_accepted_without_work(sim, bench, desk) -> None:
+    body = sim.publish(sim.release("1.0.0"))
+    desk.deliver(body)
+    desk.work()
+    later = again(bench)
+    arrived = later.deliver(body)
+    later.work()
+    later.tell()
+    assert later.road.settled == [(arrived, True)]
+    assert later.bench.slot.active.generation == 1
+    later.bench.close()
+
+
+def test_a_better_order_takes_the_place_of_the_one_in_hand(sim, desk) -> None:
+    one = desk.deliver(sim.publish(sim.release("1.0.0")))
+    desk.until(State.PROBING)
+    two = desk.deliver(sim.publish(sim.release("2.0.0")))
+    desk.work()
+    desk.tell()
+    assert desk.bench.version == "2.0.0"
+    assert sorted(desk.verdict_reports()) == [("1.0.0", "superseded", None), ("2.0.0", "promoted", None)]
+    assert {(arrived, accept) for arrived, accept in desk.road.settled} == {(one, True), (two, True)}
+    assert desk.bench.slot.active.generation == 1
+
+
+def test_a_promotion_that_was_begun_ends_before_the_better_order_begins(sim, desk) -> None:
+    desk.deliver(sim.publish(sim.release("1.0.0")))
+    desk.until(State.PROMOTING)
+    desk.deliver(sim.publish(sim.release("2.0.0")))
+    desk.work()
+    desk.tell()
+    assert desk.bench.version == "2.0.0"
+    assert desk.verdict_reports() == [("1.0.0", "promoted", None), ("2.0.0", "promoted", None)]
+
+
+def test_a_lower_order_does_not_disturb_the_one_in_hand(sim, desk) -> None:
+    desk.deliver(sim.publish(sim.release("2.0.0")))
+    desk.until(State.LOADING)
+    desk.deliver(sim.publish(sim.release("1.0.0")))
+    desk.work()
+    desk.tell()
+    assert desk.verdict_reports() == [("2.0.0", "promoted", None), ("1.0.0", "rejected", "version-downgrade")]
+
+
+def test_who_joins_late_promotes_the_best_and_passes_over_the_rest(sim, desk) -> None:
+    bodies = [sim.publish(sim.release(version)) for version in ("1.0.0", "1.1.0", "1.2.0")]
+    for body in bodies:
+        desk.deliver(body, from_history=True)
+    desk.work()
+    desk.tell()
+    assert desk.bench.version == "1.2.0"
+    assert [verdict for _, verdict, _ in desk.verdict_reports()] == ["promoted", "superseded", "superseded"]
+    assert desk.road.settled == []
+
+
+def test_who_joins_late_falls_back_past_bad_orders(sim, desk) -> None:
+    desk.deliver(sim.publish(sim.release("1.0.0")), from_history=True)
+    desk.deliver(sim.publish(sim.release("1.1.0")), from_history=True)
+    desk.deliver(sim.publish(sim.release("1.2.0"), withheld(0)), from_history=True)
+    desk.work()
+    assert desk.bench.version == "1.1.0"
+
+
+def test_garbage_in_the_history_is_counted_and_garbage_in_the_queue_is_refused(sim, desk) -> None:
+    desk.deliver(b"noise", from_history=True)
+    refused = desk.deliver(b"noise to me")
+    desk.work()
+    desk.tell()
+    assert desk.updater.foreign == 1
+    assert desk.road.settled == [(refused, False)]
+
+
+def test_the_rules_are_asked_again_when_an_order_is_taken_up(sim, bench) -> None:
+    desk = Desk(bench, now_ms=1000)
+    desk.deliver(sim.publish(sim.release("2.0.0")))
+    desk.deliver(sim.publish(sim.release("2.1.0-rc.1"), expires_ms=5000))
+    desk.now_ms = 9000   # it expired while it waited
+    desk.work()
+    desk.tell()
+    assert ("2.1.0-rc.1", "rejected", "expired") in desk.verdict_reports()
+    assert desk.bench.version == "2.0.0"
+
+
+def test_a_policy_of_the_application_is_kept(sim, bench) -> None:
+    desk = Desk(bench, policy=Policy(VersionRange(">=2,<3")))
+    desk.deliver(sim.publish(sim.release("3.0.0")))
+    desk.work()
+    desk.tell()
+    assert desk.verdict_reports() == [("3.0.0", "rejected", "version-out-of-range")]
+
+
+def test_a_fault_of_the_host_is_tried_again_after_a_pause_and_never_refused(sim, tmp_path, road, key_ring) -> None:
+    fs = FaultFs(tmp_path / "faulty")
+    with Bench(tmp_path / "faulty", road, key_ring, fs=fs) as bench:
+        desk = Desk(bench, timing=Timing(retry_first_seconds=3600, retry_most_seconds=3600))
+        desk.deliver(sim.publish(sim.release("1.0.0")))
+        fs.fail_at(0, errno.ENOSPC, lasting=True)
+        pause = desk.work()
+        assert pause is not None
+        assert 800 < pause <= 3600
+        assert (desk.updater.state, desk.updater.in_hand) == (State.IDLE, None)
+        assert "No space left on device" in str(desk.updater.fault)
+        desk.tell()
+        assert (desk.road.reports, desk.road.settled) == ([], [])
+
+
+def test_a_fault_that_is_overcome_is_forgotten(sim, tmp_path, road, key_ring) -> None:
+    fs = FaultFs(tmp_path / "faulty")
+    with Bench(tmp_path / "faulty", road, key_ring, fs=fs) as bench:
+        desk = Desk(bench)
+        desk.deliver(sim.publish(sim.release("1.0.0")))
+        for _ in range(5):
+            fs.fail_at(3, errno.EIO, lasting=False)
+            desk.do_one()
+        fs.heal()
+        desk.work()
+        assert (desk.bench.version, desk.updater.fault) == ("1.0.0", None)
+
+
+def test_a_fault_in_our_own_code_is_tried_again_too(sim, desk) -> None:
+    desk.deliver(sim.publish(sim.release("1.0.0")))
+    desk.updater.dispatch()
+    _, then = desk.jobs.popleft()
+    then(None, RuntimeError("a bug"))
+    assert desk.updater.fault == "a bug"
+    desk.work()
+    assert desk.bench.version == "1.0.0"
+
+
+def test_a_better_order_need_not_wait_for_the_pause_of_another(sim, tmp_path, road, key_ring) -> None:
+    fs = FaultFs(tmp_path / "faulty")
+    with Bench(tmp_path / "faulty", road, key_ring, fs=fs) as bench:
+        desk = Desk(bench, timing=Timing(retry_first_seconds=3600, retry_most_seconds=3600))
+        desk.deliver(sim.publish(sim.release("1.0.0")))
+        fs.fail_at(0, errno.ENOSPC, lasting=True)
+        assert desk.work() is not None
+        fs.heal()
+        desk.deliver(sim.publish(sim.release("2.0.0")))
+        desk.work()
+        assert bench.version == "2.0.0"
+
+
+def test_what_was_published_right_after_a_rollback_is_taken_while_the_rollback_is_loaded(sim, desk) -> None:
+    one = sim.release("1.0.0")
+    for release in (one, sim.release("2.0.0")):
+        desk.deliver(sim.publish(release))
+        desk.work()
+    desk.deliver(sim.order(one, kind=Kind.ROLLBACK))
+    desk.until(State.LOADING)
+    desk.deliver(sim.publish(sim.release("1.0.1")))
+    desk.work()
+    desk.tell()
+    assert desk.bench.version == "1.0.1"
+    assert str(desk.updater.standing.floor) == "1.0.1"
+    assert ("1.0.0", "superseded", None) in desk.verdict_reports()
+
+
+def test_stopping_drops_what_is_in_hand_and_nothing_begins_after_it(sim, desk) -> None:
+    desk.deliver(sim.publish(sim.release("1.0.0")))
+    desk.until(State.LOADING)
+    trial = desk.updater._trial
+    desk.updater.stop()
+    desk.updater.stop()
+    assert trial.dropped
+    while desk.jobs:
+        desk.do_one()
+    assert desk.updater.dispatch() is None
+    assert (desk.updater.state, desk.bench.version) == (State.STOPPED, None)
+
+
+def test_a_promotion_that_ends_after_the_stop_is_remembered(sim, desk) -> None:
+    desk.deliver(sim.publish(sim.release("1.0.0")))
+    desk.until(State.PROMOTING)
+    desk.updater.stop()
+    desk.do_one()
+    assert desk.updater.standing.sequence == 1
+    assert desk.bench.version == "1.0.0"
+
+
+@given(count=st.integers(1, 100), first=st.floats(0.001, 10), most=st.floats(0.001, 100))
+def test_pauses_double_up_to_their_bound_and_are_never_zero(count: int, first: float, most: float) -> None:
+    bound = min(most, first * 2 ** min(count - 1, 16))
+    seconds = pause_seconds(Timing(retry_first_seconds=first, retry_most_seconds=most), count)
+    assert bound / 4 <= seconds <= bound or math.isclose(seconds, bound)
+
+
+def test_pauses_differ_so_that_a_fleet_does_not_come_back_at_once() -> None:
+    assert len({pause_seconds(Timing(), 5) for _ in range(20)}) > 10

@@ -23,7 +23,7 @@ def test_a_plain_function_is_called() -> None:
 
 
 def test_answers_of_another_model_are_refused_with_the_difference() -> None:
-    with pytest.raises(SamplesNotReproduced, match="predict_proba: .*differ") as caught:
+    with pytest.raises(SamplesNotReproduced, match=r"predict_proba: .*differ") as caught:
         find_method(MODEL, SampleSet(X, MODEL.predict_proba(X) / 2))
     assert caught.value.exit_code == 21
 

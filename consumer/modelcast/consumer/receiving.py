@@ -59,13 +59,14 @@ def fetch(assembly: Assembly, open_source: OpenSource, what: Fetch) -> None:
     if assembly.progress.is_complete:
         return
     progress = assembly.progress
+    missing = counted(progress.missing_chunks, "chunk")
     facts = {"missing_chunks": progress.missing_chunks, "damaged_chunks": progress.damaged_chunks, "reads": len(starts)}
     if progress.damaged_chunks:
         raise SenderFault(
-            Reason.CHUNK_DAMAGED, f"{counted(progress.missing_chunks, 'chunk')} arrived only with bytes that do not match the digests.",
+            Reason.CHUNK_DAMAGED, f"{missing} arrived only with bytes that do not match the digests.",
             facts=facts,
         )
-    raise SenderFault(Reason.CHUNKS_MISSING, f"{counted(progress.missing_chunks, 'chunk')} cannot be found in the stream.", facts=facts)
+    raise SenderFault(Reason.CHUNKS_MISSING, f"{missing} cannot be found in the stream.", facts=facts)
 
 
 def read_plan(chunks_offset: int | None, oldest_offset: int | None, *, has_some: bool) -> list[int | None]:

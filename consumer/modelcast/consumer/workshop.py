@@ -4,7 +4,7 @@ Decides how each step is done, never which one comes next (``lifecycle``). Every
 HostFault. Starts no thread. Imports the store, loaders, probing and receiving.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -119,7 +119,7 @@ class Workshop:
                 trial.model = self._load(trusted.manifest, self._store.folder(trusted.release))
 
     @contextmanager
-    def _ending_the_try_on_error(self) -> Iterator[None]:
+    def _ending_the_try_on_error(self) -> Generator[None]:
         """Note that the process lives after an error: a fault of the host must not count as a crash."""
         try:
             yield

@@ -6,7 +6,7 @@ protocols.
 
 from typing import Protocol
 
-from modelcast.consumer.deadletters.letter import Letter, open_letter
+from modelcast.consumer.deadletters.letter import Letter, letter_id, open_letter
 from modelcast.shared.errors import NotFound, SenderFault
 from modelcast.shared.order import order_id
 from modelcast.shared.report import Report, Verdict
@@ -24,13 +24,18 @@ class BrowsableRoad(DeadLetterRoad, Protocol):
         ...
 
 
-def read_letters(road: BrowsableRoad, *, limit: int) -> list[Letter]:
-    """Return up to ``limit`` dead letters, oldest first, each with its report if that is still kept.
+def read_letters(road: BrowsableRoad, *, limit: int, wanted: str = "") -> list[Letter]:
+    """Return dead letters, oldest first, each with its report if that is still kept.
+
+    Args:
+        road: Where they are.
+        limit: How many are looked at.
+        wanted: Beginning of the ids that are returned; the others are looked at one by one and not held.
 
     Raises:
         HostFault: The road broke.
     """
-    dead = list(road.dead_letters(limit))
+    dead = [letter for letter in road.dead_letters(limit) if letter_id(letter).startswith(wanted)]
     reports = _reports_for(road, dead) if dead else {}
     return [open_letter(letter, reports) for letter in dead]
 

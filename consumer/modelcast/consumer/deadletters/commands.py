@@ -10,6 +10,8 @@ from modelcast.shared.cli.output import Output
 if TYPE_CHECKING:
     from modelcast.consumer.deadletters.letter import Letter
 
+MOST = 65_535
+"""Letters that can be looked at without taking them: AMQP counts unsettled messages in 16 bits."""
 DEFAULT_LIMIT = 1000
 """Letters held at once while looking; each is an order of some ten kilobytes."""
 
@@ -25,16 +27,16 @@ def dead_letters() -> None:
     """
 
 
-def _read(url: str | None, output: Output, limit: int) -> "list[Letter]":
+def _read(url: str | None, output: Output, limit: int, wanted: str = "") -> "list[Letter]":
     from modelcast.consumer.deadletters.browse import read_letters  # noqa: PLC0415 - --help need not load the library
     from modelcast.shared.roads import open_road  # noqa: PLC0415
 
     quiet_logs()
-    return read_letters(open_road(resolve_url(url, output.note)), limit=limit)
+    return read_letters(open_road(resolve_url(url, output.note)), limit=limit, wanted=wanted)
 
 
 @dead_letters.command("list")
-@click.option("--limit", default=DEFAULT_LIMIT, show_default=True, type=click.IntRange(1, 65_535), help="At most so many.")
+@click.option("--limit", default=DEFAULT_LIMIT, show_default=True, type=click.IntRange(1, MOST), help="At most so many.")
 @url_option
 @json_option
 def list_letters(*, url: str | None, as_json: bool, limit: int) -> None:
@@ -74,7 +76,7 @@ def show(*, letter_id: str, url: str | None, as_json: bool) -> None:
     from modelcast.consumer.deadletters.render import shown  # noqa: PLC0415
 
     output = Output(as_json=as_json)
-    letter = find_letter(_read(url, output, 65_535), letter_id)
+    letter = find_letter(_read(url, output, MOST, letter_id), letter_id)
     if as_json:
         output.document(letter.to_dict() | {
             "order": letter.order.model_dump(mode="python") if letter.order else None,
@@ -88,7 +90,7 @@ def show(*, letter_id: str, url: str | None, as_json: bool) -> None:
 
 @dead_letters.command()
 @click.argument("letter_id", required=False)
-@click.option("--limit", default=DEFAULT_LIMIT, show_default=True, type=click.IntRange(1, 65_535), help="At most so many.")
+@click.option("--limit", default=DEFAULT_LIMIT, show_default=True, type=click.IntRange(1, MOST), help="At most so many.")
 @url_option
 @json_option
 def explain(*, letter_id: str | None, limit: int, url: str | None, as_json: bool) -> None:
@@ -102,7 +104,7 @@ def explain(*, letter_id: str | None, limit: int, url: str | None, as_json: bool
     from modelcast.consumer.deadletters.render import explained  # noqa: PLC0415
 
     output = Output(as_json=as_json)
-    letters = _read(url, output, 65_535 if letter_id else limit)
+    letters = _read(url, output, MOST if letter_id else limit, letter_id or "")
     chosen = [find_letter(letters, letter_id)] if letter_id else letters
     if as_json:
         output.document({"dead_letters": [letter.to_dict() for letter in chosen]})

@@ -95,6 +95,12 @@ class Letter:
         }
 
 
+def letter_id(dead: DeadLetter) -> str:
+    """Return the short name of a dead letter: the same order refused by two instances makes two letters."""
+    instance = dead.target.instance if dead.target else None
+    return digest(f"{order_id(dead.body)} {instance}".encode()).hex()[:12]
+
+
 def open_letter(dead: DeadLetter, reports: Mapping[tuple[str, str], Report]) -> Letter:
     """Join a dead letter with the report of the instance that refused it.
 
@@ -106,7 +112,7 @@ def open_letter(dead: DeadLetter, reports: Mapping[tuple[str, str], Report]) -> 
     instance = target.instance if target else None
     order, manifest, signed_by = _claims(dead.body)
     return Letter(
-        id=digest(f"{identity} {instance}".encode()).hex()[:12], order_id=identity, model=target.model if target else None,
+        id=letter_id(dead), order_id=identity, model=target.model if target else None,
         channel=target.channel if target else None, instance=instance, died_ms=dead.died_ms, cause=dead.cause, order=order,
         manifest=manifest, signed_by=signed_by, report=reports.get((identity, instance or "")), size_bytes=len(dead.body),
     )

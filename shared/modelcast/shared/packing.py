@@ -80,12 +80,19 @@ def _refuse_extension(code: int, data: bytes) -> object:
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``values`` with text keys and plain values; what is neither number, text, list nor map becomes its ``repr``."""
-    return {str(key): _plain(value) for key, value in values.items()}
+    return {_text(str(key)): _plain(value) for key, value in values.items()}
+
+
+def _text(text: str) -> str:
+    """Return text that UTF-8 has: names of files and errors may hold surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, bool | float | str):
+    if value is None or isinstance(value, bool | float):
         return value
+    if isinstance(value, str):
+        return _text(value)
     if isinstance(value, int):
         return value if -(2**63) <= value < 2**64 else str(value)
     if isinstance(value, Mapping):

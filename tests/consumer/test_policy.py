@@ -1,0 +1,35 @@
+"""What an application accepts when it says nothing, and how long things may take."""
+
+from dataclasses import FrozenInstanceError, fields
+
+import pytest
+
+from modelcast.consumer.policy import BUILT_IN_FORMATS, Dependencies, Policy, Timing
+from modelcast.shared.limits import DEFAULT_LIMITS
+from modelcast.shared.names import Version
+
+
+def test_any_version_and_every_built_in_format_is_accepted_unless_the_application_says_otherwise() -> None:
+    policy = Policy()
+    assert policy.accept.allows(Version("0.0.1"))
+    assert policy.accept.allows(Version("99.0.0-rc.1"))
+    assert policy.formats == BUILT_IN_FORMATS
+    assert policy.dependencies is Dependencies.MINOR
+    assert policy.max_artifact_bytes == DEFAULT_LIMITS.artifact_bytes
+
+
+def test_a_policy_cannot_be_changed() -> None:
+    with pytest.raises(FrozenInstanceError):
+        Policy().formats = ()   # type: ignore[misc]
+
+
+def test_every_duration_has_its_unit_in_its_name_and_is_positive() -> None:
+    for field in fields(Timing):
+        assert field.name.endswith("_seconds")
+        assert getattr(Timing(), field.name) > 0
+
+
+def test_knowledge_outlives_a_heartbeat() -> None:
+    timing = Timing()
+    assert timing.fresh_seconds > timing.heartbeat_seconds
+    assert timing.retry_first_seconds < timing.retry_most_seconds

@@ -1,0 +1,110 @@
+"""The status in one sentence: what is served, what is done, what is wrong; never fine when a thread is dead."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from tests.fakes.bench import Bench, Desk
+from tests.fakes.fake_broker import FakeBroker
+from tests.fakes.publisher_sim import PublisherSimulator
+
+from modelcast.consumer.courier import Courier
+from modelcast.consumer.lifecycle import State
+from modelcast.consumer.overview import LIVE_WITHIN_SECONDS, overview
+from modelcast.consumer.policy import Timing
+from modelcast.consumer.status import Status
+from modelcast.shared.amqp_road import AmqpRoad
+
+
+class Pulse:
+    """Stands for the threads: alive, dead or in another process."""
+
+    def __init__(self) -> None:
+        self.alive, self.forked, self.asked = True, False, list[float]()
+
+    def is_live(self, within_seconds: float) -> bool:
+        self.asked.append(within_seconds)
+        return self.alive and not self.forked
+
+
+class Scene:
+    """A consumer's parts in any state."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk, self.pulse = desk, Pulse()
+        self.courier = Courier(
+            desk.bench.road, desk.updater.setting.target, desk.updater, desk.verdicts, desk.verdicts.reporter, Timing(),
+            lambda: None, structlog.get_logger(),
+        )
+
+    def status(self) -> Status:
+        return overview(self.courier, self.desk.updater, self.desk.verdicts, self.pulse, Timing())   # type: ignore[arg-type]
+
+    def connected(self) -> None:
+        self.courier.connected_since_ms, self.courier.last_contact, self.courier.last_contact_ms = 5, time.monotonic(), 7
+
+
+@pytest.fixture
+def sim(signing_key) -> PublisherSimulator:
+    return PublisherSimulator(AmqpRoad(FakeBroker()), signing_key)
+
+
+@pytest.fixture
+def scene(tmp_path: Path, sim, key_ring) -> Iterator[Scene]:
+    with Bench(tmp_path / "store", sim._road, key_ring) as bench:
+        yield Scene(Desk(bench))
+
+
+def test_before_the_first_connection_it_is_live_and_neither_ready_nor_fresh(scene: Scene) -> None:
+    status = scene.status()
+    assert (status.live, status.ready, status.fresh, status.connected) == (True, False, False, False)
+    assert status.detail == "Serves nothing yet; not connected: connecting"
+    assert scene.pulse.asked == [LIVE_WITHIN_SECONDS]
+
+
+def test_a_connected_instance_that_serves_says_both(scene: Scene, sim) -> None:
+    scene.desk.deliver(sim.publish(sim.release("1.0.0")))
+    scene.desk.work()
+    scene.connected()
+    status = scene.status()
+    assert (status.ready, status.fresh, status.connected, status.version) == (True, True, True, "1.0.0")
+    assert (status.connected_since_ms, status.last_contact_ms, status.promoted, status.unsent_reports) == (5, 7, 1, 1)
+    assert status.detail == "Serves 1.0.0; connected."
+    scene.desk.tell()
+    assert scene.status().unsent_reports == 0
+
+
+def test_what_is_in_hand_is_named_with_its_state(scene: Scene, sim) -> None:
+    scene.connected()
+    scene.desk.deliver(sim.publish(sim.release("1.0.0")))
+    scene.desk.until(State.LOADING)
+    assert (scene.status().state, scene.status().detail) == ("loading", "Serves nothing yet; loading 1.0.0.")
+
+
+def test_a_fault_of_the_host_is_told_whether_connected_or_not(scene: Scene) -> None:
+    scene.courier.fault = "Nobody answers."
+    assert scene.status().detail == "Serves nothing yet; not connected: Nobody answers."
+    scene.connected()
+    scene.courier.fault, scene.desk.updater.fault = None, "The disk is full."
+    assert (scene.status().detail, scene.status().fault) == ("Serves nothing yet; The disk is full.", "The disk is full.")
+
+
+def test_knowledge_gets_old(scene: Scene) -> None:
+    scene.connected()
+    scene.courier.last_contact = time.monotonic() - Timing().fresh_seconds
+    assert not scene.status().fresh
+
+
+@pytest.mark.parametrize(("forked", "words"), [(False, "its threads are dead or stuck"), (True, "is a forked child without threads")])
+def test_dead_threads_are_never_live_fresh_or_connected(scene: Scene, sim, forked: bool, words: str) -> None:
+    scene.desk.deliver(sim.publish(sim.release("1.0.0")))
+    scene.desk.work()
+    scene.connected()
+    scene.pulse.alive, scene.pulse.forked = False, forked
+    status = scene.status()
+    assert (status.live, status.fresh, status.connected, status.connected_since_ms, status.state) == (False, False, False, None, "dead")
+    assert status.ready   # the model is there all the same
+    assert words in status.detail
+    assert status.detail.startswith("Serves 1.0.0, but ")

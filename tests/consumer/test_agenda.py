@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -150,7 +151,7 @@ def test_a_quick_instance_a_slow_one_and_a_late_one_end_up_with_the_same_release
         quick.sees([trusted])
     slow = Instance()
     borders = [0, *sorted(cut for cut in cuts if cut < len(orders)), len(orders)]
-    for start, end in zip(borders, borders[1:], strict=False):
+    for start, end in pairwise(borders):
         slow.sees(orders[start:end])
     assert quick.standing == slow.standing == late.standing
 

@@ -21,8 +21,8 @@ from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.errors import (
     InvalidName,
     InvalidVersion,
-    MisuseError,
     MissingPath,
+    MisuseError,
     NotReady,
     StorageFault,
     StoreInUse,

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LinearRegression
 from tests.fakes.bench import Bench, Hang
 from tests.fakes.fake_broker import FakeBroker
 from tests.fakes.fault_fs import Crash, FaultFs
@@ -101,6 +102,20 @@ def test_a_pickled_model_serves_after_all_steps(sim: PublisherSimulator, bench: 
     assert (standing.sequence, str(standing.floor), standing.active_release) == (1, "1.0.0", bench.slot.active.release)
 
 
+def test_a_joblib_model_serves_after_all_steps_its_samples_included(sim: PublisherSimulator, bench: Bench) -> None:
+    model = LinearRegression().fit([[0.0], [1.0]], [1.0, 3.0])
+    samples = SampleSet([[2.0], [3.0]], model.predict([[2.0], [3.0]]), "predict")
+    bench.carry_out(sim.publish(sim.joblibbed("1.0.0", model, samples=samples)))
+    assert bench.slot.active is not None
+    assert bench.slot.active.model.predict([[4.0]]) == pytest.approx([9.0])
+
+
+def test_files_are_served_as_the_folder_that_holds_them(sim: PublisherSimulator, bench: Bench) -> None:
+    bench.carry_out(sim.publish(sim.release("1.0.0", {"vocabulary/words.txt": b"one two", "weights.bin": bytes(5000)})))
+    assert bench.slot.active is not None
+    assert (bench.slot.active.model / "vocabulary" / "words.txt").read_bytes() == b"one two"
+
+
 def test_every_stage_is_timed_and_the_transfer_is_counted(sim: PublisherSimulator, bench: Bench) -> None:
     trial = bench.trial(sim.publish(sim.release("1.0.0", {"model.bin": bytes(2500)})))
     for work in bench.steps():
@@ -191,11 +206,15 @@ def test_a_release_that_fails_any_check_is_never_unpickled(tmp_path, sim, bench,
         "version": Reason.VERSION_DOWNGRADE, "format": Reason.FORMAT_NOT_ALLOWED, "python": Reason.INCOMPATIBLE_ENVIRONMENT,
         "expired": Reason.EXPIRED,
     }
-    with pytest.raises(SenderFault) as raised:
+
+    def all_of_it() -> None:
         trial = bench.trial(body)
-        assert rule(trial.trusted, bench.workshop.standing(), policy, host, now_ms=1_735_689_600_000) is Ruling.CARRY_OUT
+        rule(trial.trusted, bench.workshop.standing(), policy, host, now_ms=1_735_689_600_000)
         for work in bench.steps():
             work(trial)
+
+    with pytest.raises(SenderFault) as raised:
+        all_of_it()
     assert raised.value.reason is expected[wrong]
     assert not touched.exists()
     assert bench.version == "2.0.0"

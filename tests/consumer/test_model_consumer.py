@@ -381,6 +381,24 @@ def test_a_bit_that_flips_on_disk_costs_a_fetch_and_nothing_else(stage: Stage) -
     assert again.status().rejected == 0
 
 
+def test_a_store_that_cannot_be_read_at_the_start_is_read_again_until_it_can(stage: Stage) -> None:
+    consumer = stage.joined()
+    stage.sim.publish(stage.sim.release("1.0.0"))
+    stage.serves(consumer, "1.0.0")
+    consumer.stop()
+    pointer = consumer._store_root / "fraud" / "production" / "current"
+    pointer.rename(pointer.with_name("elsewhere"))
+    pointer.symlink_to(pointer.with_name("elsewhere"))   # never followed: as good as a disk that cannot be read
+    again = stage.started()
+    with pytest.raises(NotReady):
+        again.wait_until_ready(0.2)
+    assert "The store could not be read" in again.status().detail
+    assert (again.status().live, again.status().connected) == (True, False)
+    pointer.with_name("elsewhere").replace(pointer)
+    assert again.wait_until_ready(LONG).version == "1.0.0"
+    stage.eventually(lambda: again.status().connected)
+
+
 def test_after_a_fall_back_nothing_that_was_passed_over_comes_back_as_a_conflict(stage: Stage) -> None:
     """The lost order's number minus one may have belonged to an order that was never carried out here."""
     for version in ("1.0.0", "1.1.0", "1.2.0"):

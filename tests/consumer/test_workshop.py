@@ -401,6 +401,17 @@ def test_one_flipped_bit_on_disk_brings_the_previous_release_back(sim, bench, at
     bench.close()
 
 
+def test_an_order_for_what_serves_after_a_fall_back_does_not_lower_the_floor(sim, bench) -> None:
+    one, two, _ = two_releases(sim, bench)
+    flip(bench.store.folder(two.id) / "model.bin")
+    bench = again(bench)
+    bench.workshop.restore()
+    standing = bench.carry_out(sim.order(one, chunks_offset=0, oldest_offset=0))
+    assert (bench.version, str(standing.floor), standing.sequence) == ("1.0.0", "2.0.0", 3)
+    assert dict(standing.identities)["2.0.0"] == two.manifest.artifact.identity
+    bench.close()
+
+
 def test_a_flipped_bit_in_a_stored_manifest_is_found(sim, bench) -> None:
     _, two, _ = two_releases(sim, bench)
     flip(bench.store.root / "releases" / two.id / "manifest", 200)

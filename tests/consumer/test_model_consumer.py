@@ -191,8 +191,8 @@ def test_who_joins_late_serves_the_best_release_that_is_good(stage: Stage) -> No
     stage.sim.publish(stage.sim.release("1.2.0"), withheld(0))
     consumer = stage.started()
     stage.eventually(lambda: consumer.status().version == "1.1.0")
-    stage.eventually(lambda: consumer.status().superseded == 1)
-    assert (consumer.status().rejected, consumer.status().promoted) == (1, 1)
+    stage.eventually(lambda: (consumer.status().rejected, consumer.status().promoted) == (1, 1))
+    assert consumer.status().superseded == 0   # what was ordered before it came is nobody's business to hear of
     assert consumer.active.generation == 1
 
 
@@ -404,7 +404,7 @@ def test_after_a_fall_back_nothing_that_was_passed_over_comes_back_as_a_conflict
     for version in ("1.0.0", "1.1.0", "1.2.0"):
         stage.sim.publish(stage.sim.release(version))
     consumer = stage.started()
-    stage.eventually(lambda: consumer.status().superseded == 2)
+    stage.eventually(lambda: consumer.status().promoted == 1)
     active = consumer.active
     consumer.stop()
     (consumer._store_root / "fraud" / "production" / "releases" / active.release / "files" / "model.bin").write_bytes(b"")

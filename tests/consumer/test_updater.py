@@ -175,15 +175,25 @@ def test_a_lower_order_does_not_disturb_the_one_in_hand(sim, desk) -> None:
     assert desk.verdict_reports() == [("2.0.0", "promoted", None), ("1.0.0", "rejected", "version-downgrade")]
 
 
-def test_who_joins_late_promotes_the_best_and_passes_over_the_rest(sim, desk) -> None:
+def test_who_joins_late_promotes_the_best_and_says_nothing_of_what_was_ordered_before_it_came(sim, desk) -> None:
     bodies = [sim.publish(sim.release(version)) for version in ("1.0.0", "1.1.0", "1.2.0")]
     for body in bodies:
         desk.deliver(body, from_history=True)
     desk.work()
     desk.tell()
     assert desk.bench.version == "1.2.0"
-    assert [verdict for _, verdict, _ in desk.verdict_reports()] == ["promoted", "superseded", "superseded"]
+    assert [verdict for _, verdict, _ in desk.verdict_reports()] == ["promoted"]
     assert desk.road.settled == []
+
+
+def test_what_came_to_its_own_queue_is_told_when_it_is_passed_over(sim, desk) -> None:
+    bodies = [sim.publish(sim.release(version)) for version in ("1.0.0", "1.1.0")]
+    for body in bodies:
+        desk.deliver(body)
+    desk.work()
+    desk.tell()
+    assert sorted(verdict for _, verdict, _ in desk.verdict_reports()) == ["promoted", "superseded"]
+    assert len(desk.road.settled) == 2
 
 
 def test_who_joins_late_falls_back_past_bad_orders(sim, desk) -> None:

@@ -50,6 +50,10 @@ class Ledger:
         if arrived.receipt is not None:
             self._receipts.setdefault(order, []).append(arrived)
 
+    def holds(self, order: str) -> bool:
+        """Whether an order came to this instance's own queue and is not settled."""
+        return order in self._receipts
+
     def decide(self, order: str, verdict: Verdict, report: tuple[str, bytes] | None) -> None:
         """Note a verdict, with the name and bytes of its journaled report (None: it was confirmed before)."""
         self._expected.discard(order)

@@ -140,8 +140,8 @@ class ModelConsumer:
         if running is None:
             return True
         ended = running.runtime.stop(timeout_seconds)
-        if not running.runtime.forked:
-            running.store.close()
+        if ended and not running.runtime.forked:
+            running.store.close()   # else the worker may still write; the lock goes with the process
         return ended
 
     def __enter__(self) -> Self:
@@ -246,7 +246,7 @@ class ModelConsumer:
             return
         problem, standing, rejections, reports = result
         running.updater.remember(standing, rejections, reports)
-        running.courier.restored, running.courier.fault = True, problem
+        running.courier.restored, running.updater.fault = True, problem
         active = self._slot.active
         running.courier.log.info(
             "started", version=active.version if active else None, problem=problem, unsent_reports=len(reports)

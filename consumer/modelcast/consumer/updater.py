@@ -209,7 +209,10 @@ class Updater:
         self.fault = None
         self._decide(Decision(trusted.id, Verdict.PROMOTED, trusted, trial=trial))
         for passed in self._agenda.below(trusted.order.sequence):
-            self._decide(Decision(passed.id, Verdict.SUPERSEDED, passed))
+            if self.verdicts.ledger.holds(passed.id):
+                self._decide(Decision(passed.id, Verdict.SUPERSEDED, passed))
+            else:
+                self._agenda.remove(passed.id)   # of the history: ordered before this instance came, so nobody waits for it
 
 
 def pause_seconds(timing: Timing, count: int) -> float:

@@ -1,0 +1,36 @@
+"""A URL chooses the road, and nothing is connected by choosing."""
+
+import subprocess
+import sys
+
+import pytest
+
+from modelcast.shared.amqp_road import AmqpRoad
+from modelcast.shared.errors import MisuseError
+from modelcast.shared.roads import open_road
+
+
+def test_amqp_urls_are_the_main_road_and_nothing_is_connected_yet() -> None:
+    for url in ("amqp://nobody@127.0.0.1:1/", "amqps://nobody@127.0.0.1:1/"):
+        assert isinstance(open_road(url), AmqpRoad)
+
+
+@pytest.mark.parametrize("url", ["", "http://host", "file:///srv/models", "localhost:5672", "AMQP://host"])
+def test_another_url_names_no_road(url: str) -> None:
+    with pytest.raises(MisuseError, match="no address that modelcast knows"):
+        open_road(url)
+
+
+def test_an_unknown_queue_type_is_refused() -> None:
+    assert isinstance(open_road("amqp://host", queue_type="quorum"), AmqpRoad)
+    with pytest.raises(MisuseError, match="no queue type"):
+        open_road("amqp://host", queue_type="lazy")
+
+
+def test_a_refused_url_does_not_load_the_client_library() -> None:
+    code = (
+        "import sys\nfrom modelcast.shared.roads import open_road\n"
+        "try: open_road('http://host')\nexcept Exception: pass\nprint('pika' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "False"

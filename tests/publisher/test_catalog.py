@@ -1,11 +1,13 @@
 """The register, read back: whatever stands in it, the answers are whole."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.fakes import specimens
 
 from modelcast.publisher.catalog import Begun, Catalog, Ordered, Released
 from modelcast.shared.manifest import MANIFEST_TYPE
+from modelcast.shared.packing import pack
 from modelcast.shared.signing import SigningKey
 
 
@@ -49,6 +51,41 @@ def test_an_order_that_was_only_intended_is_not_the_last_order() -> None:
     assert Catalog([sent.to_bytes()]).last_order("production") == sent
     assert Catalog([sent.to_bytes(), intended.to_bytes()]).last_order("production") is None
     assert Catalog([]).last_order("production") is None
+
+
+GOOD_RECORDS: dict[str, dict[str, object]] = {
+    "begun": {"artifact": b"a" * 32, "version": "1.0.0", "offset": 5},
+    "ordered": {"channel": "production", "sequence": 9, "release": "aa", "issued_ms": 0, "order": "x"},
+    "released": {"chunks_offset": 1, "oldest_offset": 1, "new_digests": b"d" * 32, "new_bytes": 10},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        ("begun", "artifact", "text"), ("begun", "artifact", []), ("begun", "version", 1), ("begun", "offset", -1),
+        ("begun", "offset", 2**63), ("begun", "offset", True), ("ordered", "channel", b"production"), ("ordered", "channel", []),
+        ("ordered", "sequence", "abc"), ("ordered", "sequence", "12"), ("ordered", "sequence", 2**63 - 1), ("ordered", "sequence", 1.5),
+        ("ordered", "release", None), ("ordered", "issued_ms", -1), ("ordered", "order", 7), ("released", "manifest", "text"),
+        ("released", "chunks_offset", "1"), ("released", "chunks_offset", -1), ("released", "oldest_offset", 2**64 - 1),
+        ("released", "new_digests", b"cut"), ("released", "new_digests", None), ("released", "new_bytes", "ten"),
+    ],
+)
+def test_a_record_with_a_field_that_cannot_be_is_a_strangers(
+    signing_key: SigningKey, kind: str, field: str, value: object
+) -> None:
+    fields = {"record": kind, "format": 1} | GOOD_RECORDS[kind]
+    if kind == "released":
+        fields = {"manifest": released(signing_key, "1.0.0").manifest} | fields
+    assert Catalog([pack(fields)]).foreign == 0
+    catalog = Catalog([pack(fields | {field: value})])
+    assert (catalog.foreign, catalog.releases, catalog.last_order("production")) == (1, [], None)
+    assert catalog.next_sequence("production", 5000) == 5
+
+
+def test_the_order_after_the_highest_number_that_counts_can_still_be_made() -> None:
+    catalog = Catalog([Ordered("production", 2**63 - 2, "aa", 0, "x").to_bytes()])
+    assert specimens.order(sequence=catalog.next_sequence("production", 0)).sequence == 2**63 - 1
 
 
 @given(st.lists(st.binary(max_size=60) | st.sampled_from([

@@ -6,8 +6,9 @@ before the order), so that whoever comes after a crash knows what may have happe
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+from modelcast.shared.digest import DIGEST_BYTES
 from modelcast.shared.errors import SenderFault
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.manifest import MANIFEST_FORMATS, Manifest, release_id
@@ -15,6 +16,8 @@ from modelcast.shared.packing import pack, unpack
 from modelcast.shared.signing import Envelope
 
 RECORD_FORMAT = 1
+END_OF_NUMBERS = 2**63
+"""Offsets, times, sizes and sequences are below: what a signed 64-bit number holds, and an order lets through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +106,21 @@ class Catalog:
         for body in records:
             try:
                 self._add(unpack(body, what="record", max_bytes=DEFAULT_LIMITS.order_bytes))
-            except (SenderFault, KeyError, TypeError):
+            except (SenderFault, KeyError, ValueError):
                 self.foreign += 1
 
     def _add(self, record: Mapping[str, Any]) -> None:
         kind = record.get("record")
         if kind == "begun":
-            self._begun[record["artifact"]] = Begun(record["artifact"], record["version"], int(record["offset"]))
+            begun = Begun(_of(bytes, record["artifact"]), _of(str, record["version"]), _number(record["offset"]))
+            self._begun[begun.artifact] = begun
         elif kind == "released":
             self._add_released(record)
         elif kind in {"ordering", "ordered"}:
             order = Ordered(
-                record["channel"], int(record["sequence"]), record["release"], int(record["issued_ms"]), record["order"]
+                _of(str, record["channel"]), _number(record["sequence"], below=END_OF_NUMBERS - 1),   # the next one must exist
+                _of(str, record["release"]), _number(record["issued_ms"]),
+                None if record["order"] is None else _of(str, record["order"]),
             )
             self._sequences[order.channel] = max(order.sequence, self._sequences.get(order.channel, 0))
             self._last[order.channel] = order
@@ -122,12 +128,16 @@ class Catalog:
             self.foreign += 1
 
     def _add_released(self, record: Mapping[str, Any]) -> None:
-        payload = Envelope.from_bytes(record["manifest"], what="manifest").payload
+        envelope, new_digests = _of(bytes, record["manifest"]), _of(bytes, record["new_digests"])
+        if len(new_digests) % DIGEST_BYTES:
+            raise ValueError("digests that are cut off")
+        payload = Envelope.from_bytes(envelope, what="manifest").payload
         manifest = Manifest.from_bytes(
             payload, what="manifest", formats=MANIFEST_FORMATS, max_bytes=DEFAULT_LIMITS.order_bytes
         )
         released = Released(
-            record["manifest"], record["chunks_offset"], record["oldest_offset"], record["new_digests"], int(record["new_bytes"])
+            envelope, _number_or_none(record["chunks_offset"]), _number_or_none(record["oldest_offset"]), new_digests,
+            _number(record["new_bytes"]),
         )
         self.releases.append(KnownRelease(released, manifest, release_id(payload)))
         self._begun.pop(manifest.artifact.identity, None)
@@ -153,3 +163,22 @@ class Catalog:
         """Return the channel's last order if it is known to have been sent, or None."""
         last = self._last.get(channel)
         return last if last is not None and last.order is not None else None
+
+
+Kind = TypeVar("Kind", bytes, str)
+
+
+def _of(kind: type[Kind], value: object) -> Kind:
+    if not isinstance(value, kind):
+        raise ValueError(f"a {type(value).__name__} where {kind.__name__} belongs")   # noqa: TRY004 - of a record, not of a call
+    return value
+
+
+def _number(value: object, *, below: int = END_OF_NUMBERS) -> int:
+    if type(value) is not int or not 0 <= value < below:   # True is an int, and no offset
+        raise ValueError("no number that can be")
+    return value
+
+
+def _number_or_none(value: object) -> int | None:
+    return None if value is None else _number(value)

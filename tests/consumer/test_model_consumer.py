@@ -164,8 +164,9 @@ def test_the_report_is_confirmed_before_the_order_is_refused(stage: Stage) -> No
     stage.post(orders_name("fraud", "production"), b"noise")
     stage.eventually(lambda: "refuse" in heard.operations)
     before = heard.operations[: heard.operations.index("refuse")]
-    told = [operation for operation in before if operation in {"post", "flush"}]
-    assert told[-2:] == ["post", "flush"]
+    told = [operation for operation in before if operation in {"post", "is_confirmed"}]
+    assert "post" in told
+    assert told[-1] == "is_confirmed"
     assert len(stage.reports()) == 1
 
 
@@ -642,3 +643,58 @@ def test_building_a_consumer_touches_neither_broker_nor_disk(stage: Stage, tmp_p
     assert not (tmp_path / "not yet").exists()
     with pytest.raises(NotReady):
         _ = consumer.active
+
+
+def test_whichever_thread_stops_it_the_store_is_free_afterwards(stage: Stage) -> None:
+    consumer = stage.started()
+    stopped: list[bool] = []
+    stopper = threading.Thread(target=lambda: stopped.append(consumer.stop(LONG)))
+    stopper.start()
+    stopper.join(LONG)
+    assert stopped == [True]
+    consumer.start()   # not StoreInUse
+    assert consumer.stop(LONG)
+
+
+def test_a_store_whose_worker_outlives_the_stop_is_freed_when_that_ends(stage: Stage) -> None:
+    hang, entered = Hang(), threading.Event()
+    consumer = stage.consumer()
+
+    @consumer.validator
+    def slow(_candidate: Any, _manifest: Any) -> None:
+        entered.set()
+        hang()
+
+    stage.joined(consumer)
+    stage.sim.publish(stage.sim.release("1.0.0"))
+    assert entered.wait(LONG)
+    threads = consumer._running.runtime._threads
+    assert not consumer.stop(0.05)
+    hang.let_go()
+    for thread in threads:
+        thread.join(LONG)
+    assert stage.started() is not None
+
+
+def test_an_orderly_stop_while_a_model_is_tried_is_no_crash(stage: Stage) -> None:
+    stage.joined().stop()   # its queue exists from here on
+    stage.sim.publish(stage.sim.release("1.0.0"))
+    for _ in range(4):
+        hang, entered = Hang(), threading.Event()
+        consumer = stage.consumer()
+
+        @consumer.validator
+        def slow(_candidate: Any, _manifest: Any, hang: Hang = hang, entered: threading.Event = entered) -> None:
+            entered.set()
+            hang()
+
+        consumer.start()
+        assert entered.wait(LONG)
+        threads = consumer._running.runtime._threads
+        consumer.stop(0.0)
+        hang.let_go()
+        for thread in threads:
+            thread.join(LONG)
+    last = stage.started()
+    stage.serves(last, "1.0.0")
+    assert last.status().rejected == 0

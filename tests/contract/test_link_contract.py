@@ -572,3 +572,14 @@ def test_what_a_broken_link_had_comes_again_on_the_next(connect: Connect, operat
     again.declare([Queue("lock", exclusive=True)])
     seen = take(again.inbox("a", prefetch=1, exclusive=True))
     assert (seen.body, seen.redelivered) == (b"x", True)
+
+
+def test_a_confirm_can_be_asked_for_without_waiting_and_ends_a_wait(connect: Connect) -> None:
+    link = connect()
+    link.declare(NEWS)
+    companion = link.companion()
+    outbox = companion.outbox(window=8)
+    number = outbox.post("news", b"x")
+    while not outbox.is_confirmed(number):
+        link.wait(SOON)
+    assert outbox.is_confirmed(number)

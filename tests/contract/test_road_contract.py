@@ -338,6 +338,53 @@ def test_more_reports_than_the_reader_takes_at_once_all_come(road: AmqpRoad, ope
     assert [source.receive(SOON) for _ in bodies] == bodies
 
 
+def test_reading_what_was_there_ends_though_reports_keep_coming(road: AmqpRoad, opened) -> None:
+    joined = opened(road.join(HERE))
+    for number in range(300):
+        joined.report(b"past %d" % number)
+    assert all_confirmed(joined, b"past 300")
+    stop = threading.Event()
+
+    def report_on() -> None:
+        busy = road.join(Target("fraud", "production", "busy"))
+        while not stop.is_set():
+            all_confirmed(busy, b"heartbeat")
+        busy.close()
+
+    fleet = threading.Thread(target=report_on)
+    fleet.start()
+    try:
+        source, other = opened(road.reports(since_minutes=None)), opened(road.reports(since_minutes=None))
+        for reading in (source, other):   # each passes over the marker of the other one, too
+            seen, deadline = [], time.monotonic() + SOON
+            while not reading.is_caught_up and time.monotonic() < deadline:
+                seen.append(reading.receive(1.0))
+            assert reading.is_caught_up
+            assert [body for body in seen if body and body.startswith(b"past")] == [b"past %d" % n for n in range(301)]
+            assert b"" not in seen
+    finally:
+        stop.set()
+        fleet.join()
+
+
+def test_an_empty_stream_of_reports_is_read_at_once(road: AmqpRoad, opened) -> None:
+    source = opened(road.reports(since_minutes=5))
+    assert not source.is_caught_up
+    deadline = time.monotonic() + SOON
+    while not source.is_caught_up and time.monotonic() < deadline:
+        assert source.receive(BRIEF) is None
+    assert source.is_caught_up
+
+
+def all_confirmed(joined: InstanceRoad, body: bytes) -> bool:
+    """Report, and serve the connection until the broker has it."""
+    confirmed, deadline = joined.report(body), time.monotonic() + SOON
+    while not confirmed():
+        joined.next_order(BRIEF)
+        assert time.monotonic() < deadline
+    return True
+
+
 # --------------------------------------------------------------------------- broken links
 
 

@@ -141,12 +141,13 @@ class RecordingRoad:
         self.settled.append((arrived, accept))
         self.told.append("settle")
 
-    def report(self, body: bytes) -> None:
+    def report(self, body: bytes) -> Callable[[], bool]:
         """See ``road.InstanceRoad``."""
         if self._cut_after is not None and len(self.reports) >= self._cut_after:
             raise BrokerUnreachable("cut")
         self.reports.append(Report.parse(body))
         self.told.append("report")
+        return lambda: True
 
     def close(self) -> None:
         """See ``road.InstanceRoad``."""

@@ -130,7 +130,7 @@ class FakeOutbox:
 
     def post(
         self, exchange: str, body: bytes | memoryview, *, headers: Mapping[str, str | int] | None = None, routing_key: str = ""
-    ) -> None:
+    ) -> int:
         """See ``link.Outbox.post``."""
         with self._node.changed:
             self._check()
@@ -138,6 +138,13 @@ class FakeOutbox:
                 self._closed = f"The broker's queues are not as they should be: no exchange {exchange!r}."
             elif not self._node.route(Message(bytes(body), dict(headers or {}), exchange, routing_key)):
                 self._failure = f"No queue takes what is published to {exchange}: its binding is missing."
+        return 0
+
+    def is_confirmed(self, number: int) -> bool:
+        """See ``link.Outbox.is_confirmed``: what was routed is kept at once."""
+        with self._node.changed:
+            self._check()
+        return True
 
     def flush(self) -> None:
         """See ``link.Outbox.flush``."""

@@ -223,14 +223,21 @@ class FaultyOutbox:
 
     def post(
         self, exchange: str, body: bytes | memoryview, *, headers: Mapping[str, str | int] | None = None, routing_key: str = ""
-    ) -> None:
+    ) -> int:
         """See ``link.Outbox.post``."""
         self._link.suffer("post")
         bodies = [bytes(body)]
         for fault in self._faults:
             bodies = [after for before in bodies for after in fault.posting(before, headers or {})]
+        number = 0
         for altered in bodies:
-            self._inner.post(exchange, altered, headers=headers, routing_key=routing_key)
+            number = self._inner.post(exchange, altered, headers=headers, routing_key=routing_key)
+        return number
+
+    def is_confirmed(self, number: int) -> bool:
+        """See ``link.Outbox.is_confirmed``."""
+        self._link.suffer("is_confirmed")
+        return self._inner.is_confirmed(number)
 
     def flush(self) -> None:
         """See ``link.Outbox.flush``."""

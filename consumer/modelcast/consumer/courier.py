@@ -17,11 +17,13 @@ from modelcast.consumer.updater import Updater, pause_seconds
 from modelcast.consumer.verdicts import Verdicts
 from modelcast.shared.errors import HostFault
 from modelcast.shared.report import ReportKind
-from modelcast.shared.road import Road, Target, WakeableInstanceRoad
+from modelcast.shared.road import Confirmed, Road, Target, WakeableInstanceRoad
 
 TURN_SECONDS = 1.0
 """Longest wait of one turn: how soon the thread notices what nobody rang for."""
 ERROR_PAUSE_SECONDS = 1.0
+GOODBYE_SECONDS = 2.0
+"""Longest wait for the last report's confirm; a broker in alarm must not hold up the end of an application."""
 
 
 @dataclass(slots=True)
@@ -58,6 +60,7 @@ class Courier:
     _failures: int = 0
     _next_join: float = 0.0
     _next_state: float = 0.0
+    _state_is_told: Confirmed | None = None
 
     def turn(self) -> None:
         """Do what is due, then wait for what comes first. Never raises."""
@@ -95,7 +98,11 @@ class Courier:
         if joined is not None:
             with suppress(HostFault):
                 self.verdicts.tell(joined)
-                joined.report(self.reporter.state(self.verdicts.slot.active, ReportKind.STOPPED))
+                is_told = joined.report(self.reporter.state(self.verdicts.slot.active, ReportKind.STOPPED))
+                deadline = time.monotonic() + GOODBYE_SECONDS
+                while not is_told() and time.monotonic() < deadline:
+                    joined.next_order(0.05)   # serves the connection; an order that comes now is given out again later
+                self.verdicts.tell(joined)
             joined.close()
             self._joined = None
 
@@ -111,9 +118,9 @@ class Courier:
 
     def _carry(self, joined: WakeableInstanceRoad, limit: float) -> None:
         self.verdicts.tell(joined)
-        if time.monotonic() >= self._next_state:
+        if time.monotonic() >= self._next_state and (self._state_is_told is None or self._state_is_told()):
             self._next_state = time.monotonic() + self.timing.heartbeat_seconds
-            joined.report(self.reporter.state(self.verdicts.slot.active))
+            self._state_is_told = joined.report(self.reporter.state(self.verdicts.slot.active))
         arrived = joined.next_order(limit)
         while arrived is not None:
             self.updater.on_order(arrived)
@@ -124,7 +131,8 @@ class Courier:
         joined, self._joined = self._joined, None
         if joined is not None:
             joined.close()
-        self.verdicts.ledger.lost_connection()
+        self.verdicts.lost_connection()
+        self._state_is_told = None
         self.connected_since_ms = None
         self.losses += 1
         self._failures += 1

@@ -9,6 +9,7 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -43,6 +44,29 @@ def storage_fault(what: str, path: Path | str, error: OSError) -> HostFault:
     )
 
 
+OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def is_ours_alone(facts: os.stat_result) -> bool:
+    """Whether a regular file belongs to this user (or root) and nobody else may write it."""
+    return stat.S_ISREG(facts.st_mode) and facts.st_uid in {os.geteuid(), 0} and not facts.st_mode & OTHERS_MAY_WRITE
+
+
+HOST_ERRNOS = frozenset({
+    errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EAGAIN, errno.EINTR,
+})
+"""Errors of the system that say nothing about a release: the same step may succeed later."""
+
+
+def host_fault(what: str, error: BaseException) -> HostFault | None:
+    """Return the fault of the host that ``error`` shows, or None when the release may be at fault."""
+    if isinstance(error, MemoryError):
+        return StorageFault(f"There was not enough memory for {what}.", hint="Give this host more memory.")
+    if isinstance(error, OSError) and error.errno in HOST_ERRNOS:
+        return StorageFault(f"The host failed at {what}: {error.strerror}.", facts={"errno": error.errno})
+    return None
+
+
 class Fs:
     """The operating system's file system."""
 
@@ -54,6 +78,12 @@ class Fs:
             self.make_folder(path.parent)
         _guarded("create", path, lambda: path.mkdir(mode=0o700, exist_ok=True))
         self.sync_folder(path.parent)
+
+    def refuse_if_others_may_write(self, path: Path) -> None:
+        """Raise StorageFault when a folder could be changed by another user: what it holds is loaded as code."""
+        mode = _guarded("look at", path, lambda: path.stat().st_mode)
+        if mode & OTHERS_MAY_WRITE:
+            raise StorageFault(f"Other users may write to {path}.", hint=f"Run: chmod go-w {path}", facts={"mode": oct(mode)})
 
     def open_for_assembly(self, path: Path, size: int) -> int:
         """Open a file for writing by position, with room reserved for ``size`` bytes; returns the descriptor."""

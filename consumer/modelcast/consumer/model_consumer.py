@@ -9,6 +9,7 @@ import platform
 import secrets
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -35,7 +36,7 @@ from modelcast.consumer.store import Store
 from modelcast.consumer.updater import Setting, Updater
 from modelcast.consumer.verdicts import Verdicts
 from modelcast.consumer.workshop import Tools, Workshop
-from modelcast.shared.errors import ForkedProcess, MisuseError, NotReady
+from modelcast.shared.errors import ForkedProcess, HostFault, MisuseError, NotReady
 from modelcast.shared.keyfiles import load_key_ring
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.names import VersionRange, check_name, name_from_host
@@ -139,10 +140,7 @@ class ModelConsumer:
             running, self._running = self._running, None
         if running is None:
             return True
-        ended = running.runtime.stop(timeout_seconds)
-        if ended and not running.runtime.forked:
-            running.store.close()   # else the worker may still write; the lock goes with the process
-        return ended
+        return running.runtime.stop(timeout_seconds)
 
     def __enter__(self) -> Self:
         self.start()
@@ -218,10 +216,12 @@ class ModelConsumer:
             loaders, self._validators, self._timing, self._ring, lambda offset: self._road.chunks(target.model, offset), bounded
         )
         host = Host(platform.python_version(), sys.implementation.name, _installed, frozenset(loaders))
-        workshop = Workshop(store, Journal(store.root / "journal", store.fs), self._slot, tools)
+        journal = Journal(store.root / "journal", store.fs)
+        workshop = Workshop(store, journal, self._slot, tools)
         reporter = Reporter(target)
         runtime = Runtime(
-            f"modelcast {target.model}", lambda: courier.turn(), lambda: courier.ring(), lambda: courier.end()  # noqa: PLW0108 - made below
+            f"modelcast {target.model}", lambda: courier.turn(), lambda: courier.ring(),  # noqa: PLW0108 - made below
+            lambda: courier.end(), lambda: _leave(store, journal),  # noqa: PLW0108
         )
         verdicts = Verdicts(reporter, workshop, self._slot, runtime.submit, log)
         setting = Setting(target, self._policy, self._timing, self._ring, host)
@@ -255,6 +255,13 @@ class ModelConsumer:
     def _restore_later(self, running: _Running) -> tuple[Any, ...]:
         running.runtime.rest(self._timing.retry_most_seconds)
         return self._restore(running)
+
+
+def _leave(store: Store, journal: Journal) -> None:
+    """Run by the last thread that ends: an end in order is no crash, and the next start may have the store."""
+    with suppress(HostFault):
+        journal.end_try()
+    store.close()
 
 
 def _forked() -> ForkedProcess:

@@ -1,7 +1,7 @@
 """Trying a loaded model before it serves: its sample answers, then the application's own validators.
 
 Decides whether a candidate has proved itself on this host. Runs in the worker; time limits come in as a function, because
-only ``threads`` starts threads. Imports samples and errors.
+only ``runtime`` starts threads. Imports samples and errors.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,9 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from modelcast.consumer.fs import host_fault
 from modelcast.shared.errors import HostFault, SenderFault
 from modelcast.shared.limits import shortened
-from modelcast.shared.manifest import Manifest
+from modelcast.shared.manifest import Manifest, Samples
 from modelcast.shared.reasons import Reason
 from modelcast.shared.samples import difference, unpack_samples
 
@@ -41,16 +42,24 @@ def check_samples(candidate: Any, manifest: Manifest, folder: Path) -> None:
     try:
         actual = getattr(candidate, samples.method)(inputs)
         gap = difference(actual, expected, rtol=samples.rtol, atol=samples.atol)
+    except (MemoryError, OSError) as error:
+        if (fault := host_fault("answering the samples", error)) is not None:
+            raise fault from error
+        raise _not_reproduced(samples, error) from error
     except BaseException as error:  # a model may raise SystemExit; it runs in a thread of its own
-        raise SenderFault(
-            Reason.SAMPLES_NOT_REPRODUCED, f"Answering the samples raised {type(error).__name__}: {shortened(error, 300)}.",
-            facts={"method": samples.method, "error": shortened(error)},
-        ) from error
+        raise _not_reproduced(samples, error) from error
     if gap is not None:
         raise SenderFault(
             Reason.SAMPLES_NOT_REPRODUCED, f"The sample answers are not reproduced here: {gap}.",
             facts={"method": samples.method, "difference": gap, "rtol": samples.rtol, "atol": samples.atol, "samples": samples.count},
         )
+
+
+def _not_reproduced(samples: Samples, error: BaseException) -> SenderFault:
+    return SenderFault(
+        Reason.SAMPLES_NOT_REPRODUCED, f"Answering the samples raised {type(error).__name__}: {shortened(error, 300)}.",
+        facts={"method": samples.method, "error": shortened(error)},
+    )
 
 
 def run_validators(candidate: Any, manifest: Manifest, validators: Sequence[Validator], bounded: Bounded, seconds: float) -> None:

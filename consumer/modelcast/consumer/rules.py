@@ -84,8 +84,8 @@ def rule(trusted: TrustedOrder, standing: Standing, policy: Policy, host: Host, 
             Reason.EXPIRED, f"The order expired {late_ms / 1000:.0f} s ago.", facts={"expires_ms": order.expires_ms, "now_ms": now_ms}
         )
     _check_version(trusted, standing, policy)
-    _check_artifact(trusted, policy, host)
     _check_environment(trusted, policy, host)
+    _check_artifact(trusted, policy, host)
     return Ruling.CARRY_OUT
 
 

@@ -44,10 +44,16 @@ class Runtime:
         turn: One turn of the I/O thread; returns after at most some seconds, at once when rung. Must not raise.
         ring: Ends a wait inside ``turn`` from any thread.
         end: Is called by the I/O thread when it ends.
+        leave: Is called by whichever thread ends last, however late: nothing of this runtime runs after it.
     """
 
-    def __init__(self, name: str, turn: Callable[[], None], ring: Callable[[], None], end: Callable[[], None]) -> None:
-        self._name, self._turn, self._ring, self._end = name, turn, ring, end
+    def __init__(
+        self, name: str, turn: Callable[[], None], ring: Callable[[], None], end: Callable[[], None],
+        leave: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._name, self._turn, self._ring, self._end, self._leave = name, turn, ring, end, leave
+        self._running = 2
+        self._count_lock = threading.Lock()
         self._jobs: queue.SimpleQueue[tuple[Job, Then] | None] = queue.SimpleQueue()
         self._results: queue.SimpleQueue[tuple[Then, Any, BaseException | None]] = queue.SimpleQueue()
         self._stop = threading.Event()
@@ -112,9 +118,25 @@ class Runtime:
                 self._ticked = time.monotonic()
                 self._turn()
         finally:
-            self._end()
+            try:
+                self._end()
+            finally:
+                self._leave_if_last()
+
+    def _leave_if_last(self) -> None:
+        with self._count_lock:
+            self._running -= 1
+            is_last = self._running == 0
+        if is_last:
+            self._leave()
 
     def _work(self) -> None:
+        try:
+            self._do_jobs()
+        finally:
+            self._leave_if_last()
+
+    def _do_jobs(self) -> None:
         while (entry := self._jobs.get()) is not None:
             job, then = entry
             try:

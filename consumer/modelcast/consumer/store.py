@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from modelcast.consumer.fs import TEMPORARY_PREFIX, Fs, storage_fault
+from modelcast.consumer.fs import TEMPORARY_PREFIX, Fs, is_ours_alone, storage_fault
 from modelcast.consumer.pointer import MAX_POINTER_BYTES, Pointer
 from modelcast.shared.digest import digest, same
 from modelcast.shared.errors import StorageFault, StoreInUse
@@ -33,7 +33,7 @@ class Store:
 
     def __init__(self, root: Path, fs: Fs) -> None:
         self.root, self.fs = root, fs
-        self._lock = FileLock(root / "lock", mode=0o600)
+        self._lock = FileLock(root / "lock", mode=0o600, thread_local=False)   # any thread may stop a consumer
 
     def open(self) -> None:
         """Create the layout, take the lock, clear away what a crash left unfinished.
@@ -44,6 +44,7 @@ class Store:
         """
         for folder in (self.root, self.root / "releases", self.root / "incoming", self.root / "journal"):
             self.fs.make_folder(folder)
+        self.fs.refuse_if_others_may_write(self.root)
         try:
             self._lock.acquire(blocking=False)
         except Timeout:
@@ -83,6 +84,12 @@ class Store:
     def incoming(self, release: str) -> Path:
         """Return the folder in which a release is assembled."""
         return self.root / "incoming" / release
+
+    def remove(self, release: str) -> None:
+        """Remove a release; its manifest first, so that what is left by a crash is no release."""
+        folder = self.root / "releases" / release
+        self.fs.remove(folder / MANIFEST)
+        self.fs.remove_tree(folder)
 
     def commit(self, release: str, envelope: bytes) -> None:
         """Give an assembled and synced release its name; from here on it is never written again."""
@@ -173,7 +180,10 @@ def _damage_of(path: Path, entry: FileEntry, chunks: list[Chunk]) -> str | None:
     except FileNotFoundError:
         return "is missing"
     try:
-        size, whole = os.fstat(descriptor).st_size, sha256()
+        facts = os.fstat(descriptor)
+        if not is_ours_alone(facts):
+            return "is no file that this user alone may write"
+        size, whole = facts.st_size, sha256()
         if size != entry.size:
             return f"has {size} bytes instead of {entry.size}"
         for chunk in chunks:

@@ -69,15 +69,15 @@ def open_order(body: bytes, ring: KeyRing, *, model: str, channel: str) -> Trust
     message = OrderMessage.from_bytes(body)                                     # 1 size and shape of the message
     payload, key = ring.open(message.order, ORDER_TYPE, what="order")           # 2 signature of the order
     order = Order.from_bytes(payload, what="order", formats=ORDER_FORMATS, max_bytes=DEFAULT_LIMITS.order_bytes)
-    if (order.model, order.channel) != (model, channel):                        # 3 target
-        raise SenderFault(
-            Reason.WRONG_TARGET, f"The order is for {order.model}/{order.channel}, not for {model}/{channel}.",
-            facts={"order": f"{order.model}/{order.channel}", "here": f"{model}/{channel}"},
-        )
-    if not key.may_sign_orders_for(channel):                                    # 4 purpose of the order's key
+    if not key.may_sign_orders_for(channel):                                    # 3 purpose of the order's key
         raise SenderFault(
             Reason.KEY_NOT_ALLOWED, f"Key {key.key_id} may not sign orders for {channel}.",
             facts={"key": key.key_id, "channel": channel, "may_sign": list(key.channels)},
+        )
+    if (order.model, order.channel) != (model, channel):                        # 4 target
+        raise SenderFault(
+            Reason.WRONG_TARGET, f"The order is for {order.model}/{order.channel}, not for {model}/{channel}.",
+            facts={"order": f"{order.model}/{order.channel}", "here": f"{model}/{channel}"},
         )
     manifest, release = open_manifest(message.manifest, ring)                   # 5 signature and purpose of the manifest's key
     if release != order.release.hex() or manifest.model != order.model:         # 6 both halves belong together

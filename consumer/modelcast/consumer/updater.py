@@ -111,11 +111,12 @@ class Updater:
             return
         if self._is_allowed(trusted, is_addressed=arrived.receipt is not None):
             for dropped in self._agenda.add(trusted):
-                self._decide(Decision(dropped.id, Verdict.SUPERSEDED, dropped))
+                self._pass_over(dropped)
 
     def _decide(self, decision: Decision) -> None:
         self._agenda.remove(decision.order)
-        self._pauses.pop(decision.order, None)
+        if self._pauses.pop(decision.order, None) is not None:
+            self.fault = None   # the fault of the host was this order's
         self.verdicts.note(decision)
 
     def _is_allowed(self, trusted: TrustedOrder, *, is_addressed: bool = True) -> bool:
@@ -209,10 +210,13 @@ class Updater:
         self.fault = None
         self._decide(Decision(trusted.id, Verdict.PROMOTED, trusted, trial=trial))
         for passed in self._agenda.below(trusted.order.sequence):
-            if self.verdicts.ledger.holds(passed.id):
-                self._decide(Decision(passed.id, Verdict.SUPERSEDED, passed))
-            else:
-                self._agenda.remove(passed.id)   # of the history: ordered before this instance came, so nobody waits for it
+            self._pass_over(passed)
+
+    def _pass_over(self, trusted: TrustedOrder) -> None:
+        if self.verdicts.ledger.holds(trusted.id):
+            self._decide(Decision(trusted.id, Verdict.SUPERSEDED, trusted))
+        else:
+            self._agenda.remove(trusted.id)   # of the history: ordered before this instance came, so nobody waits for it
 
 
 def pause_seconds(timing: Timing, count: int) -> float:

@@ -20,12 +20,14 @@ from modelcast.consumer.workshop import Workshop
 from modelcast.shared.errors import SenderFault
 from modelcast.shared.limits import shortened
 from modelcast.shared.report import Verdict
-from modelcast.shared.road import InstanceRoad
+from modelcast.shared.road import Confirmed, InstanceRoad
 
 Job = Callable[[], Any]
 Submit = Callable[[Job, Callable[[Any, BaseException | None], None]], None]
 """Gives a job to the worker, and what the I/O thread does with its result or its error."""
 
+MAX_UNDER_WAY = 32
+"""Reports sent and not confirmed; below the road's window, so that sending one never waits for a broker in alarm."""
 IN_MEMORY = "memory-"
 """Names reports that could not be journaled: they are sent all the same, but do not survive a crash."""
 
@@ -71,6 +73,7 @@ class Verdicts:
     ledger: Ledger = field(default_factory=Ledger)
     counts: dict[Verdict, int] = field(default_factory=lambda: dict.fromkeys(Verdict, 0))
     last: LastVerdict | None = None
+    _under_way: dict[str, Confirmed] = field(default_factory=dict)
     _names: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def note(self, decision: Decision) -> None:
@@ -104,14 +107,34 @@ class Verdicts:
         self.ledger.decide(decision.order, decision.verdict, (kept, report))
 
     def tell(self, road: InstanceRoad) -> None:
-        """Send what is unsent and settle what is due; raises HostFault when the road breaks, and goes on after the next join."""
+        """Settle what is due and send what is unsent, without waiting; what is confirmed later is settled in a later turn.
+
+        Raises:
+            HostFault: The road broke; it goes on after the next join.
+        """
+        self._settle(road)
+        self._take_confirms()
         for name, body in self.ledger.unsent.items():
-            road.report(body)
+            if name not in self._under_way and len(self._under_way) < MAX_UNDER_WAY:
+                self._under_way[name] = road.report(body)
+        self._take_confirms()
+        self._settle(road)
+
+    def lost_connection(self) -> None:
+        """Note that what was under way is lost: reports are sent again, orders are given out again."""
+        self._under_way.clear()
+        self.ledger.lost_connection()
+
+    def _settle(self, road: InstanceRoad) -> None:
+        for settlement in self.ledger.settlements():
+            road.settle(settlement.arrived, accept=settlement.accept)
+
+    def _take_confirms(self) -> None:
+        for name in [name for name, is_confirmed in self._under_way.items() if is_confirmed()]:
+            del self._under_way[name]
             self.ledger.confirmed(name)
             if not name.startswith(IN_MEMORY):
                 self.submit(partial(self.workshop.journal.forget_report, name), self._ignore)
-        for settlement in self.ledger.settlements():
-            road.settle(settlement.arrived, accept=settlement.accept)
 
     def _ignore(self, _result: object, error: BaseException | None) -> None:
         if error is not None:

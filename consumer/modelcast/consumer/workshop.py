@@ -13,6 +13,7 @@ from typing import Any
 
 from modelcast.consumer.active import Slot
 from modelcast.consumer.assembly import Assembly
+from modelcast.consumer.fs import host_fault
 from modelcast.consumer.journal import Journal, Rejection
 from modelcast.consumer.loaders import Loader
 from modelcast.consumer.pointer import TRIES, Pointer
@@ -77,15 +78,26 @@ class Workshop:
         with trial.timed("received"), closing(Assembly(self._store, trusted.release, artifact)) as assembly:
             assembly.find_again(trial.check)
             for other in self._store.releases():
-                with suppress(SenderFault):   # its key is no longer trusted, or it is damaged: nothing is taken from it
+                with suppress(SenderFault, HostFault):   # its key is no longer trusted, or it cannot be read: nothing is taken
                     assembly.reuse(self._store.folder(other), self._manifest(other).artifact, trial.check)
             try:
                 what = Fetch(trusted.order, trusted.release, self._tools.timing.chunk_idle_seconds, trial.check)
                 if not assembly.progress.is_complete:
                     fetch(assembly, self._tools.open_source, what)
-                assembly.sync()
+                self._sync(assembly)
             finally:
                 trial.transfer = assembly.progress.transfer()
+
+    def _sync(self, assembly: Assembly) -> None:
+        """Make a complete assembly durable, or throw it away.
+
+        After a failed sync the kernel may have dropped the pages, and would call the next sync of the same files a success.
+        """
+        try:
+            assembly.sync()
+        except HostFault:
+            self._store.fs.remove_tree(self._store.incoming(assembly.release))
+            raise
 
     def _manifest(self, release: str) -> Manifest:
         return open_manifest(self._store.envelope(release), self._tools.ring)[0]
@@ -117,6 +129,7 @@ class Workshop:
                         facts={"tries": tries - 1},
                     )
                 trial.model = self._load(trusted.manifest, self._store.folder(trusted.release))
+                trial.check()
 
     @contextmanager
     def _ending_the_try_on_error(self) -> Generator[None]:
@@ -134,9 +147,9 @@ class Workshop:
             return self._tools.bounded(partial(loader, folder), seconds, "loading")
         except (SenderFault, HostFault):
             raise
-        except MemoryError as error:
-            raise StorageFault("There was not enough memory to load the model.", hint="Give this host more memory.") from error
         except Exception as error:
+            if (fault := host_fault("loading the model", error)) is not None:
+                raise fault from error
             raise SenderFault(
                 Reason.LOAD_FAILED, f"Loading raised {type(error).__name__}: {shortened(error, 300)}.",
                 facts={"error": type(error).__name__, "message": shortened(error), "loader": manifest.artifact.loader},
@@ -175,11 +188,18 @@ class Workshop:
         """Remember a rejection and keep its report until it is confirmed; returns the report's name."""
         if trial is not None:
             trial.model = None
-            if not self._store.has(trial.trusted.release):
-                self._store.fs.remove_tree(self._store.incoming(trial.trusted.release))
+            self._throw_away(trial.trusted.release)
         name = self.journal.add_report(report)   # first: a crash in between costs a second report, never the only one
         self.journal.remember(rejection)
         return name
+
+    def _throw_away(self, release: str) -> None:
+        """Remove a release that was refused, unless the pointer names it."""
+        pointer = self._store.pointer()
+        if pointer is None or release not in {pointer.release, pointer.previous}:
+            with suppress(HostFault):   # what cannot be removed now is removed after the next promotion
+                self._store.fs.remove_tree(self._store.incoming(release))
+                self._store.remove(release)
 
     def standing(self) -> Standing:
         """Return what this instance runs and has run."""
@@ -188,8 +208,8 @@ class Workshop:
         for release in self._store.releases():
             try:
                 manifest = self._manifest(release)
-            except SenderFault:
-                continue   # its key is no longer trusted: it counts as unknown
+            except (SenderFault, HostFault):
+                continue   # its key is no longer trusted, or it cannot be read: it counts as unknown
             identities[manifest.version] = manifest.artifact.identity
         active_release = active.release if active else None
         if pointer is None:

@@ -143,12 +143,14 @@ class AmqpOutbox:
         self._unconfirmed: dict[int, str] = {}
         self._posted = 0
         self._failure: HostFault | None = None
+        self.has_news = False
         channel.raw.add_on_return_callback(self._on_return)
         self._channel.call(
             lambda callback: self._channel.raw.confirm_delivery(self._on_confirm, callback=callback), "select confirms"
         )
 
     def _on_confirm(self, frame: Any) -> None:
+        self.has_news = True
         method = frame.method
         upto = [tag for tag in self._unconfirmed if tag <= method.delivery_tag] if method.multiple else [method.delivery_tag]
         for tag in upto:
@@ -161,24 +163,35 @@ class AmqpOutbox:
 
     def post(
         self, exchange: str, body: bytes | memoryview, *, headers: Mapping[str, str | int] | None = None, routing_key: str = ""
-    ) -> None:
+    ) -> int:
         """See ``link.Outbox.post``."""
         self._await_fewer_than(self._window)
         self._posted += 1
         self._unconfirmed[self._posted] = exchange
         self._publish(self._channel.raw, exchange, routing_key, body, headers)
+        number = self._posted
         self._channel.link.pump(lambda: False, 0.0)   # one round without waiting: bytes leave while the next chunk is prepared
+        return number
+
+    def is_confirmed(self, number: int) -> bool:
+        """See ``link.Outbox.is_confirmed``."""
+        self._check()
+        return number not in self._unconfirmed
+
+    def _check(self) -> None:
+        self._channel.check("publish")
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
 
     def flush(self) -> None:
         """See ``link.Outbox.flush``."""
         self._await_fewer_than(1)
+        self.has_news = False   # whoever waited for the confirms knows of them
 
     def _await_fewer_than(self, bound: int) -> None:
         while True:
-            self._channel.check("publish")
-            if self._failure is not None:
-                failure, self._failure = self._failure, None
-                raise failure
+            self._check()
             before = len(self._unconfirmed)
             if before < bound:
                 return

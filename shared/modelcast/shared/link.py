@@ -61,12 +61,16 @@ class Outbox(Protocol):
 
     def post(
         self, exchange: str, body: bytes | memoryview, *, headers: Mapping[str, str | int] | None = None, routing_key: str = ""
-    ) -> None:
-        """Send a persistent message; waits while the window is full.
+    ) -> int:
+        """Send a persistent message and return its number; waits while the window is full.
 
         Raises:
             HostFault: The link broke, the broker refused the message, or no queue takes it.
         """
+        ...
+
+    def is_confirmed(self, number: int) -> bool:
+        """Whether the broker has a message for good; does not wait, raises like ``post``."""
         ...
 
     def flush(self) -> None:
@@ -109,7 +113,11 @@ class WaitingLink(Link, Protocol):
     """A link whose owner can wait for whatever comes first, and be woken."""
 
     def wait(self, seconds: float) -> None:
-        """Return when any inbox has a message, when woken, or after ``seconds``; raises HostFault when the link broke."""
+        """Return when any inbox has a message, a message was confirmed, when woken, or after ``seconds``.
+
+        Raises:
+            HostFault: The link or a companion of it broke.
+        """
         ...
 
     def wake(self) -> None:

@@ -6,6 +6,7 @@ rather than ``BlockingConnection``, which waits for each confirm, nacks stream d
 closes the connection), and is to be removed in pika 2.
 """
 
+import struct
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -13,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import pika
+import pika.data
 from pika.adapters.select_connection import IOLoop
 from pika.exceptions import AMQPError
 
@@ -65,10 +67,34 @@ def _parameters(url: BrokerUrl, name: str) -> pika.URLParameters:
     return parameters
 
 
+def tolerate_strange_headers() -> None:
+    """Let pika read past a header table that it cannot decode, instead of breaking the connection.
+
+    A timestamp beyond the year 9999, an unknown type or deep nesting in a header, which anybody with write permission can send,
+    ends the connection in pika up to 1.4.4 (pika#1698, mended on its main branch), and again whenever the broker gives the
+    message out: one such message would keep an instance from every later order. The table then counts as empty; what pika
+    can decode is decoded as before. Done at the first connection, once, and not at all where pika looks different.
+    """
+    original = getattr(pika.data, "decode_table", None)
+    if original is None or getattr(original, "is_tolerant", False):
+        return
+
+    def decode_table(encoded: bytes, offset: int) -> tuple[dict[str, Any], int]:
+        try:
+            decoded: tuple[dict[str, Any], int] = original(encoded, offset)
+        except (ValueError, ArithmeticError, LookupError, OSError, RecursionError, struct.error, AMQPError):
+            return {}, offset + 4 + int.from_bytes(encoded[offset : offset + 4], "big")
+        return decoded
+
+    decode_table.is_tolerant = True   # type: ignore[attr-defined]
+    pika.data.decode_table = decode_table
+
+
 class PikaLink:
     """One connection; see ``link.WaitingLink`` for the contract of the public methods."""
 
     def __init__(self, url: BrokerUrl, name: str, loop: Any = None) -> None:
+        tolerate_strange_headers()
         self.url, self._name = url, name
         self._owns_loop = loop is None
         self._loop: Any = loop or IOLoop()
@@ -76,6 +102,7 @@ class PikaLink:
         self._lost: BaseException | None = None
         self._blocked: str | None = None
         self._inboxes: list[AmqpInbox] = []
+        self._outboxes: list[AmqpOutbox] = []
         self._companions: list[PikaLink] = []
         if self._owns_loop:
             self._loop.activate_poller()
@@ -171,7 +198,9 @@ class PikaLink:
 
     def outbox(self, *, window: int) -> AmqpOutbox:
         """See ``link.Link.outbox``."""
-        return AmqpOutbox(self.open_channel(), window, _publish)
+        outbox = AmqpOutbox(self.open_channel(), window, _publish)
+        self._outboxes.append(outbox)
+        return outbox
 
     def inbox(self, queue: str, *, prefetch: int, offset: Offset | None = None, exclusive: bool = False) -> AmqpInbox:
         """See ``link.Link.inbox``."""
@@ -181,8 +210,22 @@ class PikaLink:
 
     def wait(self, seconds: float) -> None:
         """See ``link.WaitingLink.wait``."""
-        self.pump(lambda: self._woken or self._lost is not None or any(i.is_due and not i.ended for i in self._inboxes), seconds)
+        links = [self, *self._companions]
+        self.pump(lambda: any(link.is_due for link in links), seconds)
+        for link in links:
+            link.settle_down()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether ``wait`` would return at once."""
+        has_mail = any(inbox.is_due and not inbox.ended for inbox in self._inboxes)
+        return self._woken or self._lost is not None or has_mail or any(outbox.has_news for outbox in self._outboxes)
+
+    def settle_down(self) -> None:
+        """Take note of what ended a ``wait``; raises HostFault when it was the end of the connection."""
         self._woken = False
+        for outbox in self._outboxes:
+            outbox.has_news = False
         self.check()
 
     def wake(self) -> None:

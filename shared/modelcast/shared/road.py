@@ -4,7 +4,7 @@ Decides the protocols that a road keeps, each of at most four methods. Nothing a
 Imports nothing of any road.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -56,6 +56,10 @@ class ArrivedChunk:
     offset: int | None = None
 
 
+Confirmed = Callable[[], bool]
+"""Answers at once whether something that was sent is kept for good; raises HostFault when it never will be."""
+
+
 class InstanceRoad(Protocol):
     """An instance's connection: orders in, verdicts and reports out. Owned by the I/O thread."""
 
@@ -71,8 +75,8 @@ class InstanceRoad(Protocol):
         """Tell the road that an order is dealt with: forget it, or keep it as a dead letter."""
         ...
 
-    def report(self, body: bytes) -> None:
-        """Send a report; returns when the road has it for good."""
+    def report(self, body: bytes) -> "Confirmed":
+        """Send a report without waiting; returns a question: whether the road has it for good."""
         ...
 
     def close(self) -> None:
@@ -142,6 +146,11 @@ class ChunkSink(Protocol):
 
 class ReportSource(Protocol):
     """Reports of instances as they come."""
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether everything that was there when the source was opened has been read."""
+        ...
 
     def receive(self, seconds: float) -> bytes | None:
         """Return the next report, or None when none came within ``seconds``."""

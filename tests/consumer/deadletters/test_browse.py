@@ -6,7 +6,7 @@ from tests.fakes.fake_broker import FakeBroker
 
 from modelcast.consumer.deadletters.browse import find_letter, read_letters
 from modelcast.shared.amqp_road import AmqpRoad
-from modelcast.shared.errors import NotFound
+from modelcast.shared.errors import BrokerUnreachable, NotFound
 from modelcast.shared.order import order_id
 from modelcast.shared.report import ReportKind, Verdict
 from modelcast.shared.road import Target
@@ -44,6 +44,43 @@ def test_each_letter_gets_the_report_of_its_own_instance(fake_broker: FakeBroker
     assert "web-2" in by_instance
     assert [letter.id for letter in read_letters(road, limit=100)] == [letter.id for letter in first]   # nothing was taken
     assert len(read_letters(road, limit=1)) == 1
+
+
+class Fleet:
+    """A road whose reports never pause, or never say that the past is read."""
+
+    def __init__(self, road: AmqpRoad, *, catches_up_after: int, body: bytes | None) -> None:
+        self.dead_letters = road.dead_letters
+        self.received, self._catches_up_after, self._body = 0, catches_up_after, body
+
+    def reports(self, *, since_minutes: int | None) -> "Fleet":
+        assert since_minutes is None
+        return self
+
+    @property
+    def is_caught_up(self) -> bool:
+        return self.received >= self._catches_up_after
+
+    def receive(self, seconds: float) -> bytes | None:
+        assert seconds > 0
+        self.received += 1
+        return self._body
+
+    def close(self) -> None: ...
+
+
+def test_looking_ends_where_the_past_ends_though_a_large_fleet_never_pauses(fake_broker: FakeBroker) -> None:
+    refuse(AmqpRoad(fake_broker), b"random bytes", "web-3", None)
+    fleet = Fleet(AmqpRoad(fake_broker), catches_up_after=500, body=specimens.report(kind=ReportKind.STATE).to_bytes())
+    assert [letter.reason for letter in read_letters(fleet, limit=10)] == [None]
+    assert fleet.received == 500
+
+
+def test_a_broker_that_gives_nothing_back_is_an_error_and_no_letter_without_a_report(fake_broker: FakeBroker) -> None:
+    refuse(AmqpRoad(fake_broker), b"random bytes", "web-3", None)
+    fleet = Fleet(AmqpRoad(fake_broker), catches_up_after=10_000, body=None)
+    with pytest.raises(BrokerUnreachable, match="did not give back"):
+        read_letters(fleet, limit=10)
 
 
 def test_no_letters_is_an_empty_list(fake_broker: FakeBroker) -> None:

@@ -533,3 +533,88 @@ def test_a_trial_is_only_dropped_when_asked(sim, bench) -> None:
     with pytest.raises(ValueError, match="boom"), trial.timed("failing"):
         raise ValueError("boom")
     assert trial.stages_ms["failing"] >= 0
+
+
+# --------------------------------------------------------------------------- what is left behind
+
+
+def test_a_refused_release_does_not_stay_on_disk_and_what_serves_does(sim, bench) -> None:
+    bench.carry_out(sim.publish(sim.pickled("1.0.0", Doubler())))
+    served = bench.slot.active.release
+    for version in ("1.1.0", "1.2.0", "1.3.0"):
+        bad = sim.pickled(version, Doubler(), samples=SampleSet([[1.0]], np.array([[9.0]]), "predict"))
+        trial = bench.trial(sim.publish(bad))
+        with pytest.raises(SenderFault):
+            for step in bench.steps():
+                step(trial)
+        bench.workshop.reject(trial, Rejection(trial.trusted.id, "samples-not-reproduced", "no", version), b"report")
+    assert bench.store.releases() == [served]
+
+
+def test_what_failed_to_be_synced_is_fetched_into_new_files(sim, tmp_path, road, key_ring) -> None:
+    class Unsyncable(Fs):
+        failing = True
+
+        def sync(self, descriptor: int, path: Path) -> None:
+            if self.failing and "incoming" in path.parts:
+                raise StorageFault("Cannot sync.")
+            super().sync(descriptor, path)
+
+    fs = Unsyncable()
+    with Bench(tmp_path / "store", road, key_ring, fs=fs) as bench:
+        body = sim.publish(sim.release("1.0.0"))
+        trial = bench.trial(body)
+        with pytest.raises(StorageFault):
+            bench.workshop.receive(trial)
+        assert not bench.store.incoming(trial.trusted.release).exists()
+        fs.failing = False
+        again_trial = bench.trial(body)
+        bench.workshop.receive(again_trial)
+        assert again_trial.transfer["reused_bytes"] == 0
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.EIO, errno.ENOMEM])
+def test_a_host_that_fails_while_a_model_is_loaded_is_not_the_senders_fault(sim, tmp_path, road, key_ring, code: int) -> None:
+    def unlucky(folder: Path) -> object:
+        raise OSError(code, "the host failed")
+
+    with Bench(tmp_path / "store", road, key_ring, loaders={"mine": unlucky}) as bench:
+        with pytest.raises(StorageFault, match="loading the model"):
+            bench.carry_out(sim.publish(sim.release("1.0.0", format_name="mine")))
+
+
+def test_a_store_that_others_may_write_is_refused_and_so_is_such_a_file(sim, bench) -> None:
+    bench.carry_out(sim.publish(sim.release("1.0.0")))
+    (bench.store.folder(bench.slot.active.release) / "model.bin").chmod(0o666)
+    bench = again(bench)
+    assert "this user alone may write" in str(bench.workshop.restore())
+    assert bench.version is None
+    bench.close()
+    bench.store.root.chmod(0o777)
+    with pytest.raises(StorageFault, match="Other users may write") as caught:
+        bench.store.open()
+    assert "chmod go-w" in (caught.value.hint or "")
+
+
+def test_an_old_release_that_cannot_be_read_does_not_keep_new_ones_away(sim, bench) -> None:
+    bench.carry_out(sim.publish(sim.release("1.0.0")))
+    manifest = bench.store.root / "releases" / bench.slot.active.release / "manifest"
+    content = manifest.read_bytes()
+    manifest.unlink()
+    (manifest.parent / "real").write_bytes(content)
+    manifest.symlink_to("real")   # O_NOFOLLOW refuses it: ELOOP, as EIO would
+    bench.carry_out(sim.publish(sim.release("1.1.0")))
+    assert bench.version == "1.1.0"
+
+
+def test_a_load_that_nobody_wants_any_more_counts_as_no_try(sim, bench) -> None:
+    body = sim.publish(sim.release("1.0.0"))
+    for _ in range(MAX_TRIES + 1):
+        trial = bench.trial(body)
+        bench.workshop.receive(trial)
+        bench.workshop.verify(trial)
+        trial.dropped = True
+        with pytest.raises(Dropped):
+            bench.workshop.load(trial)
+    bench.carry_out(body)
+    assert bench.version == "1.0.0"

@@ -26,16 +26,21 @@ def report(instance: str, verdict: Verdict | None = None, **changes: object) -> 
 
 
 class Source:
-    """Reports that come one after the other, then silence; time passes with each silence."""
+    """Reports that come one after the other, then silence or heartbeats of another channel; time passes with both."""
 
-    def __init__(self, bodies: list[bytes]) -> None:
+    def __init__(self, bodies: list[bytes], then: bytes | None = None) -> None:
         self.now = 0.0
+        self.is_caught_up = False
         self._bodies: Iterator[bytes] = iter(bodies)
+        self._then = then
 
     def receive(self, seconds: float) -> bytes | None:
         body = next(self._bodies, None)
-        self.now += seconds if body is None else 0.0
-        return body
+        if body is not None:
+            return body
+        self.is_caught_up = True
+        self.now += seconds if self._then is None else 0.01
+        return self._then
 
     def close(self) -> None: ...
 
@@ -67,6 +72,19 @@ def test_a_share_is_of_the_known_instances_of_this_channel() -> None:
     known = [report(name) for name in "abcd"]
     outcome, _ = Source([*known, *others, *(report(name, Verdict.PROMOTED) for name in "abc")]).outcome(share=0.75)
     assert (outcome.needed, outcome.exit_code) == (3, 0)  # type: ignore[attr-defined]
+
+
+def test_waiting_for_a_share_ends_though_a_large_fleet_never_pauses() -> None:
+    source = Source([report("a"), report("a", Verdict.PROMOTED)], then=report("x", channel="staging"))
+    outcome, _ = source.outcome(share=1.0)
+    assert (outcome.exit_code, outcome.needed) == (0, 1)  # type: ignore[attr-defined]
+    assert source.now < 1.0
+
+
+def test_a_share_is_not_counted_before_all_that_are_known_are_read() -> None:
+    source = Source([report("a", Verdict.PROMOTED), report("b"), report("b", Verdict.REJECTED, reason="too-large")])
+    outcome, _ = source.outcome(share=1.0)
+    assert (outcome.exit_code, outcome.needed) == (3, 2)  # type: ignore[attr-defined]
 
 
 def test_an_instance_that_stopped_is_no_longer_waited_for() -> None:

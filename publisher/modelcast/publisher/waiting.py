@@ -14,8 +14,8 @@ from modelcast.shared.road import ReportSource
 
 KNOWN_MINUTES = 5
 """An instance counts as known if it reported within this time; it reports its state every minute."""
-BACKLOG_SECONDS = 0.5
-"""The reports of the last minutes are through when nothing came for so long; the broker sends them within milliseconds."""
+POLL_SECONDS = 0.5
+"""Between two looks at the clock and at the source; only where no report comes does anything wait so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,18 +126,15 @@ def await_verdicts(
         on_verdict: Is called with each verdict as it comes.
     """
     deadline = clock() + timeout_seconds
-    backlog_is_read = tally.share is None
     while True:
-        if backlog_is_read and tally.is_settled:
+        is_counted = tally.share is None or source.is_caught_up   # a share is of those known at the time, all of them
+        if is_counted and tally.is_settled:
             return tally.outcome(timed_out=False)
         remaining = deadline - clock()
         if remaining <= 0:
             return tally.outcome(timed_out=True)
-        body = source.receive(min(BACKLOG_SECONDS, remaining))
-        if body is None:
-            backlog_is_read = True
-            continue
-        verdict = tally.add(body)
+        body = source.receive(min(POLL_SECONDS, remaining))
+        verdict = None if body is None else tally.add(body)
         if verdict is not None:
             on_verdict(verdict)
 

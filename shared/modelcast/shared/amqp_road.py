@@ -4,15 +4,20 @@ Decides how an instance and an operator use exchanges, queues and streams; ``amq
 Imports link, topology and the road's protocols; no client library.
 """
 
+import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from typing import TypeVar, cast
 
 from modelcast.shared import topology as names
-from modelcast.shared.amqp_publishing import END, MARKERS, READ_AHEAD, AmqpPublisherRoad
+from modelcast.shared.amqp_publishing import END, MARKERS, PROBE, READ_AHEAD, AmqpPublisherRoad
 from modelcast.shared.link import Broker, Delivery, Inbox, Offset, WaitingLink
-from modelcast.shared.road import ArrivedChunk, ArrivedOrder, DeadLetter, Target
+from modelcast.shared.road import ArrivedChunk, ArrivedOrder, Confirmed, DeadLetter, Target
 
+REPORTS_UNDER_WAY = 64
+"""More than an instance sends at once, so that sending never waits."""
 ORDERS_AHEAD = 16
 """Orders are few; this only bounds what a flood of them can put into memory."""
 
@@ -94,7 +99,7 @@ class AmqpInstanceRoad:
         history = names.history_name(target.model, target.channel)
         self._history = link.inbox(history, prefetch=ORDERS_AHEAD, offset="first")
         self._publishing = link.companion()
-        self._outbox = self._publishing.outbox(window=1)
+        self._outbox = self._publishing.outbox(window=REPORTS_UNDER_WAY)
 
     def next_order(self, seconds: float) -> ArrivedOrder | None:
         """See ``road.InstanceRoad.next_order``."""
@@ -124,10 +129,9 @@ class AmqpInstanceRoad:
         else:
             inbox.refuse(delivery)
 
-    def report(self, body: bytes) -> None:
-        """See ``road.InstanceRoad.report``."""
-        self._outbox.post(names.REPORTS, body)
-        self._outbox.flush()
+    def report(self, body: bytes) -> Confirmed:
+        """See ``road.InstanceRoad.report``: a broker in alarm confirms late, and orders must go on meanwhile."""
+        return partial(self._outbox.is_confirmed, self._outbox.post(names.REPORTS, body))
 
     def wake(self) -> None:
         """See ``road.Wakeable.wake``."""
@@ -168,21 +172,33 @@ def _arrived_chunk(delivery: Delivery) -> ArrivedChunk:
 
 
 class AmqpReportSource:
-    """See ``road.ReportSource``."""
+    """See ``road.ReportSource``: a marker of its own, posted when it is opened, tells where the past ends."""
 
     def __init__(self, link: WaitingLink, since_minutes: int | None) -> None:
         self._link = link
+        self.is_caught_up = False
         link.declare(names.common_parts())
         offset = "first" if since_minutes is None else f"{since_minutes}m"
         self._inbox = link.inbox(names.REPORTS, prefetch=256, offset=offset)
+        self._nonce = secrets.token_hex(8)
+        self._outbox = link.companion().outbox(window=1)   # in an alarm the broker must not stop taking our acknowledgements
+        self._marker = self._outbox.post(
+            names.REPORTS, b"", headers={names.HEADER_KIND: PROBE, names.HEADER_RELEASE: self._nonce}
+        )
 
     def receive(self, seconds: float) -> bytes | None:
-        """See ``road.ReportSource.receive``."""
-        delivery = self._inbox.receive(seconds)
-        if delivery is None:
-            return None
-        self._inbox.accept(delivery)
-        return delivery.body
+        """See ``road.ReportSource.receive``; markers, one's own and those of others, are passed over."""
+        deadline = time.monotonic() + seconds
+        while (delivery := self._inbox.receive(max(0.0, deadline - time.monotonic()))) is not None:
+            self._inbox.accept(delivery)
+            if delivery.headers.get(names.HEADER_KIND) != PROBE:
+                return delivery.body
+            self.is_caught_up = self.is_caught_up or delivery.headers.get(names.HEADER_RELEASE) == self._nonce
+            if time.monotonic() >= deadline:
+                break   # whoever floods the stream with markers must not hold us here
+        if not self.is_caught_up:
+            self._outbox.is_confirmed(self._marker)   # raises when the marker was refused and will never come
+        return None
 
     def close(self) -> None:
         """See ``road.ReportSource.close``."""

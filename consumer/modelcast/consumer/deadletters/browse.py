@@ -7,13 +7,15 @@ protocols.
 from typing import Protocol
 
 from modelcast.consumer.deadletters.letter import Letter, letter_id, open_letter
-from modelcast.shared.errors import NotFound, SenderFault
+from modelcast.shared.errors import BrokerUnreachable, NotFound, SenderFault
 from modelcast.shared.order import order_id
 from modelcast.shared.report import Report, Verdict
 from modelcast.shared.road import DeadLetter, DeadLetterRoad, ReportSource
 
-QUIET_SECONDS = 1.0
-"""The reports count as read when nothing came for so long; the broker sends them within milliseconds."""
+POLL_SECONDS = 0.2
+"""Between two looks whether the past is read; only a source without a report in it waits so long."""
+STALLED_SECONDS = 30.0
+"""Longest silence before the end of what was there; the broker answers in milliseconds or takes no messages."""
 
 
 class BrowsableRoad(DeadLetterRoad, Protocol):
@@ -57,10 +59,18 @@ def _reports_for(road: BrowsableRoad, dead: list[DeadLetter]) -> dict[tuple[str,
     wanted = {(order_id(letter.body), letter.target.instance if letter.target else "") for letter in dead}
     found: dict[tuple[str, str], Report] = {}
     source = road.reports(since_minutes=None)
+    silent_seconds = 0.0
     try:
-        while len(found) < len(wanted) and (body := source.receive(QUIET_SECONDS)) is not None:
+        while len(found) < len(wanted) and not source.is_caught_up:   # running instances report all the time: there is no silence
+            body = source.receive(POLL_SECONDS)
+            silent_seconds = silent_seconds + POLL_SECONDS if body is None else 0.0
+            if silent_seconds >= STALLED_SECONDS:
+                raise BrokerUnreachable(
+                    f"The broker did not give back within {STALLED_SECONDS:.0f} s what was written to the reports.",
+                    hint="Is it short of memory or disk? rabbitmq-diagnostics alarms",
+                )
             try:
-                report = Report.parse(body)
+                report = Report.parse(body or b"")
             except SenderFault:
                 continue   # somebody else's message in the stream
             key = (report.order or "", report.instance)

@@ -1,23 +1,28 @@
 """A manifest says what the bytes are: checked against the bytes."""
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.fakes import specimens
 
-from modelcast.publisher.build import Facts, build_manifest
+from modelcast.publisher.build import ENVELOPES_BYTES, Facts, build_manifest
+from modelcast.publisher.catalog import Catalog, Released
 from modelcast.publisher.environment import environment
 from modelcast.publisher.progress import Progress, unwatched
 from modelcast.publisher.sampling import SAMPLES_PATH, SampleSet
 from modelcast.publisher.sources import MemoryFile
-from modelcast.shared.digest import digest
-from modelcast.shared.errors import ReleaseTooLarge
-from modelcast.shared.limits import KIB
-from modelcast.shared.manifest import MANIFEST_FORMATS, Manifest
+from modelcast.shared.digest import DIGEST_BYTES, digest
+from modelcast.shared.errors import MisuseError, ReleaseTooLarge
+from modelcast.shared.limits import DEFAULT_LIMITS, KIB, MIB
+from modelcast.shared.manifest import MANIFEST_FORMATS, MANIFEST_TYPE, Lineage, Manifest
+from modelcast.shared.order import ORDER_TYPE, OrderMessage
 from modelcast.shared.packing import plain
+from modelcast.shared.signing import SigningKey
 
 FACTS = Facts("fraud", "1.0.0", environment([]))
 
@@ -64,6 +69,54 @@ def test_too_many_chunks_are_too_large_not_a_crash() -> None:
 
     with pytest.raises(ReleaseTooLarge, match="chunks"):
         build_manifest([Endless()], FACTS, artifact_format="files", loader="files", chunk_bytes=64 * KIB, watch=unwatched)
+
+
+def nested(depth: int) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    for _ in range(depth):
+        facts = {"deeper": facts}
+    return facts
+
+
+LOOP: dict[str, Any] = {}
+LOOP["again"] = LOOP
+
+
+@pytest.mark.parametrize(
+    ("facts", "error"),
+    [
+        ({"training": nested(40)}, MisuseError), ({"training": nested(600)}, MisuseError), ({"training": LOOP}, MisuseError),
+        ({"metrics": {"auc": "high"}}, MisuseError), ({"metrics": {"auc": None}}, MisuseError),
+        ({"lineage": Lineage(notes={"seed": 2**70})}, MisuseError), ({"lineage": Lineage(notes={"at": object()})}, MisuseError),
+        ({"lineage": Lineage(dataset="\udcff")}, MisuseError), ({"training": {"log": "x" * (8 * MIB)}}, ReleaseTooLarge),
+        ({"training": {"log": "x" * (8 * MIB - 2000)}}, ReleaseTooLarge),
+    ],
+    ids=["deep", "deeper", "endless", "text", "nothing", "large", "object", "surrogate", "long", "long-with-the-order"],
+)
+def test_what_no_instance_could_read_back_is_refused(facts: dict[str, Any], error: type[MisuseError]) -> None:
+    with pytest.raises(error) as caught:
+        build_manifest(
+            [MemoryFile("m", [b"x"])], replace(FACTS, **facts), artifact_format="files", loader="files", chunk_bytes=64 * KIB,
+            watch=unwatched,
+        )
+    assert type(caught.value) is error
+
+
+def test_the_largest_manifest_that_is_let_through_fits_in_an_order_and_in_the_register(signing_key: SigningKey) -> None:
+    facts = replace(FACTS, training={"log": "x" * (8 * MIB - ENVELOPES_BYTES - 1500)})
+    manifest, _ = build_manifest(
+        [MemoryFile("m", [b"x"])], facts, artifact_format="files", loader="files", chunk_bytes=64 * KIB, watch=unwatched
+    )
+    largest = specimens.order(
+        model="m" * 64, channel="c" * 64, sequence=2**63 - 1, issued_ms=2**63 - 1, expires_ms=2**63 - 1, chunks_offset=2**63 - 1,
+        oldest_offset=2**63 - 1,
+    )
+    envelope = signing_key.sign(MANIFEST_TYPE, manifest.to_bytes())
+    body = OrderMessage(signing_key.sign(ORDER_TYPE, largest.to_bytes()), envelope).to_bytes()
+    assert OrderMessage.from_bytes(body).manifest == envelope
+    digests = bytes(DIGEST_BYTES * DEFAULT_LIMITS.chunk_count)
+    catalog = Catalog([Released(envelope, 1, 1, digests, 1).to_bytes()])
+    assert catalog.release("1.0.0") is not None
 
 
 ZEROS = bytes(64 * KIB)

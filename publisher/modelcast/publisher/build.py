@@ -16,9 +16,23 @@ from modelcast.publisher.progress import Progress, Watcher
 from modelcast.publisher.sampling import SAMPLES_PATH, SampleSet
 from modelcast.publisher.sources import MemoryFile, SourceFile
 from modelcast.shared.digest import digest
-from modelcast.shared.errors import MisuseError, ReleaseTooLarge
-from modelcast.shared.manifest import Artifact, Environment, FileEntry, Lineage, Manifest, Samples, Training
+from modelcast.shared.errors import MisuseError, ReleaseTooLarge, SenderFault
+from modelcast.shared.limits import DEFAULT_LIMITS, KIB
+from modelcast.shared.manifest import (
+    MANIFEST_FORMATS,
+    Artifact,
+    Environment,
+    FileEntry,
+    Lineage,
+    Manifest,
+    Samples,
+    Training,
+)
 from modelcast.shared.packing import plain
+from modelcast.shared.reasons import Reason
+
+ENVELOPES_BYTES = 4 * KIB
+"""What an order, two envelopes and their signatures add to a manifest in an order message, generously."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +98,35 @@ def build_manifest(
         kind = ReleaseTooLarge if "size" in first["msg"] or "chunks" in first["msg"] else MisuseError
         place = ".".join(map(str, first["loc"]))
         raise kind(f"This artifact cannot be described: {first['msg']}" + (f" (at {place})." if place else ".")) from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise MisuseError(f"These facts cannot be described: {error}.", hint="Metrics are numbers, facts plain values.") from error
+    check_readable(manifest)
     return manifest, ordered
+
+
+def check_readable(manifest: Manifest) -> None:
+    """Refuse what no instance could read back, before anything is sent: the register would not know the version either.
+
+    Raises:
+        ReleaseTooLarge: With its manifest an order message would be over ``Limits.order_bytes``.
+        MisuseError: Something in it cannot be packed, or is nested too deeply.
+    """
+    try:
+        body = manifest.to_bytes()
+        Manifest.from_bytes(
+            body, what="manifest", formats=MANIFEST_FORMATS, max_bytes=DEFAULT_LIMITS.order_bytes - ENVELOPES_BYTES
+        )
+    except SenderFault as error:
+        if error.reason == Reason.TOO_LARGE:
+            raise ReleaseTooLarge(
+                f"No instance could read this release: {error}", hint="Publish fewer files or larger chunks, and fewer facts.",
+                facts=error.facts,
+            ) from error
+        raise MisuseError(f"No instance could read this release: {error}", hint="Give simpler training facts.") from error
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise MisuseError(
+            f"These facts cannot be packed: {error}.", hint="Give numbers, texts, lists and maps as facts, lineage and schemas."
+        ) from error
 
 
 def _entry(file: SourceFile, chunk_bytes: int, before: Progress, watch: Watcher) -> FileEntry:

@@ -16,6 +16,8 @@ from modelcast.shared.packing import pack, unpack
 from modelcast.shared.signing import Envelope
 
 RECORD_FORMAT = 1
+RECORD_BYTES = DEFAULT_LIMITS.order_bytes + DEFAULT_LIMITS.chunk_count * DIGEST_BYTES
+"""Largest record: the manifest of the largest release, and the digests of all its chunks once more."""
 END_OF_NUMBERS = 2**63
 """Offsets, times, sizes and sequences are below: what a signed 64-bit number holds, and an order lets through."""
 
@@ -105,7 +107,7 @@ class Catalog:
         self._last: dict[str, Ordered] = {}
         for body in records:
             try:
-                self._add(unpack(body, what="record", max_bytes=DEFAULT_LIMITS.order_bytes))
+                self._add(unpack(body, what="record", max_bytes=RECORD_BYTES))
             except (SenderFault, KeyError, ValueError):
                 self.foreign += 1
 

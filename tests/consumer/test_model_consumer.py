@@ -600,6 +600,7 @@ if child == 0:
         failed.append("the parent's store was taken")
     check("still readable", consumer.active.version == "1.0.0")
     sys.stderr.write(repr(failed))
+    sys.stderr.flush()
     os._exit(len(failed))
 _, status = os.waitpid(child, 0)
 sim.publish(sim.release("1.1.0"))

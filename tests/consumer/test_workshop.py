@@ -544,9 +544,11 @@ def test_a_refused_release_does_not_stay_on_disk_and_what_serves_does(sim, bench
     for version in ("1.1.0", "1.2.0", "1.3.0"):
         bad = sim.pickled(version, Doubler(), samples=SampleSet([[1.0]], np.array([[9.0]]), "predict"))
         trial = bench.trial(sim.publish(bad))
+        bench.workshop.receive(trial)
+        bench.workshop.verify(trial)
+        bench.workshop.load(trial)
         with pytest.raises(SenderFault):
-            for step in bench.steps():
-                step(trial)
+            bench.workshop.probe(trial)
         bench.workshop.reject(trial, Rejection(trial.trusted.id, "samples-not-reproduced", "no", version), b"report")
     assert bench.store.releases() == [served]
 
@@ -578,9 +580,9 @@ def test_a_host_that_fails_while_a_model_is_loaded_is_not_the_senders_fault(sim,
     def unlucky(folder: Path) -> object:
         raise OSError(code, "the host failed")
 
-    with Bench(tmp_path / "store", road, key_ring, loaders={"mine": unlucky}) as bench:
-        with pytest.raises(StorageFault, match="loading the model"):
-            bench.carry_out(sim.publish(sim.release("1.0.0", format_name="mine")))
+    unlucky_bench = Bench(tmp_path / "store", road, key_ring, loaders={"mine": unlucky})
+    with unlucky_bench as bench, pytest.raises(StorageFault, match="loading the model"):
+        bench.carry_out(sim.publish(sim.release("1.0.0", format_name="mine")))
 
 
 def test_a_store_that_others_may_write_is_refused_and_so_is_such_a_file(sim, bench) -> None:

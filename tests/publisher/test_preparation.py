@@ -1,6 +1,7 @@
 """A wish becomes a manifest, with what was left out filled in."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -38,3 +39,18 @@ def test_a_path_keeps_its_format_and_takes_dependencies_as_given(tmp_path: Path)
 def test_an_object_in_a_files_format_is_refused() -> None:
     with pytest.raises(MisuseError, match="published as cloudpickle"):
         prepare(MODEL, Wish("fraud", "1.0.0", "production", format="joblib"), chunk_bytes=MIB, watch=unwatched)
+
+
+@pytest.mark.parametrize("metrics", [{"auc": "high"}, {"auc": float("nan")}, {"auc": None}])
+def test_a_metric_is_a_number(metrics: Any) -> None:
+    with pytest.raises(MisuseError, match="The metric 'auc'"):
+        prepare(MODEL, Wish("fraud", "1.0.0", "production", metrics=metrics), chunk_bytes=MIB, watch=unwatched)
+
+
+def test_a_format_that_no_instance_knows_needs_its_loader(tmp_path: Path) -> None:
+    (tmp_path / "m").write_bytes(b"x")
+    with pytest.raises(MisuseError, match="no format that instances know"):
+        prepare(tmp_path / "m", Wish("fraud", "1.0.0", "production", format="jobilb"), chunk_bytes=MIB, watch=unwatched)
+    wish = Wish("fraud", "1.0.0", "production", format="gguf", loader="llama")
+    manifest, _ = prepare(tmp_path / "m", wish, chunk_bytes=MIB, watch=unwatched)
+    assert (manifest.artifact.format, manifest.artifact.loader) == ("gguf", "llama")

@@ -42,7 +42,10 @@ def test_a_named_method_is_the_only_one_that_is_tried() -> None:
 
 
 def test_samples_are_a_pair_or_a_sample_set() -> None:
-    assert as_sample_set((X, [1])) == SampleSet(X, [1])
+    made = as_sample_set((X, [1]))
+    assert made is not None
+    assert (made.inputs is X, made.answers) == (True, [1])
+    assert as_sample_set(made) is made
     wrong: Any = [X]
     with pytest.raises(MisuseError, match="pair"):
         as_sample_set(wrong)

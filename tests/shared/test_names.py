@@ -155,3 +155,10 @@ def test_any_text_is_a_range_or_refused(text: str) -> None:
 def test_what_is_no_range_is_refused(text: str) -> None:
     with pytest.raises(InvalidVersion):
         VersionRange(text)
+
+
+def test_untyped_callers_get_typed_errors() -> None:
+    with pytest.raises(InvalidVersion):
+        Version(1)  # type: ignore[arg-type]
+    with pytest.raises(InvalidName):
+        check_name("model", None)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ import pytest
 
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.errors import MisuseError
-from modelcast.shared.roads import open_road
+from modelcast.shared.roads import as_road, open_road
 
 
 def test_amqp_urls_are_the_main_road_and_nothing_is_connected_yet() -> None:
@@ -29,8 +29,16 @@ def test_an_unknown_queue_type_is_refused() -> None:
 
 def test_a_refused_url_does_not_load_the_client_library() -> None:
     code = (
-        "import sys\nfrom modelcast.shared.roads import open_road\n"
+        "import sys\nfrom modelcast.shared.roads import as_road, open_road\n"
         "try: open_road('http://host')\nexcept Exception: pass\nprint('pika' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_what_is_no_url_and_no_road_is_refused_where_it_is_handed_in() -> None:
+    road = open_road("amqp://host")
+    assert as_road(road) is road
+    for wrong in (None, 5672, object()):
+        with pytest.raises(MisuseError, match="no address of a broker"):
+            as_road(wrong)  # type: ignore[arg-type]

@@ -26,7 +26,7 @@ from modelcast.consumer.fs import Fs
 from modelcast.consumer.journal import Journal
 from modelcast.consumer.loaders import Loader, available_loaders
 from modelcast.consumer.overview import overview
-from modelcast.consumer.policy import BUILT_IN_FORMATS, Dependencies, Policy, Timing
+from modelcast.consumer.policy import Dependencies, Policy, Timing
 from modelcast.consumer.probing import Validator
 from modelcast.consumer.reporting import Reporter
 from modelcast.consumer.rules import Host
@@ -39,9 +39,10 @@ from modelcast.consumer.workshop import Tools, Workshop
 from modelcast.shared.errors import ForkedProcess, HostFault, MisuseError, NotReady
 from modelcast.shared.keyfiles import load_key_ring
 from modelcast.shared.limits import DEFAULT_LIMITS
+from modelcast.shared.manifest import BUILT_IN_FORMATS
 from modelcast.shared.names import VersionRange, check_name, name_from_host
 from modelcast.shared.road import Road, Target
-from modelcast.shared.roads import open_road
+from modelcast.shared.roads import as_road
 from modelcast.shared.signing import TrustedKey
 
 V = TypeVar("V", bound=Validator)
@@ -96,7 +97,7 @@ class ModelConsumer:
         self._ring = load_key_ring([trust] if isinstance(trust, str | Path | TrustedKey) else trust)
         if not self._ring.keys:
             raise MisuseError("No key is trusted, so nothing could ever be loaded.", hint='trust=["keys/training.pub"]')
-        self._road: Road = open_road(url, queue_type=queue_type) if isinstance(url, str) else url
+        self._road: Road = as_road(url, queue_type=queue_type)
         self._store_root, self._loaders, self._timing = Path(store), dict(loaders or {}), timing or Timing()
         self._validators: list[Validator] = []
         self._slot, self._lock = Slot(), Lock()
@@ -178,7 +179,7 @@ class ModelConsumer:
         if not self._slot.filled.wait(timeout_seconds):
             raise NotReady(
                 f"No model was in service within {timeout_seconds:g} s: {self.status().detail}",
-                hint="Was a release published to this channel, and is its key trusted here?",
+                hint="Was a release published to this channel that this application accepts? status() says what was refused.",
             )
         return self.active
 

@@ -47,4 +47,14 @@ def _sentence(courier: Courier, updater: Updater, runtime: Runtime, *, live: boo
     fault = updater.fault or courier.fault
     if courier.connected_since_ms is None:
         return f"{serves}; not connected: {fault or 'connecting'}"
-    return f"{serves}; connected." if fault is None else f"{serves}; {fault}"
+    if fault is not None:
+        return f"{serves}; {fault}"
+    return f"{serves}; connected." + (_why_nothing(updater) if serving is None else "")
+
+
+def _why_nothing(updater: Updater) -> str:
+    """Say what stood between a connected instance and its first model."""
+    last = updater.verdicts.last
+    if last is not None and last.verdict == Verdict.REJECTED:
+        return f" It refused {last.version or 'an order'} ({last.reason}): {last.message}"
+    return f" It passed over an order of the history ({updater.passed_over})" if updater.passed_over else ""

@@ -4,9 +4,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from modelcast.shared.limits import DEFAULT_LIMITS
+from modelcast.shared.manifest import BUILT_IN_FORMATS
 from modelcast.shared.names import VersionRange
-
-BUILT_IN_FORMATS = ("cloudpickle", "joblib", "safetensors", "onnx", "skops", "files")
 
 
 class Dependencies(StrEnum):

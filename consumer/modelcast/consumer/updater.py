@@ -67,6 +67,7 @@ class Updater:
     state: State = State.IDLE
     fault: str | None = None
     foreign: int = 0
+    passed_over: str | None = None
     _agenda: Agenda = field(default_factory=Agenda)
     _trial: Trial | None = None
     _pauses: dict[str, tuple[int, float]] = field(default_factory=dict)
@@ -105,6 +106,7 @@ class Updater:
         except SenderFault as fault:
             if arrived.receipt is None:
                 self.foreign += 1   # the history has no addressee; what was meant for us came through the queue as well
+                self.passed_over = f"{fault.reason.value}: {fault}"
                 self.log.debug("passed over in the history", reason=fault.reason.value)
             else:
                 self._decide(Decision(identity, Verdict.REJECTED, fault=fault))

@@ -3,6 +3,7 @@
 Decides what a manifest says. Imports sources, chunking and the manifest; knows no road.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -86,7 +87,7 @@ def build_manifest(
         manifest = Manifest(
             model=facts.model, version=facts.version, created=datetime.now(UTC).isoformat(timespec="seconds"),
             artifact=Artifact(format=artifact_format, loader=loader, files=tuple(entries)), environment=facts.environment,
-            training=Training(parameters=plain(facts.training), metrics={k: float(v) for k, v in facts.metrics.items()}),
+            training=Training(parameters=plain(facts.training), metrics=_numbers(facts.metrics)),
             lineage=facts.lineage, input_schema=_schema(facts.input_schema, inferred[0]),
             output_schema=_schema(facts.output_schema, inferred[1]),
             samples=None if samples is None else Samples(
@@ -145,3 +146,15 @@ def _entry(file: SourceFile, chunk_bytes: int, before: Progress, watch: Watcher)
 
 def _schema(given: Mapping[str, Any] | None, inferred: dict[str, object] | None) -> dict[str, Any] | None:
     return plain(given) if given is not None else inferred
+
+
+def _numbers(metrics: Mapping[str, float]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, value in metrics.items():
+        try:
+            found[str(name)] = float(value)
+        except (TypeError, ValueError):
+            raise MisuseError(f"The metric {name!r} is {value!r:.40}, which is no number.", hint="metrics={'auc': 0.981}") from None
+        if not math.isfinite(found[str(name)]):
+            raise MisuseError(f"The metric {name!r} is {found[str(name)]}.", hint="Leave a metric out that has no value.")
+    return found

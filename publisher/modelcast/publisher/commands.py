@@ -38,16 +38,16 @@ if TYPE_CHECKING:
 @url_option
 @json_option
 def publish(path: Path, *, as_json: bool, **options: Any) -> int:
-    r"""Publish a model file or folder as a signed release, and order a channel to run it.
+    """Publish a model file or folder as a signed release, and order a channel to run it.
 
     Interrupted anywhere and run again, it sends only what is missing. The same version with the same bytes does nothing and
     says so; with other bytes it is refused. Ends with 0 when all promoted, 3 when some rejected, 10 when the time ran out.
 
     \b
     Example:
-      modelcast publish model.joblib --model fraud --version 2.1.0 --format joblib \
+      modelcast publish model.joblib --model fraud --version 2.1.0 --format joblib \\
           --key keys/training.key --dependency scikit-learn==1.6.1 --wait 3
-    """
+    """  # noqa: D301 - \b is click's mark for text that is not wrapped
     from modelcast.publisher.progress_display import ProgressDisplay  # noqa: PLC0415 - --help need not load the library
     from modelcast.publisher.publisher import Publisher  # noqa: PLC0415
 
@@ -96,7 +96,7 @@ def _line(report: "Report") -> str:
 def _conclusion(outcome: "Outcome") -> str:
     counts = f"{len(outcome.promoted)} promoted, {len(outcome.rejected)} rejected, {len(outcome.superseded)} superseded"
     silent = f", {len(outcome.silent)} silent ({', '.join(outcome.silent[:5])})" if outcome.silent else ""
-    return f"{'Time is over: ' if outcome.timed_out else ''}{counts}{silent}; asked for: {outcome.needed}."
+    return printable(f"{'Time is over: ' if outcome.timed_out else ''}{counts}{silent}; asked for: {outcome.needed}.")
 
 
 def _document(publication: "Publication", outcome: "Outcome | None") -> dict[str, object]:

@@ -16,7 +16,7 @@ from modelcast.publisher.progress import Watcher
 from modelcast.publisher.sampling import SampleSet, as_sample_set, find_method
 from modelcast.publisher.sources import SourceFile, files_of
 from modelcast.shared.errors import MisuseError
-from modelcast.shared.manifest import Lineage, Manifest
+from modelcast.shared.manifest import BUILT_IN_FORMATS, Lineage, Manifest
 from modelcast.shared.names import Version, check_name
 
 OBJECT_FORMAT = "cloudpickle"
@@ -60,7 +60,7 @@ def prepare(model_object: object, wish: Wish, *, chunk_bytes: int, watch: Watche
     check_name("channel", wish.channel)
     Version(wish.version)
     samples = as_sample_set(wish.samples)
-    contents = _contents(model_object, wish.format)
+    contents = _contents(model_object, wish.format, wish.loader)
     if samples is not None and not isinstance(model_object, Path):
         samples = replace(samples, method=find_method(model_object, samples))
     facts = Facts(
@@ -73,10 +73,15 @@ def prepare(model_object: object, wish: Wish, *, chunk_bytes: int, watch: Watche
     )
 
 
-def _contents(model_object: object, format_name: str | None) -> _Contents:
+def _contents(model_object: object, format_name: str | None, loader: str | None) -> _Contents:
     if isinstance(model_object, Path):
         if format_name is None:
             raise MisuseError("A path needs a format.", hint="format='joblib' (or safetensors, onnx, skops, files).")
+        if format_name not in BUILT_IN_FORMATS and loader is None:
+            raise MisuseError(
+                f"{format_name!r} is no format that instances know.",
+                hint=f"Use one of {', '.join(BUILT_IN_FORMATS)}; for a format of your own name its loader as well: loader='mine'.",
+            )
         return _Contents(files_of(model_object), format_name)
     if format_name not in {None, OBJECT_FORMAT}:
         raise MisuseError(f"An object is published as {OBJECT_FORMAT}, not {format_name}.", hint="Save it and publish the path.")

@@ -23,7 +23,7 @@ from modelcast.shared.limits import DEFAULT_LIMITS, KIB
 from modelcast.shared.manifest import DEFAULT_CHUNK_BYTES, Lineage
 from modelcast.shared.report import Report
 from modelcast.shared.road import PublisherRoad, Road
-from modelcast.shared.roads import open_road
+from modelcast.shared.roads import as_road
 from modelcast.shared.signing import SigningKey
 from modelcast.shared.topology import CHUNKS_RETENTION_BYTES
 
@@ -55,7 +55,7 @@ class Publisher:
         manifests = signing_key if isinstance(signing_key, SigningKey) else load_signing_key(signing_key)
         orders = order_key if isinstance(order_key, SigningKey) else load_signing_key(order_key) if order_key else manifests
         self._keys = Keys(manifests, orders)
-        self._road: Road = open_road(url, retention_bytes=retention_bytes) if isinstance(url, str) else url
+        self._road: Road = as_road(url, retention_bytes=retention_bytes)
         self._chunk_bytes, self._busy_seconds = chunk_bytes, busy_seconds
         self._log = structlog.get_logger("modelcast.publisher")
 

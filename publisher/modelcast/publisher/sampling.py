@@ -14,7 +14,7 @@ METHODS = ("predict_proba", "predict", "decision_function", "transform", "__call
 """Tried in this order when the caller names no method."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)   # arrays have no single answer to whether they are equal
 class SampleSet:
     """Sample requests with their answers.
 

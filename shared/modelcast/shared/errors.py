@@ -32,6 +32,8 @@ class ModelcastError(Exception):
         super().__init__(message)
         self.hint = hint
         self.facts: dict[str, object] = dict(facts or {})
+        if hint:
+            self.add_note(f"Hint: {hint}")   # a traceback shows it too
 
 
 # --------------------------------------------------------------------------- the sender is at fault: reject

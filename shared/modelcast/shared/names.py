@@ -29,6 +29,7 @@ def check_name(kind: str, name: str) -> str:
     Raises:
         InvalidName: It is outside ``[a-z0-9][a-z0-9_-]{0,63}``, or reserved.
     """
+    name = str(name)   # untyped callers hand in numbers and None
     if not _NAME.fullmatch(name):
         shown = name if len(name) <= 80 else name[:80] + "…"
         raise InvalidName(
@@ -58,11 +59,12 @@ class Version:
     text: str
 
     def __post_init__(self) -> None:
-        if len(self.text) > MAX_VERSION_CHARACTERS or not semver.Version.is_valid(self.text):
+        text = str(self.text)   # untyped callers hand in numbers and None
+        if len(text) > MAX_VERSION_CHARACTERS or not semver.Version.is_valid(text):
             raise InvalidVersion(
-                f"{self.text[:80]!r} is no SemVer version.",
+                f"{text[:80]!r} is no SemVer version.",
                 hint="Write MAJOR.MINOR.PATCH with an optional -prerelease, such as 2.1.0 or 2.1.0-rc.1 (https://semver.org).",
-                facts={"version": self.text[:80]},
+                facts={"version": text[:80]},
             )
 
     @property

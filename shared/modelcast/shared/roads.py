@@ -2,7 +2,21 @@
 
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.errors import MisuseError
+from modelcast.shared.road import Road
 from modelcast.shared.topology import CHUNKS_RETENTION_BYTES
+
+
+def as_road(url: str | Road, *, retention_bytes: int = CHUNKS_RETENTION_BYTES, queue_type: str = "classic") -> Road:
+    """Return the road that a caller named by its URL or handed in; see ``open_road``.
+
+    Raises:
+        MisuseError: It is neither.
+    """
+    if isinstance(url, str):
+        return open_road(url, retention_bytes=retention_bytes, queue_type=queue_type)
+    if type(url).__module__ == "builtins":   # None above all: the variable was not set
+        raise MisuseError(f"A {type(url).__name__} is no address of a broker.", hint="Is the variable set that should hold the URL?")
+    return url
 
 
 def open_road(url: str, *, retention_bytes: int = CHUNKS_RETENTION_BYTES, queue_type: str = "classic") -> AmqpRoad:

@@ -1,6 +1,7 @@
 """What commands print: data on stdout, the rest on stderr, nothing raw from strangers."""
 
 import json
+import math
 import unicodedata
 
 import pytest
@@ -73,3 +74,8 @@ def test_an_error_is_one_document_for_programs(capsys: pytest.CaptureFixture[str
     print_error(SenderFault(Reason.EXPIRED, "Too late.", facts={"when": {1}}), as_json=True)
     document = json.loads(capsys.readouterr().err)
     assert document == {"error": "SenderFault", "message": "Too late.", "hint": None, "facts": {"when": "{1}"}, "exit_code": 3}
+
+
+def test_a_document_is_json_also_where_numbers_are_not_finite(capfd: pytest.CaptureFixture[str]) -> None:
+    Output(as_json=True).document({"a": float("nan"), "b": [float("inf"), 1.5], "c": {"d": -math.inf}})
+    assert json.loads(capfd.readouterr().out) == {"a": None, "b": [None, 1.5], "c": {"d": None}}

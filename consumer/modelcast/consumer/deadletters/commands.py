@@ -18,13 +18,13 @@ DEFAULT_LIMIT = 1000
 
 @click.group("dead-letters")
 def dead_letters() -> None:
-    r"""What instances refused, and why. Nothing is taken from the queue, nothing in a letter is ever unpickled.
+    """What instances refused, and why. Nothing is taken from the queue, nothing in a letter is ever unpickled.
 
     \b
     Example:
       modelcast dead-letters list
       modelcast dead-letters explain 3f9a
-    """
+    """  # noqa: D301 - \b is click's mark for text that is not wrapped
 
 
 def _read(url: str | None, output: Output, limit: int, wanted: str = "") -> "list[Letter]":
@@ -40,12 +40,12 @@ def _read(url: str | None, output: Output, limit: int, wanted: str = "") -> "lis
 @url_option
 @json_option
 def list_letters(*, url: str | None, as_json: bool, limit: int) -> None:
-    r"""List the dead letters, oldest first.
+    """List the dead letters, oldest first.
 
     \b
     Example:
       modelcast dead-letters list --json
-    """
+    """  # noqa: D301 - \b is click's mark for text that is not wrapped
     from modelcast.consumer.deadletters.render import COLUMNS, row  # noqa: PLC0415 - see above
     from modelcast.shared.limits import counted  # noqa: PLC0415
 
@@ -57,7 +57,7 @@ def list_letters(*, url: str | None, as_json: bool, limit: int) -> None:
     if not letters:
         output.data("No dead letters.")
         return
-    output.table(COLUMNS, [row(letter) for letter in letters])
+    output.table(COLUMNS, [row(letter) for letter in letters], whole=("id", "reason"))
     output.note(f"{counted(len(letters), 'dead letter')}. For one of them: modelcast dead-letters explain {letters[-1].id}")
 
 
@@ -66,12 +66,12 @@ def list_letters(*, url: str | None, as_json: bool, limit: int) -> None:
 @url_option
 @json_option
 def show(*, letter_id: str, url: str | None, as_json: bool) -> None:
-    r"""Show all that is known of one: the manifest, and both sides of what did not match.
+    """Show all that is known of one: the manifest, and both sides of what did not match.
 
     \b
     Example:
       modelcast dead-letters show 3f9a
-    """
+    """  # noqa: D301 - \b is click's mark for text that is not wrapped
     from modelcast.consumer.deadletters.browse import find_letter  # noqa: PLC0415 - see above
     from modelcast.consumer.deadletters.render import shown  # noqa: PLC0415
 
@@ -94,12 +94,12 @@ def show(*, letter_id: str, url: str | None, as_json: bool) -> None:
 @url_option
 @json_option
 def explain(*, letter_id: str | None, limit: int, url: str | None, as_json: bool) -> None:
-    r"""Explain one, or all: what happened, whose fault it is, what to do.
+    """Explain one, or all: what happened, whose fault it is, what to do.
 
     \b
     Example:
       modelcast dead-letters explain 3f9a
-    """
+    """  # noqa: D301 - \b is click's mark for text that is not wrapped
     from modelcast.consumer.deadletters.browse import find_letter  # noqa: PLC0415 - see above
     from modelcast.consumer.deadletters.render import explained  # noqa: PLC0415
 

@@ -19,7 +19,7 @@ from modelcast.shared.errors import MisuseError
 )
 @json_option
 def demo(*, as_json: bool, keep: bool, requests_per_second: float) -> int:
-    r"""Tell the whole story in half a minute: publish, swap, reject, crash, come back, join late.
+    """Tell the whole story in half a minute: publish, swap, reject, crash, come back, join late.
 
     Starts instances of a small web application, asks them for predictions all the time, and shows what becomes of good and
     bad releases. Uses the broker that MODELCAST_AMQP_URL names, or finds or starts one. Ends with 0 when no request failed
@@ -30,7 +30,7 @@ def demo(*, as_json: bool, keep: bool, requests_per_second: float) -> int:
     Example:
       modelcast demo
       modelcast demo --json 2>story.txt
-    """
+    """  # noqa: D301 - \b is click's mark for text that is not wrapped
     import signal  # noqa: PLC0415 - --help need not load any of this
     from importlib.util import find_spec  # noqa: PLC0415
 

@@ -10,24 +10,24 @@ from modelcast.shared.cli.output import Output
 
 @click.group()
 def keys() -> None:
-    r"""Signing keys: whoever holds a private one can run code in every instance that trusts it.
+    """Signing keys: whoever holds a private one can run code in every instance that trusts it.
 
     \b
     Example:
       modelcast keys generate keys/training
-    """
+    """  # noqa: D301 - \b is click's mark for text that is not wrapped
 
 
 @keys.command()
 @click.argument("name", type=click.Path(path_type=Path))
 @json_option
 def generate(*, name: Path, as_json: bool) -> None:
-    r"""Write NAME.key (private, for the publisher) and NAME.pub (for the applications).
+    """Write NAME.key (private, for the publisher) and NAME.pub (for the applications).
 
     \b
     Example:
       modelcast keys generate keys/training
-    """
+    """  # noqa: D301 - \b is click's mark for text that is not wrapped
     from modelcast.shared.keyfiles import generate as generate_pair  # noqa: PLC0415 - --help need not load cryptography
     from modelcast.shared.keyfiles import load_signing_key  # noqa: PLC0415
 
@@ -45,12 +45,12 @@ def generate(*, name: Path, as_json: bool) -> None:
 @click.argument("path", type=click.Path(path_type=Path))
 @json_option
 def show(*, path: Path, as_json: bool) -> None:
-    r"""Show the id of a key, and what a key ring lets each key sign. Never prints a private key.
+    """Show the id of a key, and what a key ring lets each key sign. Never prints a private key.
 
     \b
     Example:
       modelcast keys show keys/training.pub
-    """
+    """  # noqa: D301 - \b is click's mark for text that is not wrapped
     from modelcast.shared.keyfiles import load_signing_key, load_trusted_keys, public_pem  # noqa: PLC0415 - see above
 
     output = Output(as_json=as_json)

@@ -1,7 +1,7 @@
 """The command ``modelcast``: finds the rooms' commands by entry point and imports one only when it is called.
 
 Decides how every command ends: typed errors become two lines and an exit code, anything else one line and a hint to
-``--debug``. Refuses to know any command by name.
+``--debug``. Of a command it knows a summary at most, for the list; a command without one works all the same.
 """
 
 import os
@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from modelcast.shared.cli.output import print_error
+from modelcast.shared.cli.output import print_error, printable
 from modelcast.shared.errors import ModelcastError
 
 HELP = """Carry each new model into every running instance: no restart, no failed request, no doubt.
@@ -24,7 +24,7 @@ Examples:
   modelcast publish model.joblib --model fraud --version 1.0.0 --format joblib \\
       --key keys/training.key --wait 3
   modelcast dead-letters list                what instances refused, and why
-  modelcast demo                             the whole story in two minutes
+  modelcast demo                             the whole story in half a minute
 """
 
 _SUMMARIES = {
@@ -99,7 +99,7 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if "--debug" in arguments:
             raise
-        click.echo(f"Error: unexpected {type(error).__name__}: {error}", err=True)
+        click.echo(f"Error: unexpected {type(error).__name__}: {printable(error)}", err=True)
         click.echo("Hint: run again with --debug for the traceback: modelcast --debug …", err=True)
         return 1
     return outcome if isinstance(outcome, int) else 0

@@ -5,6 +5,7 @@ drawn, so that ``--help`` stays fast.
 """
 
 import json
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -50,20 +51,34 @@ class Output:
 
     def document(self, document: Mapping[str, object] | Sequence[object]) -> None:
         """Print a JSON document on stdout, whatever the mode."""
-        click.echo(json.dumps(document, ensure_ascii=True, default=str, indent=None if self.as_json else 2))
+        click.echo(json.dumps(_finite(document), ensure_ascii=True, default=str, indent=None if self.as_json else 2))
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
-        """Draw a table on stdout; cells are escaped, and wrap instead of being cut."""
+    def table(
+        self, columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None, whole: Sequence[str] = ()
+    ) -> None:
+        """Draw a table on stdout; cells are escaped, and wrap instead of being cut, but for the columns in ``whole``."""
         from rich import box  # noqa: PLC0415 - 130 ms that --help need not pay
         from rich.console import Console  # noqa: PLC0415
-        from rich.table import Table  # noqa: PLC0415
+        from rich.table import Column, Table  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
 
-        table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        headers = [Column(name, no_wrap=name in whole) for name in columns]
+        table = Table(*headers, title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
         for row in rows:
             table.add_row(*(Text(printable(cell), overflow="fold") for cell in row))
         console = Console(file=sys.stderr if self.as_json else sys.stdout, width=None if sys.stdout.isatty() else 140)
         console.print(table)
+
+
+def _finite(value: object) -> object:
+    """Return ``value`` without NaN and infinities, which JSON does not know."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
 
 
 def print_error(error: ModelcastError, *, as_json: bool) -> None:

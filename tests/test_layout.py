@@ -115,3 +115,25 @@ def test_tests_do_not_sleep() -> None:
     for test in (ROOT / "tests").rglob("*.py"):
         calls = [ast.unparse(node.func) for node in ast.walk(ast.parse(test.read_text())) if isinstance(node, ast.Call)]
         assert not {"time.sleep", "sleep"}.intersection(calls), f"{test.relative_to(ROOT)} sleeps"
+
+
+def module_name(path: Path) -> str:
+    return "modelcast." + name_of(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def imported_by(path: Path) -> set[str]:
+    """Return the modules of ours that a module imports when it is loaded; what stands below ``TYPE_CHECKING`` does not count."""
+    names = {module_name(module) for module in MODULES}
+    found: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)} & names
+    return found
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    graph = {module_name(path): imported_by(path) for path in MODULES}
+    assert sum(map(len, graph.values())) > 200   # the graph is really there
+    while leaves := {name for name, imports in graph.items() if not imports & set(graph)}:
+        graph = {name: imports for name, imports in graph.items() if name not in leaves}
+    assert not graph, f"these import each other in a circle: {sorted(graph)}"

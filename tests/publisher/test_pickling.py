@@ -1,5 +1,6 @@
 """An object becomes a small stream and page-aligned buffers, and says which modules it needs."""
 
+import multiprocessing
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,7 +70,14 @@ def test_imports_inside_a_function_are_seen() -> None:
     assert {"semver", "packaging"} <= modules
 
 
-@pytest.mark.parametrize("make", [threading.Lock, lambda: (i for i in range(3)), lambda: {"deep": [threading.Event()]}])
+class Refuses:
+    """Says of itself that it does not want to be pickled, in words of its own."""
+
+    def __reduce__(self) -> str:
+        raise OSError("not me")
+
+
+@pytest.mark.parametrize("make", [multiprocessing.Lock, Refuses, threading.Lock, lambda: (i for i in range(3)), lambda: {"deep": [threading.Event()]}])
 def test_what_cannot_be_pickled_says_what_it_is_and_what_to_do(make: Any) -> None:
     with pytest.raises(Unpicklable, match="cannot be pickled") as caught:
         pickle_object(make())

@@ -78,7 +78,7 @@ def pickle_object(model: object) -> tuple[list[SourceFile], set[str]]:
     pickler = _NotingPickler(stream, views)
     try:
         pickler.dump(model)
-    except (pickle.PicklingError, TypeError, AttributeError, ValueError, RecursionError, NotImplementedError) as error:
+    except Exception as error:   # the model's own classes say how they are pickled, and may raise anything
         raise Unpicklable(
             f"This {type(model).__name__} cannot be pickled: {shortened(error, 300)}.",
             hint="Take open files, locks, connections and generators out of the model, "

@@ -87,6 +87,40 @@ def test_a_share_is_not_counted_before_all_that_are_known_are_read() -> None:
     assert (outcome.exit_code, outcome.needed) == (3, 2)  # type: ignore[attr-defined]
 
 
+SERVED, OTHER = PUBLICATION.release, "ef" * 32
+
+
+def test_an_instance_that_says_that_it_serves_the_release_is_waited_for_no_longer() -> None:
+    bodies = [report("a", active_release=SERVED), report("b", active_release=SERVED), report("x", active_release=OTHER)]
+    outcome, seen = Source(bodies).outcome(instances=2)
+    assert (outcome.exit_code, sorted(outcome.promoted), outcome.silent) == (0, ["a", "b"], ("x",))  # type: ignore[attr-defined]
+    assert seen == []
+    assert Source(bodies).outcome(share=0.6)[0].exit_code == 0  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("later", [
+    report("a", active_release=OTHER), report("a"), report("a", kind=ReportKind.STOPPED),
+    report("a", Verdict.REJECTED, reason="too-large"),
+])
+def test_what_an_instance_served_once_does_not_count_as_promoted(later: bytes) -> None:
+    outcome, _ = Source([report("a", active_release=SERVED), later]).outcome(instances=1)
+    assert (outcome.exit_code == 0, outcome.promoted) == (False, {})  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("share", "known", "needed"), [(0.55, 100, 55), (0.56, 100, 56), (0.551, 100, 56), (0.1, 3, 1), (1.0, 7, 7)])
+def test_a_share_is_rounded_up_from_what_it_says_and_not_from_its_binary_digits(share: float, known: int, needed: int) -> None:
+    tally = Tally(PUBLICATION, None, share)
+    for number in range(known):
+        tally.add(report(f"i{number}"))
+    assert tally.needed == needed
+
+
+@pytest.mark.parametrize("timeout_seconds", [-1.0, float("nan")])
+def test_a_time_that_never_passes_is_refused(timeout_seconds: float) -> None:
+    with pytest.raises(MisuseError, match="cannot be waited"):
+        check_wish(1, None, timeout_seconds)
+
+
 def test_an_instance_that_stopped_is_no_longer_waited_for() -> None:
     bodies = [report("a"), report("b"), report("b", kind=ReportKind.STOPPED), report("a", Verdict.PROMOTED)]
     outcome, _ = Source(bodies).outcome(share=1.0)

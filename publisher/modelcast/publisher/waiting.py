@@ -23,7 +23,7 @@ class Outcome:
     """What the instances decided.
 
     Attributes:
-        promoted: Reports of instances that promoted the release, by instance.
+        promoted: Reports of instances that promoted the release, or that say that they serve it, by instance.
         rejected: Reports of instances that rejected it, by instance.
         superseded: Reports of instances that went on to a newer order, by instance.
         silent: Known instances that have not decided.
@@ -59,6 +59,10 @@ class Tally:
         publication: The order's publication.
         instances: Wait for so many instances, or
         share: for this share of the known ones.
+        known: Instances that reported and did not stop.
+        decided: Their verdicts on this order.
+        serving: States of those that serve the release now.
+        is_past_read: Whether all that was reported before the waiting began is counted.
     """
 
     publication: Publication
@@ -66,6 +70,8 @@ class Tally:
     share: float | None
     known: set[str] = field(default_factory=set)
     decided: dict[str, Report] = field(default_factory=dict)
+    serving: dict[str, Report] = field(default_factory=dict)
+    is_past_read: bool = False
 
     def add(self, body: bytes) -> Report | None:
         """Count one report; returns it if it is a new verdict on this order."""
@@ -77,8 +83,11 @@ class Tally:
             return None
         if report.kind == ReportKind.STOPPED:
             self.known.discard(report.instance)
+            self.serving.pop(report.instance, None)
             return None
         self.known.add(report.instance)
+        if report.kind == ReportKind.STATE:
+            self._note_service(report)
         if report.kind != ReportKind.VERDICT or report.order != self.publication.order:
             return None
         before = self.decided.get(report.instance)
@@ -87,29 +96,45 @@ class Tally:
         self.decided[report.instance] = report
         return report
 
+    def _note_service(self, report: Report) -> None:
+        if report.active_release == self.publication.release:
+            self.serving[report.instance] = report
+        else:
+            self.serving.pop(report.instance, None)   # it went on to something else since
+
     def with_verdict(self, verdict: Verdict) -> dict[str, Report]:
         """Return the reports with ``verdict``, by instance."""
         return {name: report for name, report in sorted(self.decided.items()) if report.verdict == verdict}
+
+    @property
+    def promoted(self) -> dict[str, Report]:
+        """Reports of the instances that promoted the release, or that serve it and gave no verdict that is still kept.
+
+        What an instance serves counts when the past is read: what it served minutes ago may be gone.
+        """
+        serving = {name: report for name, report in self.serving.items() if self.is_past_read and name not in self.decided}
+        return dict(sorted((serving | self.with_verdict(Verdict.PROMOTED)).items()))
 
     @property
     def needed(self) -> int:
         """How many promotions are waited for, as far as is known now."""
         if self.instances is not None:
             return self.instances
-        return max(1, math.ceil((self.share or 0.0) * len(self.known)))
+        return max(1, math.ceil(round((self.share or 0.0) * len(self.known), 6)))   # 0.55 * 100 is a little over 55
 
     @property
     def is_settled(self) -> bool:
         """Whether waiting longer can change nothing that was asked for."""
-        promoted = len(self.with_verdict(Verdict.PROMOTED))
+        if self.instances is None and not self.is_past_read:
+            return False   # a share is of those that are known, all of them
         expected = max(self.needed, len(self.known)) if self.instances is None else self.needed
-        return promoted >= self.needed or len(self.decided) >= expected
+        return len(self.promoted) >= self.needed or len({*self.decided, *self.promoted}) >= expected
 
     def outcome(self, *, timed_out: bool) -> Outcome:
         """Return the count as it stands."""
         return Outcome(
-            self.with_verdict(Verdict.PROMOTED), self.with_verdict(Verdict.REJECTED), self.with_verdict(Verdict.SUPERSEDED),
-            tuple(sorted(self.known - set(self.decided))), self.needed, timed_out,
+            self.promoted, self.with_verdict(Verdict.REJECTED), self.with_verdict(Verdict.SUPERSEDED),
+            tuple(sorted(self.known - {*self.decided, *self.promoted})), self.needed, timed_out,
         )
 
 
@@ -127,8 +152,8 @@ def await_verdicts(
     """
     deadline = clock() + timeout_seconds
     while True:
-        is_counted = tally.share is None or source.is_caught_up   # a share is of those known at the time, all of them
-        if is_counted and tally.is_settled:
+        tally.is_past_read = source.is_caught_up
+        if tally.is_settled:
             return tally.outcome(timed_out=False)
         remaining = deadline - clock()
         if remaining <= 0:
@@ -139,12 +164,14 @@ def await_verdicts(
             on_verdict(verdict)
 
 
-def check_wish(instances: int | None, share: float | None) -> None:
+def check_wish(instances: int | None, share: float | None, timeout_seconds: float = 0.0) -> None:
     """Refuse a wish that cannot be fulfilled.
 
     Raises:
-        MisuseError: Not exactly one of the two is given, or it is out of range.
+        MisuseError: Not exactly one of the first two is given, or one of them is out of range.
     """
+    if not timeout_seconds >= 0:   # NaN neither: it never passes
+        raise MisuseError(f"{timeout_seconds} seconds cannot be waited.", hint="Give 0 or more.")
     if (instances is None) == (share is None):
         raise MisuseError("Say how many instances to wait for, or which share of the known ones.", hint="wait(..., instances=3)")
     if instances is not None and instances < 1:

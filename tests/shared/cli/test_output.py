@@ -33,6 +33,11 @@ def test_an_escape_shows_which_character_it_was() -> None:
     assert printable(None) == "None"
 
 
+def test_bytes_in_a_document_are_hexadecimal_as_everywhere_else(capsys: pytest.CaptureFixture[str]) -> None:
+    Output(as_json=True).document({"release": b"\x00\xff", "deep": [{"sha256": b"a"}]})
+    assert json.loads(capsys.readouterr().out) == {"release": "00ff", "deep": [{"sha256": "61"}]}
+
+
 @pytest.mark.parametrize(("as_json", "stream"), [(False, "out"), (True, "err")])
 def test_data_for_people_stays_out_of_a_json_document(capsys: pytest.CaptureFixture[str], as_json: bool, stream: str) -> None:
     output = Output(as_json=as_json)

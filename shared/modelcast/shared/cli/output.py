@@ -51,7 +51,7 @@ class Output:
 
     def document(self, document: Mapping[str, object] | Sequence[object]) -> None:
         """Print a JSON document on stdout, whatever the mode."""
-        click.echo(json.dumps(_finite(document), ensure_ascii=True, default=str, indent=None if self.as_json else 2))
+        click.echo(json.dumps(_finite(document), ensure_ascii=True, default=_as_text, indent=None if self.as_json else 2))
 
     def table(
         self, columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None, whole: Sequence[str] = ()
@@ -68,6 +68,11 @@ class Output:
             table.add_row(*(Text(printable(cell), overflow="fold") for cell in row))
         console = Console(file=sys.stderr if self.as_json else sys.stdout, width=None if sys.stdout.isatty() else 140)
         console.print(table)
+
+
+def _as_text(value: object) -> str:
+    """Return what JSON has no word for: bytes in hexadecimal, as everywhere else."""
+    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def _finite(value: object) -> object:

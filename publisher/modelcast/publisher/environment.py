@@ -17,11 +17,11 @@ from modelcast.shared.manifest import Environment, Lineage
 GIT_SECONDS = 5.0
 
 
-def environment(modules: Iterable[str], given: Mapping[str, str] | None = None) -> Environment:
+def environment(modules: Iterable[str] | None, given: Mapping[str, str] | None = None) -> Environment:
     """Describe this host for a model that imports ``modules``.
 
     Args:
-        modules: Top-level names of modules, found by looking at the model.
+        modules: Top-level names of modules, found by looking at the model; None when nobody looked.
         given: Distribution names with versions; replaces what was found.
 
     Raises:
@@ -29,8 +29,8 @@ def environment(modules: Iterable[str], given: Mapping[str, str] | None = None) 
     """
     return Environment(
         python=platform.python_version(), implementation=sys.implementation.name, platform=sys.platform,
-        machine=platform.machine(), captured=given is None,
-        dependencies=dict(given) if given is not None else _versions(modules),
+        machine=platform.machine(), captured=given is None and modules is not None,
+        dependencies=dict(given) if given is not None else _versions(modules or ()),
     )
 
 

@@ -5,9 +5,11 @@ Imports the builders of this room; knows no road.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from modelcast.publisher.build import Facts, build_manifest
 from modelcast.publisher.environment import environment, git_lineage
@@ -44,7 +46,7 @@ class Wish:
 class _Contents:
     files: list[SourceFile]
     format: str
-    modules: set[str] = field(default_factory=set)
+    modules: set[str] | None = None
 
 
 def prepare(model_object: object, wish: Wish, *, chunk_bytes: int, watch: Watcher) -> tuple[Manifest, list[SourceFile]]:
@@ -63,9 +65,15 @@ def prepare(model_object: object, wish: Wish, *, chunk_bytes: int, watch: Watche
     contents = _contents(model_object, wish.format, wish.loader)
     if samples is not None and not isinstance(model_object, Path):
         samples = replace(samples, method=find_method(model_object, samples))
+    try:
+        built_in, lineage = environment(contents.modules, wish.dependencies), _lineage(wish.lineage)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise MisuseError(f"The {error.title.lower()} cannot be described: {first['msg']} (at {place}).") from error
     facts = Facts(
-        wish.model, wish.version, environment(contents.modules, wish.dependencies), wish.training or {}, wish.metrics or {},
-        _lineage(wish.lineage), wish.input_schema, wish.output_schema, samples,
+        wish.model, wish.version, built_in, wish.training or {}, wish.metrics or {}, lineage, wish.input_schema, wish.output_schema,
+        samples,
     )
     return build_manifest(
         contents.files, facts, artifact_format=contents.format, loader=wish.loader or contents.format, chunk_bytes=chunk_bytes,
@@ -83,6 +91,11 @@ def _contents(model_object: object, format_name: str | None, loader: str | None)
                 hint=f"Use one of {', '.join(BUILT_IN_FORMATS)}; for a format of your own name its loader as well: loader='mine'.",
             )
         return _Contents(files_of(model_object), format_name)
+    if isinstance(model_object, str | bytes | bytearray):
+        raise MisuseError(
+            f"A {type(model_object).__name__} is no model.",
+            hint="For a file: pathlib.Path('model.joblib'). A text or bytes that is the model: put it into a list.",
+        )
     if format_name not in {None, OBJECT_FORMAT}:
         raise MisuseError(f"An object is published as {OBJECT_FORMAT}, not {format_name}.", hint="Save it and publish the path.")
     files, modules = pickle_object(model_object)
@@ -90,6 +103,8 @@ def _contents(model_object: object, format_name: str | None, loader: str | None)
 
 
 def _lineage(given: Mapping[str, Any] | Lineage | None) -> Lineage:
-    if given is None:
-        return git_lineage(Path.cwd())
-    return given if isinstance(given, Lineage) else Lineage.model_validate(dict(given))
+    if isinstance(given, Lineage):
+        return given
+    given = dict(given or {})
+    found = {} if "commit" in given else git_lineage(Path.cwd()).model_dump()   # another commit's cleanliness is not known
+    return Lineage.model_validate(found | given)

@@ -151,7 +151,7 @@ class Environment(WireValue):
         platform: ``linux``, ``darwin``, …
         machine: ``x86_64``, ``arm64``, …
         dependencies: Distribution name to version, of what the model imports.
-        captured: Whether the dependencies were found by looking at the model (else: given by the publisher).
+        captured: Whether the dependencies were found by looking at the model (else: given by the publisher, or unknown).
     """
 
     python: str

@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from modelcast.consumer import ModelConsumer
-from modelcast.publisher.commands import publish
+from modelcast.publisher.commands import _conclusion, publish
+from modelcast.publisher.waiting import Outcome
 from modelcast.shared.errors import MisuseError
 from modelcast.shared.keyfiles import generate
 
@@ -57,6 +58,32 @@ def test_in_json_one_document_says_all(run: Run, consumer: ModelConsumer) -> Non
         assert document["outcome"]["promoted"] == ["web-1"]
         manifest = consumer.active.manifest
         assert (manifest.training.metrics, manifest.lineage.dataset) == ({"auc": 0.98}, "toy")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--wait", "0"), ("--wait", "1", "--wait-share", "0.5"), ("--wait-share", "1.5"), ("--wait-share", "nan"),
+        ("--wait", "1", "--timeout", "nan"), ("--wait", "1", "--timeout", "-1"), ("--expires", "nan"), ("--expires", "-1"),
+    ],
+)
+def test_a_wish_that_cannot_be_fulfilled_is_refused_before_anything_is_published(run: Run, arguments: tuple[str, ...]) -> None:
+    assert isinstance(run("1.0.0", *arguments).exception, MisuseError)
+    assert json.loads(run("1.0.0", "--json").stdout)["publication"]["was_current"] is False
+
+
+def test_a_strangers_name_never_reaches_the_terminal_as_it_is() -> None:
+    conclusion = _conclusion(Outcome({}, {}, {}, ("\x1b[2Jevil\r\n",), 1, timed_out=True))
+    assert conclusion.isprintable()
+    assert "evil" in conclusion
+
+
+def test_a_release_that_an_instance_serves_already_is_not_waited_for(run: Run, consumer: ModelConsumer) -> None:
+    with consumer:
+        assert run("1.0.0", "--wait", "1", "--timeout", "30").return_value == 0
+        again = run("1.0.0", "--wait", "1", "--timeout", "30")
+        assert again.return_value == 0
+        assert "nothing to do" in again.stdout
 
 
 def test_options_that_cannot_be_read_are_refused(run: Run, tmp_path: Path) -> None:

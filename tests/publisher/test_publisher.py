@@ -26,7 +26,10 @@ def publisher(fake_broker: FakeBroker, signing_key: SigningKey) -> Publisher:
     [
         ({"model": "Fraud/x"}, InvalidName), ({"channel": "chunks"}, InvalidName), ({"version": "1.0"}, InvalidVersion),
         ({"version": "v1.0.0"}, InvalidVersion), ({"format": "joblib"}, MisuseError), ({"samples": ([1], [2], [3])}, MisuseError),
-        ({"samples": (X, [9, 9, 9, 9])}, SamplesNotReproduced),
+        ({"samples": (X, [9, 9, 9, 9])}, SamplesNotReproduced), ({"expires_seconds": 0}, MisuseError),
+        ({"expires_seconds": -1.0}, MisuseError), ({"expires_seconds": float("nan")}, MisuseError),
+        ({"expires_seconds": float("inf")}, MisuseError), ({"expires_seconds": 1e300}, MisuseError),
+        ({"lineage": {"commit": 7}}, MisuseError), ({"dependencies": {"numpy": 2}}, MisuseError),
     ],
 )
 def test_a_call_that_cannot_work_is_refused_before_a_connection(

@@ -50,9 +50,13 @@ def publish(path: Path, *, as_json: bool, **options: Any) -> int:
     """  # noqa: D301 - \b is click's mark for text that is not wrapped
     from modelcast.publisher.progress_display import ProgressDisplay  # noqa: PLC0415 - --help need not load the library
     from modelcast.publisher.publisher import Publisher  # noqa: PLC0415
+    from modelcast.publisher.waiting import check_wish  # noqa: PLC0415
 
     quiet_logs()
     output = Output(as_json=as_json)
+    instances, share = options["wait_instances"], options["wait_share"]
+    if instances is not None or share is not None:
+        check_wish(instances, share, options["timeout"])   # before anything is published
     with ProgressDisplay(options["progress"]) as display:
         publisher = Publisher(
             resolve_url(options["url"], output.note), signing_key=options["key"], order_key=options["order_key"]
@@ -64,7 +68,6 @@ def publish(path: Path, *, as_json: bool, **options: Any) -> int:
             expires_seconds=options["expires"], resend=options["resend"], watch=display,
         )
     _tell(output, publication)
-    instances, share = options["wait_instances"], options["wait_share"]
     if instances is None and share is None:
         if as_json:
             output.document(_document(publication, None))

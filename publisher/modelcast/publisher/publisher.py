@@ -28,6 +28,8 @@ from modelcast.shared.signing import SigningKey
 from modelcast.shared.topology import CHUNKS_RETENTION_BYTES
 
 BUSY_RETRY_SECONDS = 0.5
+MAX_EXPIRES_SECONDS = 100 * 366 * 24 * 3600
+"""A hundred years: longer is a mistake, and infinity no number of milliseconds."""
 
 
 class Publisher:
@@ -86,7 +88,8 @@ class Publisher:
             loader: Name of the loader, when it is not the format's own.
             training: Training parameters.
             metrics: Metrics by name.
-            lineage: ``commit``, ``dirty``, ``dataset``, ``notes``; the git commit of the current folder when left out.
+            lineage: ``commit``, ``dirty``, ``dataset``, ``notes``; what a map leaves out of the git commit of the current folder is
+                filled in, and a ``Lineage`` is taken as it is.
             dependencies: Distribution versions; found by looking at the model when left out.
             input_schema: Shape and types of the input; taken from the samples when left out.
             output_schema: Shape and types of the answers; taken from the samples when left out.
@@ -102,12 +105,14 @@ class Publisher:
             MisuseError: One of its kinds; nothing was announced.
             HostFault: The road broke; call again.
         """
+        if expires_seconds is not None and not 0 < expires_seconds <= MAX_EXPIRES_SECONDS:
+            raise MisuseError(f"An order cannot expire after {expires_seconds} seconds.", hint="Give more than 0, up to 100 years.")
         wish = Wish(
             model, version, channel, format, loader, training, metrics, lineage, dependencies, input_schema, output_schema, samples
         )
         manifest, files = prepare(model_object, wish, chunk_bytes=self._chunk_bytes, watch=watch)
         now_ms = time.time_ns() // 1_000_000
-        expires_ms = None if expires_seconds is None else now_ms + int(expires_seconds * 1000)
+        expires_ms = None if expires_seconds is None else now_ms + round(expires_seconds * 1000)
         return self._carry_out(Intent(manifest, files, channel, self._keys, now_ms, expires_ms, resend), watch)
 
     def _carry_out(self, intent: Intent, watch: Watcher) -> Publication:
@@ -140,10 +145,10 @@ class Publisher:
             Who promoted, who rejected and why, who is silent, and whether the time ran out.
 
         Raises:
-            MisuseError: Not exactly one of ``instances`` and ``share`` is given.
+            MisuseError: Not exactly one of ``instances`` and ``share`` is given, or a number is out of range.
             HostFault: The road broke.
         """
-        check_wish(instances, share)
+        check_wish(instances, share, timeout_seconds)
         age_minutes = max(0, time.time_ns() // 1_000_000 - publication.issued_ms) // 60_000
         source = self._road.reports(since_minutes=age_minutes + KNOWN_MINUTES)
         try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelcast.publisher.demo.traffic import Counts
-from modelcast.shared.cli.output import Output
+from modelcast.shared.cli.output import Output, printable
 from modelcast.shared.reasons import Reason
 
 FIRST_INSTANCES = 3
@@ -225,7 +225,7 @@ def draw(record: Record, found: list[str], output: Output) -> None:
     if found:
         output.data("Not everything went as it should:")
         for problem in found:
-            output.data(f"  {problem}")
+            output.data(f"  {printable(problem)}")
         return
     output.data(
         f"{record.requests} requests, {record.failed} failed; {len(record.dead_letters)} dead letters explained; "

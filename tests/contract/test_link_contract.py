@@ -583,3 +583,13 @@ def test_a_confirm_can_be_asked_for_without_waiting_and_ends_a_wait(connect: Con
     while not outbox.is_confirmed(number):
         link.wait(SOON)
     assert outbox.is_confirmed(number)
+
+
+def test_what_is_removed_is_gone_and_what_is_not_there_is_passed_over(connect: Connect) -> None:
+    link = connect()
+    link.declare([*NEWS, *LOG])
+    link.remove([Queue("a"), Queue("log"), Exchange("news"), Queue("nowhere"), Exchange("nowhere")])
+    for name in ("a", "log"):
+        with pytest.raises(TopologyMismatch):
+            connect().depth(name)
+    assert connect().depth("b") == 0

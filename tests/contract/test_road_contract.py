@@ -426,3 +426,19 @@ def test_a_port_where_nobody_listens_is_named() -> None:
 def test_a_host_that_does_not_exist_is_named() -> None:
     with pytest.raises(BrokerUnreachable, match=r"no-such-host\.invalid"):
         AmqpRoad(PikaBroker("amqp://u:p@no-such-host.invalid/")).join(HERE)
+
+
+def test_a_retired_model_leaves_nothing_behind_and_others_are_untouched(road: AmqpRoad, opened) -> None:
+    other = Target("other", "production", "b")
+    for target, body in ((HERE, b"mine"), (other, b"theirs")):
+        joined = road.join(target)
+        session = road.publish(target.model, target.channel)
+        session.order(target.channel, body)
+        joined.settle(next_from_queue(joined), accept=False)
+        session.close()
+        joined.close()
+    assert len(list(road.dead_letters(10))) == 2
+    road.retire("fraud", "production", ["a"])
+    assert [letter.body for letter in road.dead_letters(10)] == [b"theirs"]
+    assert list(opened(road.publish("fraud", "production")).register.read()) == []   # all of it is new
+    road.retire("nobody", "production", ["x"])

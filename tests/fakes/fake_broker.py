@@ -149,6 +149,13 @@ class FakeLink:
             self.check()
             return self._node.queue_for(queue, self).depth
 
+    def remove(self, parts: Iterable[Part]) -> None:
+        """See ``link.OperatorLink.remove``."""
+        with self._node.changed:
+            self.check()
+            for part in parts:
+                self._node.remove(part)
+
     def close(self) -> None:
         """See ``link.Link.close``."""
         with self._node.changed:

@@ -37,6 +37,16 @@ class FakeNode:
                 consumer.cancel()
             self.changed.notify_all()
 
+    def remove(self, part: Part) -> None:
+        """Delete a queue or an exchange with its bindings, or a binding; what is not there is passed over."""
+        if isinstance(part, Queue) and part.name in self.queues:
+            self.delete_queue(part.name)
+        elif isinstance(part, Exchange):
+            self.exchanges.pop(part.name, None)
+            self.bindings = {binding for binding in self.bindings if binding.exchange != part.name}
+        elif isinstance(part, Binding):
+            self.bindings.discard(part)
+
     def route(self, message: Message) -> bool:
         """Put a message into every queue that its exchange passes it on to; returns whether there was one."""
         exchange = self.exchanges[message.exchange]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from modelcast.shared.errors import BrokerUnreachable
-from modelcast.shared.link import Broker, Delivery, Inbox, Offset, Outbox, WaitingLink
+from modelcast.shared.link import Broker, Delivery, FullLink, Inbox, Offset, Outbox
 from modelcast.shared.topology import HEADER_KIND, Part
 
 
@@ -121,7 +121,7 @@ class FaultyBroker:
 class FaultyLink:
     """See ``link.WaitingLink``."""
 
-    def __init__(self, inner: WaitingLink, faults: Iterable[Fault]) -> None:
+    def __init__(self, inner: FullLink, faults: Iterable[Fault]) -> None:
         self._inner, self._faults = inner, tuple(faults)
 
     def suffer(self, operation: str) -> None:
@@ -147,6 +147,11 @@ class FaultyLink:
         """See ``link.Link.inbox``."""
         self.suffer("inbox")
         return FaultyInbox(self, self._inner.inbox(queue, prefetch=prefetch, offset=offset, exclusive=exclusive), self._faults)
+
+    def remove(self, parts: Iterable[Part]) -> None:
+        """See ``link.OperatorLink.remove``."""
+        self.suffer("remove")
+        self._inner.remove(parts)
 
     def close(self) -> None:
         """See ``link.Link.close``."""

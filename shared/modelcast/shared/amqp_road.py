@@ -6,7 +6,7 @@ Imports link, topology and the road's protocols; no client library.
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from typing import TypeVar, cast
@@ -16,6 +16,8 @@ from modelcast.shared.amqp_publishing import END, MARKERS, PROBE, READ_AHEAD, Am
 from modelcast.shared.link import Broker, Delivery, Inbox, Offset, WaitingLink
 from modelcast.shared.road import ArrivedChunk, ArrivedOrder, Confirmed, DeadLetter, Target
 
+MOST_UNSETTLED = 65_535
+"""AMQP counts unsettled messages in 16 bits."""
 REPORTS_UNDER_WAY = 64
 """More than an instance sends at once, so that sending never waits."""
 ORDERS_AHEAD = 16
@@ -64,12 +66,35 @@ class AmqpRoad:
         try:
             link.declare(names.common_parts())
             waiting = min(limit, link.depth(names.DEAD))
-            inbox = link.inbox(names.DEAD, prefetch=max(1, min(waiting, 65_535)))
+            inbox = link.inbox(names.DEAD, prefetch=max(1, min(waiting, MOST_UNSETTLED)))
             for _ in range(waiting):
                 delivery = inbox.receive(5.0)
                 if delivery is None:
                     return   # somebody else took or purged some meanwhile
                 yield _dead_letter(delivery)
+        finally:
+            link.close()
+
+
+    def retire(self, model: str, channel: str, instances: Iterable[str]) -> None:
+        """Remove all that a model has in one channel, its dead letters too; for demonstrations. Reports stay.
+
+        Raises:
+            HostFault: The broker did not let it; call again.
+        """
+        link = self._broker.connect(name=f"{self._name} retiring {model}")
+        try:
+            if waiting := link.depth(names.DEAD):
+                inbox = link.inbox(names.DEAD, prefetch=min(waiting, MOST_UNSETTLED))
+                for _ in range(waiting):
+                    delivery = inbox.receive(5.0)
+                    if delivery is None:
+                        break
+                    target = _dead_letter(delivery).target
+                    if target is not None and target.model == model:
+                        inbox.accept(delivery)
+                inbox.close()   # the others go back
+            link.remove(names.parts_of(model, channel, instances))
         finally:
             link.close()
 

@@ -131,15 +131,27 @@ class WaitingLink(Link, Protocol):
         """
         ...
 
+
+class OperatorLink(Link, Protocol):
+    """A link for looking and for clearing away."""
+
     def depth(self, queue: str) -> int:
         """Return the number of messages that wait in a queue."""
         ...
+
+    def remove(self, parts: Iterable[Part]) -> None:
+        """Delete queues and exchanges; what does not exist is passed over, and bindings go with what they bind."""
+        ...
+
+
+class FullLink(WaitingLink, OperatorLink, Protocol):
+    """Everything that a connection can do."""
 
 
 class Broker(Protocol):
     """Where links come from."""
 
-    def connect(self, *, name: str) -> WaitingLink:
+    def connect(self, *, name: str) -> FullLink:
         """Open a connection that the broker's operators see as ``name``.
 
         Raises:

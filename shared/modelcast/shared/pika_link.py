@@ -196,6 +196,13 @@ class PikaLink:
         channel.close()
         return int(frame.method.message_count)
 
+    def remove(self, parts: Iterable[Part]) -> None:
+        """See ``link.OperatorLink.remove``."""
+        channel = self.open_channel()
+        for part in parts:
+            channel.call(partial(_remove, channel.raw, part), f"remove {part}")
+        channel.close()
+
     def outbox(self, *, window: int) -> AmqpOutbox:
         """See ``link.Link.outbox``."""
         outbox = AmqpOutbox(self.open_channel(), window, _publish)
@@ -271,6 +278,15 @@ def _declare(raw: Any, part: Part, callback: Callable[[Any], None]) -> None:
     else:
         assert isinstance(part, Binding)
         raw.queue_bind(part.queue, part.exchange, part.routing_key, callback=callback)
+
+
+def _remove(raw: Any, part: Part, callback: Callable[[Any], None]) -> None:
+    if isinstance(part, Exchange):
+        raw.exchange_delete(part.name, callback=callback)
+    elif isinstance(part, Queue):
+        raw.queue_delete(part.name, callback=callback)
+    else:
+        raw.queue_unbind(part.queue, part.exchange, part.routing_key, callback=callback)
 
 
 def _publish(

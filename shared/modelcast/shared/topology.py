@@ -4,7 +4,7 @@ Decides what exists: exchanges, queues, streams and bindings, all durable. Decla
 The table in ``docs/how-it-works.md`` is held together with this module by a test.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from modelcast.shared.limits import GIB, KIB, MIB
@@ -138,6 +138,15 @@ def instance_parts(model: str, channel: str, instance: str, *, queue_type: str =
     if queue_type == "quorum":
         arguments |= {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
     return [Queue(name, arguments), Binding(name, orders_name(model, channel))]
+
+
+def parts_of(model: str, channel: str, instances: Iterable[str]) -> list[Part]:
+    """Return every queue, stream and exchange of a model's channel, and of the model."""
+    parts: list[Part] = [Queue(instance_queue_name(model, channel, instance)) for instance in instances]
+    parts += [Queue(history_name(model, channel)), Exchange(orders_name(model, channel))]
+    for name in (chunks_name(model), releases_name(model)):
+        parts += [Queue(name), Exchange(name)]
+    return parts
 
 
 def target_of_queue(queue: str) -> tuple[str, str, str] | None:

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from modelcast.publisher.demo import chapters
@@ -19,11 +19,14 @@ from modelcast.publisher.demo.traffic import Caller, Exam
 from modelcast.publisher.demo.training import School
 from modelcast.shared.broker_url import BrokerUrl
 from modelcast.shared.cli.output import Output
+from modelcast.shared.errors import HostFault
 from modelcast.shared.keyfiles import generate
 from modelcast.shared.localbroker.chooser import choose_broker
 from modelcast.shared.localbroker.host import default_state_dir
 from modelcast.shared.localbroker.node import PrivateNode
+from modelcast.shared.roads import open_road
 
+DEFAULT_CHANNEL = "production"
 CHAPTERS = (
     chapters.first_model, chapters.better_model, chapters.damaged_on_the_way, chapters.wrong_elsewhere, chapters.forbidden_version,
     chapters.unknown_key, chapters.killed, chapters.late, chapters.dead_letters,
@@ -36,7 +39,7 @@ def tell_story(output: Output, *, requests_per_second: float, keep: bool) -> Rec
     Args:
         output: Where it is told.
         requests_per_second: How often each instance is asked.
-        keep: Whether folder and broker stay.
+        keep: Whether folder, broker and what the story left on it stay.
 
     Returns:
         What happened.
@@ -50,6 +53,8 @@ def tell_story(output: Output, *, requests_per_second: float, keep: bool) -> Rec
         folder = cleanup.enter_context(_folder(narrator, keep=keep))
         url = cleanup.enter_context(_broker(narrator, keep=keep))
         stage = _set_up(narrator, folder, url, requests_per_second)
+        if not keep:
+            cleanup.callback(_retire, stage)   # after the instances, which would make their queues again
         cleanup.callback(_stop_all, stage.instances)
         chapters.three_instances(stage)
         for number, play in enumerate(CHAPTERS, 1):
@@ -105,6 +110,12 @@ def _broker(narrator: Narrator, *, keep: bool) -> Generator[str]:
         elif chosen.started_here:
             stop = "modelcast broker stop" if chosen.kind == "node" else "docker compose -f docker-compose.rabbitmq.yml down"
             narrator.say(f"The broker goes on. It is stopped by: {stop}")
+
+
+def _retire(stage: Stage) -> None:
+    """Leave the broker as it was found; reports stay, the broker drops them after seven days."""
+    with suppress(HostFault):   # it may be gone; then so is what was on it
+        open_road(stage.url).retire(stage.model, DEFAULT_CHANNEL, [instance.name for instance in stage.instances])
 
 
 def _stop_all(instances: list[Instance]) -> None:

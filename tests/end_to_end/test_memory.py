@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from modelcast.shared.limits import MIB
+from modelcast.shared.packing import pack
+from modelcast.shared.pika_link import PikaBroker
+from modelcast.shared.topology import DEAD, common_parts
 
 SIZE_MIB = 384
 BOUND_MIB = 64
@@ -37,6 +40,35 @@ consumer.stop()
 peak = next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print((peak - before) // 2**20)   # not ru_maxrss: that one remembers the size of the process that started this one
 """
+LETTERS = 100
+LETTER_MIB = 4
+LOOK = """
+import resource, sys
+from modelcast.consumer.deadletters.browse import read_letters
+from modelcast.shared.roads import open_road
+import modelcast.shared.pika_link
+before = int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+assert len(read_letters(open_road(sys.argv[1]), limit=1000)) == int(sys.argv[2])
+peak = next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print((peak - before) // 2**20)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_looking_at_large_dead_letters_takes_the_memory_of_a_few(broker_url: str) -> None:
+    link = PikaBroker(broker_url).connect(name="letters")
+    link.declare(common_parts())
+    outbox = link.outbox(window=4)
+    for number in range(LETTERS):
+        body = pack({"modelcast": 1, "order": number.to_bytes(4, "big") * (LETTER_MIB * MIB // 4), "manifest": b""})
+        outbox.post(DEAD, body, routing_key="dead")
+    outbox.flush()
+    link.close()
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK, broker_url, str(LETTERS)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < BOUND_MIB, done.stdout
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

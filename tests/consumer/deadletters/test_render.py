@@ -1,5 +1,7 @@
 """Letters as text: sentences, both sides, and no control character of a stranger."""
 
+from dataclasses import replace
+
 from tests.fakes import specimens
 
 from modelcast.consumer.deadletters.letter import open_letter
@@ -18,8 +20,8 @@ def letter(key: SigningKey) -> object:
         kind=ReportKind.VERDICT, verdict=Verdict.REJECTED, instance="web-1", order=order_id(body), reason="version-out-of-range",
         message=EVIL, facts={"version": "2.1.0", "accept": ">=1,<2", EVIL: {"deep": [EVIL]}}, version="2.1.0",
     )
-    return open_letter(DeadLetter(body, Target("fraud", "production", "web-1"), 1_735_689_600_000, "rejected"),
-                       {(order_id(body), "web-1"): report})
+    dead = DeadLetter(body, Target("fraud", "production", "web-1"), 1_735_689_600_000, "rejected")
+    return replace(open_letter(dead), report=report)
 
 
 def test_an_explanation_says_what_happened_whose_fault_and_what_to_do(signing_key: SigningKey) -> None:
@@ -41,7 +43,7 @@ def test_a_stranger_s_control_characters_never_reach_the_terminal(signing_key: S
 
 
 def test_a_row_has_a_cell_for_every_column_also_when_nothing_is_known() -> None:
-    nothing = open_letter(DeadLetter(b"x", None), {})
+    nothing = open_letter(DeadLetter(b"x", None))
     assert len(row(nothing)) == len(COLUMNS)
     assert when(None) == "?"
     assert "unknown" in "\n".join(shown(nothing))

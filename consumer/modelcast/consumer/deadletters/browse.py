@@ -1,16 +1,17 @@
 """Looking at dead letters without taking them, and finding the reports that explain them.
 
-Decides how far reports are read. Memory is bounded by the number of letters asked for. Imports letter and the road's
-protocols.
+Decides how far reports are read. Each letter is reduced to what is shown of it before the next one is taken, because letters
+may be large: of all that are listed no body is held, and besides them only what the broker sends while one is read. Imports
+letter and the road's protocols.
 """
 
+from dataclasses import replace
 from typing import Protocol
 
 from modelcast.consumer.deadletters.letter import Letter, letter_id, open_letter
 from modelcast.shared.errors import BrokerUnreachable, NotFound, SenderFault
-from modelcast.shared.order import order_id
 from modelcast.shared.report import Report, Verdict
-from modelcast.shared.road import DeadLetter, DeadLetterRoad, ReportSource
+from modelcast.shared.road import DeadLetterRoad, ReportSource
 
 POLL_SECONDS = 0.2
 """Between two looks whether the past is read; only a source without a report in it waits so long."""
@@ -32,14 +33,19 @@ def read_letters(road: BrowsableRoad, *, limit: int, wanted: str = "") -> list[L
     Args:
         road: Where they are.
         limit: How many are looked at.
-        wanted: Beginning of the ids that are returned; the others are looked at one by one and not held.
+        wanted: Beginning of the ids that are returned, with order and manifest; the others are looked at and not held. Without
+            it all are returned, in brief.
 
     Raises:
         HostFault: The road broke.
     """
-    dead = [letter for letter in road.dead_letters(limit) if letter_id(letter).startswith(wanted)]
-    reports = _reports_for(road, dead) if dead else {}
-    return [open_letter(letter, reports) for letter in dead]
+    letters: list[Letter] = []
+    for dead in road.dead_letters(limit):
+        if letter_id(dead).startswith(wanted):
+            letter = open_letter(dead)
+            letters.append(letter if wanted else letter.in_brief())
+    reports = _reports_for(road, letters) if letters else {}
+    return [replace(letter, report=reports.get(_key(letter))) for letter in letters]
 
 
 def find_letter(letters: list[Letter], wanted: str) -> Letter:
@@ -55,8 +61,12 @@ def find_letter(letters: list[Letter], wanted: str) -> Letter:
     raise NotFound(f"{wanted!r} {what}.", hint="See the ids with: modelcast dead-letters list")
 
 
-def _reports_for(road: BrowsableRoad, dead: list[DeadLetter]) -> dict[tuple[str, str], Report]:
-    wanted = {(order_id(letter.body), letter.target.instance if letter.target else "") for letter in dead}
+def _key(letter: Letter) -> tuple[str, str]:
+    return letter.order_id, letter.instance or ""
+
+
+def _reports_for(road: BrowsableRoad, letters: list[Letter]) -> dict[tuple[str, str], Report]:
+    wanted = set(map(_key, letters))
     found: dict[tuple[str, str], Report] = {}
     source = road.reports(since_minutes=None)
     silent_seconds = 0.0

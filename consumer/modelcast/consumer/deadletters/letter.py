@@ -3,9 +3,8 @@
 Decides what is shown of a message that may come from anybody. Imports the wire values and reasons.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from modelcast.shared.digest import digest
 from modelcast.shared.errors import SenderFault
@@ -43,6 +42,7 @@ class Letter:
         cause: The broker's word for why it is here.
         order: The order's claims, or None when they cannot be read. Unverified.
         manifest: The manifest's claims, or None. Unverified.
+        claimed_version: The version that the manifest claims, or None. Unverified.
         signed_by: Key ids that the message names. Unverified.
         report: The instance's report, or None.
         size_bytes: Size of the message.
@@ -57,16 +57,21 @@ class Letter:
     cause: str
     order: Order | None
     manifest: Manifest | None
+    claimed_version: str | None
     signed_by: tuple[str, ...]
-    report: Report | None
     size_bytes: int
+    report: Report | None = None
+
+    def in_brief(self) -> Self:
+        """Return the letter without order and manifest, which can be large."""
+        return replace(self, order=None, manifest=None)
 
     @property
     def version(self) -> str | None:
         """The version, from the report or as the message claims."""
         if self.report is not None and self.report.version is not None:
             return self.report.version
-        return self.manifest.version if self.manifest else None
+        return self.claimed_version
 
     @property
     def reason(self) -> str | None:
@@ -101,20 +106,15 @@ def letter_id(dead: DeadLetter) -> str:
     return digest(f"{order_id(dead.body)} {instance}".encode()).hex()[:12]
 
 
-def open_letter(dead: DeadLetter, reports: Mapping[tuple[str, str], Report]) -> Letter:
-    """Join a dead letter with the report of the instance that refused it.
-
-    Args:
-        dead: As the road kept it.
-        reports: Rejections by order identity and instance.
-    """
-    identity, target = order_id(dead.body), dead.target
-    instance = target.instance if target else None
+def open_letter(dead: DeadLetter) -> Letter:
+    """Return what can be said of a dead letter without its report; the body is not kept, and not read when it is too long."""
+    target = dead.target
     order, manifest, signed_by = _claims(dead.body)
     return Letter(
-        id=letter_id(dead), order_id=identity, model=target.model if target else None,
-        channel=target.channel if target else None, instance=instance, died_ms=dead.died_ms, cause=dead.cause, order=order,
-        manifest=manifest, signed_by=signed_by, report=reports.get((identity, instance or "")), size_bytes=len(dead.body),
+        id=letter_id(dead), order_id=order_id(dead.body), model=target.model if target else None,
+        channel=target.channel if target else None, instance=target.instance if target else None, died_ms=dead.died_ms,
+        cause=dead.cause, order=order, manifest=manifest, claimed_version=manifest.version if manifest else None, signed_by=signed_by,
+        size_bytes=len(dead.body),
     )
 
 

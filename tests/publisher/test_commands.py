@@ -8,10 +8,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from modelcast.consumer import ModelConsumer
+from modelcast.publisher.catalog import Catalog
 from modelcast.publisher.commands import _conclusion, publish
 from modelcast.publisher.waiting import Outcome
 from modelcast.shared.errors import MisuseError
 from modelcast.shared.keyfiles import generate
+from modelcast.shared.roads import open_road
 
 Run = Callable[..., Result]
 
@@ -84,6 +86,32 @@ def test_a_release_that_an_instance_serves_already_is_not_waited_for(run: Run, c
         again = run("1.0.0", "--wait", "1", "--timeout", "30")
         assert again.return_value == 0
         assert "nothing to do" in again.stdout
+
+
+def test_samples_and_schemas_come_from_json_files(run: Run, broker_url: str, tmp_path: Path) -> None:
+    files = {"samples": {"inputs": [[1, 2]], "answers": [3], "method": "total", "rtol": 1, "atol": 0.5}}
+    files |= {"input-schema": {"kind": "pair"}, "output-schema": {"kind": "sum"}}
+    options: list[str] = []
+    for name, content in files.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+        options += [f"--{name}", str(tmp_path / f"{name}.json")]
+    assert run("1.0.0", *options).return_value == 0
+    session = open_road(broker_url).publish("fraud", "production")
+    manifest = Catalog(session.register.read()).releases[0].manifest
+    session.close()
+    assert manifest.samples is not None
+    assert (manifest.samples.method, manifest.samples.count, manifest.samples.rtol, manifest.samples.atol) == ("total", 1, 1.0, 0.5)
+    assert (manifest.input_schema, manifest.output_schema) == ({"kind": "pair"}, {"kind": "sum"})
+
+
+@pytest.mark.parametrize("content", [
+    {}, {"inputs": [1]}, {"inputs": [1], "answers": [1], "metod": "predict"}, {"inputs": [1], "answers": [1], "rtol": "small"},
+    {"inputs": [1], "answers": [1], "method": 7}, {"inputs": [1], "answers": [1], "atol": True},
+    {"inputs": [1], "answers": [1], "rtol": -1}, {"inputs": [1], "answers": [1], "method": "no method"},
+])
+def test_a_file_without_samples_is_refused(run: Run, tmp_path: Path, content: dict[str, object]) -> None:
+    (tmp_path / "samples.json").write_text(json.dumps(content))
+    assert isinstance(run("1.0.0", "--samples", str(tmp_path / "samples.json")).exception, MisuseError)
 
 
 def test_options_that_cannot_be_read_are_refused(run: Run, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from modelcast.shared.errors import MisuseError
 
 if TYPE_CHECKING:
     from modelcast.publisher.publication import Publication
+    from modelcast.publisher.sampling import SampleSet
     from modelcast.publisher.waiting import Outcome
     from modelcast.shared.report import Report
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 @click.option("--order-key", type=click.Path(path_type=Path), help="Private key that signs the order, if it is another.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME=NUMBER", help="A metric; may be repeated.")
 @click.option("--training", type=click.Path(path_type=Path), help="JSON file with the training parameters.")
+@click.option("--samples", type=click.Path(path_type=Path), help="JSON file: inputs and answers; also method, rtol, atol.")
+@click.option("--input-schema", type=click.Path(path_type=Path), help="JSON file that describes the input.")
+@click.option("--output-schema", type=click.Path(path_type=Path), help="JSON file that describes the answers.")
 @click.option("--dependency", "dependencies", multiple=True, metavar="NAME==VERSION", help="What loading needs; may be repeated.")
 @click.option("--dataset", help="Name of the data set, for the lineage.")
 @click.option("--expires", type=float, metavar="SECONDS", help="Instances that see the order later reject it.")
@@ -64,7 +68,9 @@ def publish(path: Path, *, as_json: bool, **options: Any) -> int:
         publication = publisher.publish(
             path, model=options["model"], version=options["version"], channel=options["channel"], format=options["format_"],
             loader=options["loader"], training=_json_file(options["training"]), metrics=_numbers(options["metrics"]),
-            dependencies=_pins(options["dependencies"]), lineage={"dataset": options["dataset"]} if options["dataset"] else None,
+            samples=_samples(options["samples"]), input_schema=_json_file(options["input_schema"]),
+            output_schema=_json_file(options["output_schema"]), dependencies=_pins(options["dependencies"]),
+            lineage={"dataset": options["dataset"]} if options["dataset"] else None,
             expires_seconds=options["expires"], resend=options["resend"], watch=display,
         )
     _tell(output, publication)
@@ -149,3 +155,19 @@ def _json_file(path: Path | None) -> dict[str, Any] | None:
     if not isinstance(content, dict):
         raise MisuseError(f"{path} must hold one JSON object.")
     return content
+
+
+def _samples(path: Path | None) -> "SampleSet | None":
+    from modelcast.publisher.sampling import SampleSet  # noqa: PLC0415 - see above
+
+    content = _json_file(path)
+    if content is None:
+        return None
+    method, tolerances = content.get("method"), {name: content[name] for name in ("rtol", "atol") if name in content}
+    is_whole = {"inputs", "answers"} <= set(content) <= {"inputs", "answers", "method", "rtol", "atol"}
+    if not is_whole or not isinstance(method, str | None) or not all(type(number) in {int, float} for number in tolerances.values()):
+        raise MisuseError(
+            f"{path} holds no samples.",
+            hint='Write {"inputs": …, "answers": …, "method": "predict", "rtol": 1e-5, "atol": 1e-8}; the last three may be left out.',
+        )
+    return SampleSet(content["inputs"], content["answers"], method, **{name: float(number) for name, number in tolerances.items()})

@@ -119,10 +119,10 @@ class AmqpInstanceRoad:
             *names.channel_parts(target.model, target.channel),
             *names.instance_parts(target.model, target.channel, target.instance, queue_type=queue_type),
         ])
-        queue = names.instance_queue_name(target.model, target.channel, target.instance)
-        self._orders = link.inbox(queue, prefetch=ORDERS_AHEAD, exclusive=queue_type == "classic")
         history = names.history_name(target.model, target.channel)
         self._history = link.inbox(history, prefetch=ORDERS_AHEAD, offset="first")
+        queue = names.instance_queue_name(target.model, target.channel, target.instance)
+        self._orders = link.inbox(queue, prefetch=ORDERS_AHEAD, exclusive=queue_type == "classic")
         self._publishing = link.companion()
         self._outbox = self._publishing.outbox(window=REPORTS_UNDER_WAY)
 

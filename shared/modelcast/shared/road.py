@@ -64,7 +64,7 @@ class InstanceRoad(Protocol):
     """An instance's connection: orders in, verdicts and reports out. Owned by the I/O thread."""
 
     def next_order(self, seconds: float) -> ArrivedOrder | None:
-        """Return the next order (history first, then as they come), or None after ``seconds`` or when woken.
+        """Return the next order, of the history or as they come, or None after ``seconds`` or when woken.
 
         Raises:
             HostFault: The road broke; close it and join again.

@@ -111,7 +111,8 @@ class Instance:
         line = self._process.stdout.readline()
         if not line.strip().isdigit():
             lines = self.log_path.read_text(errors="replace").splitlines()
-            raise HostFault(f"{self.name} did not start: {lines[-1] if lines else 'it said nothing'}")
+            last = next((text for text in reversed(lines) if text and not text.startswith("Hint: ")), "it said nothing")
+            raise HostFault(f"{self.name} did not start: {last}")
         self._port = int(line)
         self.caller.begin(self._port)
 

@@ -29,6 +29,7 @@ _LOCK_SECONDS = 120.0       # another start may take its whole minute, and a sto
 _STOP_SECONDS = 30.0        # a clean stop takes 1 to 2 s; streams are closed, tables written
 _CONTROL_SECONDS = 120.0    # rabbitmqctl starts an Erlang of its own
 _POLL_SECONDS = 0.05
+_MISSING_POLLS = 5     # a process has no arguments for a moment while a script becomes the server
 _LAUNCHES = 3               # a port may be taken between looking and listening
 _AMQP_GREETING = b"AMQP\x00\x00\x09\x01"   # AMQP 0-9-1, section 4.2.2; a broker answers with a method frame, type 1
 
@@ -229,11 +230,12 @@ class PrivateNode:
 
     def _becomes_ready(self, deadline: float) -> bool:
         """Wait until the node answers; False when it ended instead."""
-        record = self._known_record()
+        record, missing = self._known_record(), 0
         while True:
             if _answers(record.amqp_port) and _listens(record.stream_port):
                 return True
-            if not self._pids():
+            missing = 0 if self._pids() else missing + 1
+            if missing >= _MISSING_POLLS:
                 return False
             if time.monotonic() > deadline:
                 tail = self.log_text(25)

@@ -78,11 +78,8 @@ def end(find: Callable[[], list[int]], *, grace_seconds: float) -> None:
         HostFault: Some are still there after they were killed.
     """
     for number, seconds in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, _KILL_SECONDS)):
-        if seconds > 0:
-            pids = find()
-            _signal(pids, number)
-            if _gone(find, pids, seconds):
-                return
+        if seconds > 0 and _gone(find, number, seconds):
+            return
     raise HostFault("A process does not end, even when killed.", facts={"pids": find()})
 
 
@@ -92,9 +89,16 @@ def _signal(pids: Sequence[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def _gone(find: Callable[[], list[int]], signalled: Sequence[int], seconds: float) -> bool:
+def _gone(find: Callable[[], list[int]], number: signal.Signals, seconds: float) -> bool:
+    """Signal whatever ``find`` returns, each process once, until nothing is left or the time is over.
+
+    A process has no arguments for a moment while it becomes another program, so one may be found later than the others.
+    """
     deadline = time.monotonic() + seconds
-    while find() or not all(map(_has_ended, signalled)):
+    signalled: set[int] = set()
+    while (found := find()) or not all(map(_has_ended, signalled)):
+        _signal([pid for pid in found if pid not in signalled], number)
+        signalled.update(found)
         if time.monotonic() > deadline:
             return False
         time.sleep(_POLL_SECONDS)

@@ -21,7 +21,7 @@ from pika.exceptions import AMQPError
 from modelcast.shared.amqp_channel import AmqpChannel, AmqpInbox, AmqpOutbox
 from modelcast.shared.amqp_errors import connect_error, lost_error
 from modelcast.shared.broker_url import BrokerUrl
-from modelcast.shared.errors import BrokerUnreachable, HostFault
+from modelcast.shared.errors import BrokerUnreachable, HostFault, MisuseError
 from modelcast.shared.link import Offset
 from modelcast.shared.topology import Binding, Exchange, Part, Queue
 
@@ -47,6 +47,12 @@ class PikaBroker:
 
     def __init__(self, url: str) -> None:
         self.url = BrokerUrl.parse(url)
+        try:
+            _parameters(self.url, "checked")
+        except (ValueError, TypeError, SyntaxError, OSError) as error:   # what pika raises for an option that it cannot read
+            raise MisuseError(
+                f"An option in the broker's URL cannot be read: {error}.", hint="Write it as in amqp://host/vhost?heartbeat=30"
+            ) from error
 
     def connect(self, *, name: str) -> "PikaLink":
         """Open a connection; see ``link.Broker.connect``."""
@@ -120,11 +126,6 @@ class PikaLink:
         except BaseException:
             self.close()
             raise
-
-    @property
-    def server_version(self) -> str:
-        """What the broker says of its version, such as ``3.10.8``."""
-        return str(self._connection.params and (self._connection.server_properties or {}).get("version", "unknown"))
 
     def _on_open(self, _connection: object) -> None:
         self._opened = True

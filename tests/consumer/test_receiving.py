@@ -129,7 +129,8 @@ def test_what_is_missing_after_all_readings_is_the_senders_fault(assembly, relea
     with pytest.raises(SenderFault) as raised:
         fetch(assembly, stream, fetching(chunks_offset=10, oldest_offset=10))
     assert raised.value.reason is Reason.CHUNKS_MISSING
-    assert raised.value.facts == {"missing_chunks": 1, "damaged_chunks": 0, "reads": 3}
+    missing = messages(release)[0].claim
+    assert raised.value.facts == {"missing_chunks": 1, "damaged_chunks": 0, "reads": 3, "missing_digests": [missing]}
     assert stream.opened == [10, 10, None]
 
 
@@ -139,7 +140,10 @@ def test_a_chunk_that_comes_only_damaged_is_named_as_damaged(assembly, release, 
     with pytest.raises(SenderFault) as raised:
         fetch(assembly, stream, fetching(chunks_offset=10, oldest_offset=10))
     assert raised.value.reason is Reason.CHUNK_DAMAGED
-    assert raised.value.facts == {"missing_chunks": 1, "damaged_chunks": 3, "reads": 3}
+    assert raised.value.facts == {
+        "missing_chunks": 1, "damaged_chunks": 3, "reads": 3, "missing_digests": [good[0].claim],
+        "expected_digest": good[0].claim, "arrived_digest": digest(b"broken").hex(),
+    }
 
 
 def test_a_good_copy_counts_wherever_it_stands(assembly, release, fetching) -> None:

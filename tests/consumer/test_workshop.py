@@ -216,6 +216,7 @@ def test_a_release_that_fails_any_check_is_never_unpickled(tmp_path, sim, bench,
     with pytest.raises(SenderFault) as raised:
         all_of_it()
     assert raised.value.reason is expected[wrong]
+    assert raised.value.facts, "both sides of what did not match"
     assert not touched.exists()
     assert bench.version == "2.0.0"
 

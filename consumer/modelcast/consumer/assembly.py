@@ -66,7 +66,7 @@ class Assembly:
         """Verify a chunk and write it to all its places; returns whether it was missing."""
         identity = digest(body)
         if not self.progress.places(identity, len(body)):
-            self.progress.note_stranger(claim)
+            self.progress.note_stranger(claim, identity)
             return False
         self._write(identity, body, but=None, fetched=True)
         return True

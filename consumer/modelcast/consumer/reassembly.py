@@ -23,6 +23,7 @@ class Reassembly:
         self.fetched_chunks = self.reused_chunks = 0
         self.foreign_messages = 0
         self.damaged_chunks = 0
+        self.first_damage: dict[str, str] = {}
         for chunk in artifact.chunks():
             self._missing.setdefault(chunk.digest, []).append(chunk)
 
@@ -59,14 +60,20 @@ class Reassembly:
             self.reused_chunks += len(places)
             self.reused_bytes += written
 
-    def note_stranger(self, claim: str | None) -> None:
-        """Note a message whose bytes are missing nowhere: damage if it claims to be a missing chunk, else somebody else's."""
+    def note_stranger(self, claim: str | None, identity: bytes = b"") -> None:
+        """Note a message whose bytes are missing nowhere: damage if it claims to be a missing chunk, else somebody else's.
+
+        Args:
+            claim: The digest that it claims to have, hexadecimal.
+            identity: The digest that its bytes have.
+        """
         try:
             is_ours = claim is not None and bytes.fromhex(claim) in self._missing
         except ValueError:
             is_ours = False
         if is_ours:
             self.damaged_chunks += 1
+            self.first_damage = self.first_damage or {"expected_digest": claim or "", "arrived_digest": identity.hex()}
         else:
             self.foreign_messages += 1
 

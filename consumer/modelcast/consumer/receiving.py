@@ -7,6 +7,7 @@ road's protocols and errors.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 from modelcast.consumer.assembly import Assembly
 from modelcast.shared.errors import HostFault, SenderFault, StorageFault
@@ -15,6 +16,8 @@ from modelcast.shared.order import Order
 from modelcast.shared.reasons import Reason
 from modelcast.shared.road import ArrivedChunk, ChunkSource
 
+SHOWN_DIGESTS = 3
+"""Missing digests named in a report; more would help nobody."""
 POLL_SECONDS = 0.25
 """How soon a stop or a better order is noticed while the stream is silent."""
 READS = 2
@@ -60,7 +63,10 @@ def fetch(assembly: Assembly, open_source: OpenSource, what: Fetch) -> None:
         return
     progress = assembly.progress
     missing = counted(progress.missing_chunks, "chunk")
-    facts = {"missing_chunks": progress.missing_chunks, "damaged_chunks": progress.damaged_chunks, "reads": len(starts)}
+    facts: dict[str, object] = {
+        "missing_chunks": progress.missing_chunks, "damaged_chunks": progress.damaged_chunks, "reads": len(starts),
+        "missing_digests": [chunk.digest.hex() for chunk in islice(progress.missing(), SHOWN_DIGESTS)], **progress.first_damage,
+    }
     if progress.damaged_chunks:
         raise SenderFault(
             Reason.CHUNK_DAMAGED, f"{missing} arrived only with bytes that do not match the digests.",

@@ -6,7 +6,7 @@ model and no broker. Imports fs, pointer, the manifest and filelock.
 """
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -143,10 +143,12 @@ class Damage:
     Attributes:
         text: In a sentence.
         of_manifest: Whether every chunk is right and only a file's SHA-256 is not: the manifest contradicts itself.
+        facts: Both sides of what differs.
     """
 
     text: str
     of_manifest: bool = False
+    facts: dict[str, object] = field(default_factory=dict)
 
 
 def damage_in(folder: Path, artifact: Artifact) -> Damage | None:
@@ -167,30 +169,31 @@ def damage_in(folder: Path, artifact: Artifact) -> Damage | None:
         except OSError as error:
             raise storage_fault("read", folder / entry.path, error) from error
         if found is not None:
-            return Damage(f"{entry.path} {found}", found == _CONTRADICTION)
+            return found
     return None
 
 
-_CONTRADICTION = "does not have the SHA-256 of its manifest"
-
-
-def _damage_of(path: Path, entry: FileEntry, chunks: list[Chunk]) -> str | None:
+def _damage_of(path: Path, entry: FileEntry, chunks: list[Chunk]) -> Damage | None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
-        return "is missing"
+        return Damage(f"{entry.path} is missing")
     try:
-        facts = os.fstat(descriptor)
+        facts, whole = os.fstat(descriptor), sha256()
         if not is_ours_alone(facts):
-            return "is no file that this user alone may write"
-        size, whole = facts.st_size, sha256()
-        if size != entry.size:
-            return f"has {size} bytes instead of {entry.size}"
+            return Damage(f"{entry.path} is no file that this user alone may write")
+        if facts.st_size != entry.size:
+            return Damage(f"{entry.path} has {facts.st_size} bytes instead of {entry.size}")
         for chunk in chunks:
             content = os.pread(descriptor, chunk.size, chunk.offset)
             whole.update(content)
             if not same(digest(content), chunk.digest):
-                return f"differs in the {chunk.size} bytes at {chunk.offset}"
-        return None if same(whole.digest(), entry.sha256) else _CONTRADICTION
+                return Damage(f"{entry.path} differs in the {chunk.size} bytes at {chunk.offset}")
+        if same(whole.digest(), entry.sha256):
+            return None
+        return Damage(
+            f"{entry.path} does not have the SHA-256 of its manifest", of_manifest=True,
+            facts={"file": entry.path, "manifest_sha256": entry.sha256.hex(), "found_sha256": whole.hexdigest()},
+        )
     finally:
         os.close(descriptor)

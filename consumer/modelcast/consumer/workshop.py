@@ -112,7 +112,7 @@ class Workshop:
             if damage is not None:
                 self._store.fs.remove_tree(folder.parent)
                 if damage.of_manifest:
-                    raise SenderFault(Reason.FILE_MISMATCH, f"{damage.text}.")
+                    raise SenderFault(Reason.FILE_MISMATCH, f"{damage.text}.", facts=damage.facts)
                 raise StorageFault(f"What was written to {folder} reads back otherwise: {damage.text}.", hint="Check this disk.")
             if is_new:
                 self._store.commit(trusted.release, trusted.envelope)

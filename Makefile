@@ -55,6 +55,7 @@ test: setup  ## all tests, against a real RabbitMQ of their own, and how much of
 lint: setup  ## ruff, mypy, pyright and the import contracts
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy tests/typing/api.py
 	$(VENV)/bin/pyright
 	$(VENV)/bin/lint-imports
 

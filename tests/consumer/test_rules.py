@@ -179,8 +179,8 @@ def test_a_rollback_must_stay_in_the_range_too(sim, trust) -> None:
 
 
 def test_a_format_that_is_not_allowed_is_refused(sim, trust) -> None:
-    fault = refusal(trust(sim.order(sim.release("1.0.0", format_name="cloudpickle"))), policy=Policy(formats=("files",)))
-    assert (fault.reason, fault.facts) == (Reason.FORMAT_NOT_ALLOWED, {"format": "cloudpickle", "allowed": ["files"]})
+    fault = refusal(trust(sim.order(sim.release("1.0.0", format_name="safetensors"))), policy=Policy(formats=("files",)))
+    assert (fault.reason, fault.facts) == (Reason.FORMAT_NOT_ALLOWED, {"format": "safetensors", "allowed": ["files"]})
 
 
 def test_a_loader_that_is_not_here_is_named(sim, trust) -> None:

@@ -59,8 +59,9 @@ def test_a_publisher_killed_in_mid_transfer_is_finished_by_the_next_which_sends_
     # 48 MiB were handed over; up to a window of 32 was unconfirmed and may be lost with the process
     assert 48 * MIB <= publication.sent_bytes + publication.reused_bytes == 64 * MIB
     assert publication.sent_bytes <= 48 * MIB
-    status = instance.serves("1.1.0")
-    assert (status["promoted"], status["rejected"]) == (2, 0)
+    instance.serves("1.1.0")
+    status = instance.wait_for(lambda status: status["promoted"] == 2, "the promotion to be told")
+    assert status["rejected"] == 0
 
 
 def test_an_instance_killed_while_receiving_takes_up_what_it_has(

@@ -5,9 +5,10 @@ import subprocess
 import sys
 from importlib.metadata import entry_points
 
+import click
 import pytest
 
-from modelcast.shared.cli.main import run
+from modelcast.shared.cli.main import FrontDoor, run
 
 
 def test_every_registered_command_can_be_reached_and_has_a_summary(capfd: pytest.CaptureFixture[str]) -> None:
@@ -46,8 +47,31 @@ HEAVY = ("pika", "pydantic", "structlog", "rich", "cryptography", "cloudpickle",
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from modelcast.shared.cli.main import run; run(['--help']); "
+        "import sys; from modelcast.shared.cli.main import FrontDoor, run; run(['--help']); "
         f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stderr.strip() == "[]"
+
+
+def test_with_json_a_usage_error_is_a_document_too(capfd: pytest.CaptureFixture[str]) -> None:
+    for words in (["nonsense", "--json"], ["keys", "show", "--json"], ["dead-letters", "list", "--json", "--limit", "none"]):
+        assert run(words) == 2
+        captured = capfd.readouterr()
+        assert (captured.out, json.loads(captured.err)["exit_code"]) == ("", 2)
+
+
+def test_what_nobody_expected_ends_with_one_sentence_and_the_traceback_only_when_asked(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise ZeroDivisionError("so\x1b[2J")
+
+    command = click.Command("broken", callback=broken, params=[click.Option(["--json", "as_json"], is_flag=True, expose_value=False)])
+    monkeypatch.setattr(FrontDoor, "get_command", lambda _self, _ctx, _name: command)
+    assert run(["broken"]) == 1
+    assert capfd.readouterr().err.splitlines()[0] == "Error: unexpected ZeroDivisionError: so\\x1b[2J"
+    assert run(["broken", "--json"]) == 1
+    assert json.loads(capfd.readouterr().err)["error"] == "ModelcastError"
+    with pytest.raises(ZeroDivisionError):
+        run(["--debug", "broken"])

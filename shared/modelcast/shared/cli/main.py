@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from modelcast.shared.cli.output import print_error, printable
-from modelcast.shared.errors import ModelcastError
+from modelcast.shared.cli.output import print_error
+from modelcast.shared.errors import MisuseError, ModelcastError
 
 HELP = """Carry each new model into every running instance: no restart, no failed request, no doubt.
 
@@ -88,7 +88,10 @@ def run(arguments: list[str]) -> int:
         print_error(error, as_json=as_json)
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        if as_json:
+            print_error(MisuseError(error.format_message()), as_json=True)
+        else:
+            error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
@@ -99,7 +102,8 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if "--debug" in arguments:
             raise
-        click.echo(f"Error: unexpected {type(error).__name__}: {printable(error)}", err=True)
-        click.echo("Hint: run again with --debug for the traceback: modelcast --debug …", err=True)
-        return 1
+        hint = "run again with --debug for the traceback: modelcast --debug …"
+        unexpected = ModelcastError(f"unexpected {type(error).__name__}: {error}", hint=hint)
+        print_error(unexpected, as_json=as_json)
+        return unexpected.exit_code
     return outcome if isinstance(outcome, int) else 0

@@ -82,4 +82,5 @@ class Reassembly:
         return {
             "total_bytes": self.total_bytes, "fetched_bytes": self.fetched_bytes, "reused_bytes": self.reused_bytes,
             "fetched_chunks": self.fetched_chunks, "reused_chunks": self.reused_chunks, "damaged_chunks": self.damaged_chunks,
+            "foreign_messages": self.foreign_messages,
         }

@@ -117,6 +117,7 @@ class _Reader:
         self._assembly, self._what, self.next_offset = assembly, what, start
 
     def read(self, source: ChunkSource) -> None:
+        """Read until the artifact is complete, or the end marker comes by, or nothing comes any more."""
         quiet_since = time.monotonic()
         while not self._assembly.progress.is_complete:
             self._what.stopped()

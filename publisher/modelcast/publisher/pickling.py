@@ -41,6 +41,7 @@ class _NotingPickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle s
         return False
 
     def reducer_override(self, obj: Any) -> Any:
+        """Note what is reduced; see ``pickle.Pickler.reducer_override``."""
         reduced = super().reducer_override(obj)
         by_name = reduced is NotImplemented   # else cloudpickle packs it whole, and its module is not needed to load it
         if by_name and isinstance(obj, ModuleType):

@@ -82,3 +82,10 @@ def test_what_cannot_be_pickled_says_what_it_is_and_what_to_do(make: Any) -> Non
     with pytest.raises(Unpicklable, match="cannot be pickled") as caught:
         pickle_object(make())
     assert "path" in (caught.value.hint or "")
+
+
+def test_what_a_library_imports_inside_its_own_functions_is_its_own_business() -> None:
+    from sklearn.utils._optional_dependencies import check_matplotlib_support
+
+    _, modules = pickle_object({"a function of an installed library": check_matplotlib_support})
+    assert modules == {"cloudpickle", "sklearn"}

@@ -48,8 +48,8 @@ class _NotingPickler(cloudpickle.Pickler):  # type: ignore[misc] # cloudpickle s
             self._note(obj.__name__)
         elif by_name and isinstance(obj, FunctionType | type):
             self._note(obj.__module__)
-        if isinstance(obj, FunctionType):
-            self.modules |= _imports_of(obj.__code__)
+        elif isinstance(obj, FunctionType):
+            self.modules |= _imports_of(obj.__code__)   # of a function that travels; what a library imports in its own is its business
         return reduced
 
     def _note(self, module: str | None) -> None:

@@ -75,7 +75,6 @@ class AmqpRoad:
         finally:
             link.close()
 
-
     def retire(self, model: str, channel: str, instances: Iterable[str]) -> None:
         """Remove all that a model has in one channel, its dead letters too; for demonstrations. Reports stay.
 

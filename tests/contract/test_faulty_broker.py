@@ -18,7 +18,7 @@ def carried(broker: Broker, fault: Alter) -> list[bytes]:
     road = AmqpRoad(FaultyBroker(broker, fault))
     publisher = road.publish("fraud", "production")
     for index, body in enumerate(SENT):
-        publisher.chunks.send(body, release="r", index=index, count=3, digest="00")
+        publisher.chunks.send(body, version="1.0.0", index=index, count=3, digest="00")
     publisher.chunks.finish("r")
     publisher.close()
     source, seen = road.chunks("fraud", None), []

@@ -107,7 +107,7 @@ def test_a_publisher_that_fails_to_open_leaves_no_lock_behind(broker: Broker, op
 
 def send(publisher, release: str, *bodies: bytes) -> None:
     for index, body in enumerate(bodies):
-        publisher.chunks.send(body, release=release, index=index, count=len(bodies), digest="00")
+        publisher.chunks.send(body, version="1.0.0", index=index, count=len(bodies), digest="00")
     publisher.chunks.finish(release)
 
 

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from tests.fakes.specimens import file_entry
 
-from modelcast.publisher.build import Facts, build_manifest
+from modelcast.publisher.build import Facts, describe, draft
 from modelcast.publisher.pickling import pickle_object
 from modelcast.publisher.progress import unwatched
 from modelcast.publisher.sampling import SampleSet
@@ -138,11 +138,9 @@ class PublisherSimulator:
         environment: Environment,
     ) -> Release:
         facts = Facts(self.model, version, environment, samples=samples)
-        manifest, ordered = build_manifest(
-            list(files), facts, artifact_format=format_name, loader=format_name, chunk_bytes=CHUNK_BYTES, watch=unwatched
-        )
-        manifest = manifest.model_copy(update={"created": "2025-01-01T00:00:00Z"})
-        contents = {file.path: bytes(file.read(0, file.size)) if file.size else b"" for file in ordered}
+        drafted = draft(list(files), facts, artifact_format=format_name, loader=format_name, chunk_bytes=CHUNK_BYTES)
+        manifest = describe(drafted, unwatched).model_copy(update={"created": "2025-01-01T00:00:00Z"})
+        contents = {file.path: bytes(file.read(0, file.size)) if file.size else b"" for file in drafted.files}
         return self.sign(manifest, contents, key=key)
 
     def sign(self, manifest: Manifest, files: Mapping[str, bytes], *, key: SigningKey | None = None) -> Release:
@@ -170,7 +168,7 @@ class PublisherSimulator:
             begin = session.chunks.mark()
             sent = alter([Sent.honest(body) for body in release.chunks()])
             for index, message in enumerate(sent):
-                session.chunks.send(message.body, release=release.id, index=index, count=len(sent), digest=message.claim)
+                session.chunks.send(message.body, version=release.version, index=index, count=len(sent), digest=message.claim)
             if ends:
                 session.chunks.finish(release.id)
         finally:

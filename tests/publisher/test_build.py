@@ -1,6 +1,7 @@
 """A manifest says what the bytes are: checked against the bytes."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.fakes import specimens
 
-from modelcast.publisher.build import ENVELOPES_BYTES, Facts, build_manifest
+from modelcast.publisher.build import ENVELOPES_BYTES, Draft, Facts, describe, draft
 from modelcast.publisher.catalog import Catalog, Released
 from modelcast.publisher.environment import environment
 from modelcast.publisher.progress import Progress, unwatched
 from modelcast.publisher.sampling import SAMPLES_PATH, SampleSet
-from modelcast.publisher.sources import MemoryFile
+from modelcast.publisher.sources import MemoryFile, SourceFile
 from modelcast.shared.digest import DIGEST_BYTES, digest
 from modelcast.shared.errors import MisuseError, ReleaseTooLarge
 from modelcast.shared.limits import DEFAULT_LIMITS, KIB, MIB
@@ -27,12 +28,15 @@ from modelcast.shared.signing import SigningKey
 FACTS = Facts("fraud", "1.0.0", environment([]))
 
 
+def drafted(files: Sequence[SourceFile], facts: Facts = FACTS) -> Draft:
+    return draft(files, facts, artifact_format="files", loader="files", chunk_bytes=64 * KIB)
+
+
 @given(st.lists(st.binary(min_size=1, max_size=300 * KIB), min_size=1, max_size=4))
 def test_every_chunk_and_file_has_its_digest(contents: list[bytes]) -> None:
     files = [MemoryFile(f"f{index}", [content]) for index, content in enumerate(contents)]
-    manifest, ordered = build_manifest(
-        files, FACTS, artifact_format="files", loader="files", chunk_bytes=64 * KIB, watch=unwatched
-    )
+    whole = drafted(files)
+    manifest, ordered = describe(whole, unwatched), whole.files
     for entry, content in zip(manifest.artifact.files, contents, strict=True):
         assert entry.sha256 == hashlib.sha256(content).digest()
     for chunk in manifest.artifact.chunks():
@@ -43,9 +47,7 @@ def test_every_chunk_and_file_has_its_digest(contents: list[bytes]) -> None:
 def test_samples_become_a_file_and_the_schemas_when_none_are_given() -> None:
     samples = SampleSet(np.zeros((4, 3)), np.zeros((4, 2)), method="predict")
     facts = Facts("fraud", "1.0.0", environment([]), samples=samples)
-    manifest, _ = build_manifest(
-        [MemoryFile("m", [b"x"])], facts, artifact_format="files", loader="files", chunk_bytes=64 * KIB, watch=unwatched
-    )
+    manifest = describe(drafted([MemoryFile("m", [b"x"])], facts), unwatched)
     assert SAMPLES_PATH in {entry.path for entry in manifest.artifact.files}
     assert manifest.samples is not None
     assert (manifest.samples.count, manifest.samples.method) == (4, "predict")
@@ -55,7 +57,7 @@ def test_samples_become_a_file_and_the_schemas_when_none_are_given() -> None:
 def test_progress_rises_to_the_total() -> None:
     seen: list[Progress] = []
     files = [MemoryFile("a", [bytes(200 * KIB)]), MemoryFile("b", [bytes(10)])]
-    build_manifest(files, FACTS, artifact_format="files", loader="files", chunk_bytes=64 * KIB, watch=seen.append)
+    describe(drafted(files), seen.append)
     assert [p.done_bytes for p in seen] == sorted(p.done_bytes for p in seen)
     assert seen[-1].done_bytes == seen[-1].total_bytes == 200 * KIB + 10
 
@@ -68,7 +70,7 @@ def test_too_many_chunks_are_too_large_not_a_crash() -> None:
             return ZEROS[:size]
 
     with pytest.raises(ReleaseTooLarge, match="chunks"):
-        build_manifest([Endless()], FACTS, artifact_format="files", loader="files", chunk_bytes=64 * KIB, watch=unwatched)
+        drafted([Endless()])
 
 
 def nested(depth: int) -> dict[str, Any]:
@@ -95,18 +97,13 @@ LOOP["again"] = LOOP
 )
 def test_what_no_instance_could_read_back_is_refused(facts: dict[str, Any], error: type[MisuseError]) -> None:
     with pytest.raises(error) as caught:
-        build_manifest(
-            [MemoryFile("m", [b"x"])], replace(FACTS, **facts), artifact_format="files", loader="files", chunk_bytes=64 * KIB,
-            watch=unwatched,
-        )
+        drafted([MemoryFile("m", [b"x"])], replace(FACTS, **facts))
     assert type(caught.value) is error
 
 
 def test_the_largest_manifest_that_is_let_through_fits_in_an_order_and_in_the_register(signing_key: SigningKey) -> None:
     facts = replace(FACTS, training={"log": "x" * (8 * MIB - ENVELOPES_BYTES - 1500)})
-    manifest, _ = build_manifest(
-        [MemoryFile("m", [b"x"])], facts, artifact_format="files", loader="files", chunk_bytes=64 * KIB, watch=unwatched
-    )
+    manifest = describe(drafted([MemoryFile("m", [b"x"])], facts), unwatched)
     largest = specimens.order(
         model="m" * 64, channel="c" * 64, sequence=2**63 - 1, issued_ms=2**63 - 1, expires_ms=2**63 - 1, chunks_offset=2**63 - 1,
         oldest_offset=2**63 - 1,

@@ -5,37 +5,37 @@ from hypothesis import strategies as st
 from tests.fakes import specimens
 
 from modelcast.publisher.catalog import KnownRelease, Released
-from modelcast.publisher.plan import held_by_earlier, make_plan
+from modelcast.publisher.plan import Plan, held_by_earlier
 from modelcast.shared.digest import digest
-from modelcast.shared.manifest import Artifact
 
 WORDS = st.lists(st.sampled_from([bytes([n]) * 100 for n in range(12)]), min_size=1, max_size=12)
-
-
-def artifact(words: list[bytes]) -> Artifact:
-    entry = specimens.file_entry("f", b"".join(words), chunk_bytes=100)
-    return Artifact(format="files", loader="files", files=(entry,))
 
 
 def known(offset: int | None, new: list[bytes], new_bytes: int) -> KnownRelease:
     return KnownRelease(Released(b"", offset, 0, b"".join(map(digest, new)), new_bytes), specimens.manifest(), "r")
 
 
-@given(WORDS, st.sets(st.sampled_from([bytes([n]) * 100 for n in range(12)])), st.sets(st.sampled_from([bytes([n]) * 100 for n in range(12)])))
+SETS = st.sets(st.sampled_from([bytes([n]) * 100 for n in range(12)]))
+
+
+@given(WORDS, SETS, SETS)
 def test_sent_and_held_together_are_all_chunks_and_nothing_is_sent_twice(
     words: list[bytes], resumed: set[bytes], earlier: set[bytes]
 ) -> None:
-    held = {digest(word): 5 for word in earlier}
-    plan = make_plan(
-        artifact(words), mark=100, resumed_from=50 if resumed else None, resumed={digest(word) for word in resumed}, held=held
-    )
-    sent = [chunk.digest for chunk in plan.send]
+    left, held = {digest(word) for word in resumed}, {digest(word): 5 for word in earlier}
+    plan = Plan(mark=100, resumed_from=50 if resumed else None, resumed=left, held=held)
+    sent = [digest(word) for word in words if plan.sends(digest(word), len(word))]
+    wanted = {digest(word) for word in words}
     assert len(sent) == len(set(sent))
-    assert set(sent) == {digest(word) for word in words} - {digest(word) for word in resumed | earlier}
-    assert plan.send_bytes + plan.reused_bytes == 100 * len(words)
-    needs_earlier = bool({digest(w) for w in words} & set(held) - {digest(w) for w in resumed})
-    assert plan.oldest_offset == (5 if needs_earlier else 50 if resumed else 100)
-    assert (plan.chunks_offset is None) == (not plan.new)
+    assert set(sent) == wanted - left - set(held)
+    assert plan.sent_bytes == 100 * len(sent)
+    assert plan.sent_bytes + plan.reused_bytes == 100 * len(words)
+    begin = 50 if wanted & left else 100
+    assert plan.oldest_offset == (5 if wanted & set(held) - left else begin)
+    new = wanted - (set(held) - left)
+    assert plan.chunks_offset == (begin if new else None)
+    assert {plan.new_digests[at : at + 32] for at in range(0, len(plan.new_digests), 32)} == new
+    assert plan.new_bytes == 100 * len(new)
 
 
 def test_a_chunk_counts_as_held_only_while_retention_cannot_have_dropped_it() -> None:

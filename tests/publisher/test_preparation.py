@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from modelcast.publisher.build import describe
 from modelcast.publisher.environment import git_lineage
 from modelcast.publisher.preparation import Wish, prepare
 from modelcast.publisher.progress import unwatched
@@ -21,7 +22,8 @@ MODEL = LogisticRegression().fit(X, [0, 0, 1, 1])
 
 def test_an_object_brings_its_format_its_libraries_and_the_method_of_its_samples() -> None:
     wish = Wish("fraud", "1.0.0", "production", samples=(X, MODEL.predict(X)), lineage={"dataset": "toy"})
-    manifest, files = prepare(MODEL, wish, chunk_bytes=MIB, watch=unwatched)
+    drafted = prepare(MODEL, wish, chunk_bytes=MIB)
+    manifest, files = describe(drafted, unwatched), drafted.files
     assert (manifest.artifact.format, manifest.artifact.loader) == ("cloudpickle", "cloudpickle")
     assert "scikit-learn" in manifest.environment.dependencies
     assert manifest.samples is not None
@@ -33,7 +35,7 @@ def test_an_object_brings_its_format_its_libraries_and_the_method_of_its_samples
 def test_a_path_keeps_its_format_and_takes_dependencies_as_given(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"onnx")
     wish = Wish("fraud", "1.0.0", "production", format="onnx", loader="mine", dependencies={"onnxruntime": "1.32.0"}, samples=([1], [2]))
-    manifest, _ = prepare(tmp_path / "model.onnx", wish, chunk_bytes=MIB, watch=unwatched)
+    manifest = describe(prepare(tmp_path / "model.onnx", wish, chunk_bytes=MIB), unwatched)
     assert (manifest.artifact.format, manifest.artifact.loader) == ("onnx", "mine")
     assert manifest.environment.dependencies == {"onnxruntime": "1.32.0"}
     assert SAMPLES_PATH in {entry.path for entry in manifest.artifact.files}
@@ -42,10 +44,10 @@ def test_a_path_keeps_its_format_and_takes_dependencies_as_given(tmp_path: Path)
 @pytest.mark.parametrize("text", ["model.joblib", b"model", bytearray(b"model")])
 def test_a_text_is_no_model_and_the_hint_says_how_a_path_is_written(text: object) -> None:
     with pytest.raises(MisuseError, match="no model") as caught:
-        prepare(text, Wish("fraud", "1.0.0", "production", format="joblib"), chunk_bytes=MIB, watch=unwatched)
+        prepare(text, Wish("fraud", "1.0.0", "production", format="joblib"), chunk_bytes=MIB)
     assert "pathlib.Path" in (caught.value.hint or "")
     with pytest.raises(MisuseError, match="no model"):
-        prepare(text, Wish("fraud", "1.0.0", "production"), chunk_bytes=MIB, watch=unwatched)
+        prepare(text, Wish("fraud", "1.0.0", "production"), chunk_bytes=MIB)
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def lineage_of(given: object) -> Lineage:
     wish = Wish("fraud", "1.0.0", "production", lineage=given)  # type: ignore[arg-type]
-    return prepare({"a": 1}, wish, chunk_bytes=MIB, watch=unwatched)[0].lineage
+    return prepare({"a": 1}, wish, chunk_bytes=MIB).facts.lineage
 
 
 def test_what_a_lineage_leaves_out_is_filled_in_from_the_work_tree(commit: str) -> None:
@@ -73,28 +75,26 @@ def test_what_a_lineage_leaves_out_is_filled_in_from_the_work_tree(commit: str) 
 
 def test_what_was_not_looked_at_is_not_called_captured(tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(b"weights")
-    path, _ = prepare(
-        tmp_path / "model.bin", Wish("fraud", "1.0.0", "production", format="files"), chunk_bytes=MIB, watch=unwatched
-    )
-    assert (path.environment.captured, path.environment.dependencies) == (False, {})
-    assert prepare({"a": 1}, Wish("fraud", "1.0.0", "production"), chunk_bytes=MIB, watch=unwatched)[0].environment.captured
+    path = prepare(tmp_path / "model.bin", Wish("fraud", "1.0.0", "production", format="files"), chunk_bytes=MIB).facts.environment
+    assert (path.captured, path.dependencies) == (False, {})
+    assert prepare({"a": 1}, Wish("fraud", "1.0.0", "production"), chunk_bytes=MIB).facts.environment.captured
 
 
 def test_an_object_in_a_files_format_is_refused() -> None:
     with pytest.raises(MisuseError, match="published as cloudpickle"):
-        prepare(MODEL, Wish("fraud", "1.0.0", "production", format="joblib"), chunk_bytes=MIB, watch=unwatched)
+        prepare(MODEL, Wish("fraud", "1.0.0", "production", format="joblib"), chunk_bytes=MIB)
 
 
 @pytest.mark.parametrize("metrics", [{"auc": "high"}, {"auc": float("nan")}, {"auc": None}])
 def test_a_metric_is_a_number(metrics: Any) -> None:
     with pytest.raises(MisuseError, match="The metric 'auc'"):
-        prepare(MODEL, Wish("fraud", "1.0.0", "production", metrics=metrics), chunk_bytes=MIB, watch=unwatched)
+        prepare(MODEL, Wish("fraud", "1.0.0", "production", metrics=metrics), chunk_bytes=MIB)
 
 
 def test_a_format_that_no_instance_knows_needs_its_loader(tmp_path: Path) -> None:
     (tmp_path / "m").write_bytes(b"x")
     with pytest.raises(MisuseError, match="no format that instances know"):
-        prepare(tmp_path / "m", Wish("fraud", "1.0.0", "production", format="jobilb"), chunk_bytes=MIB, watch=unwatched)
+        prepare(tmp_path / "m", Wish("fraud", "1.0.0", "production", format="jobilb"), chunk_bytes=MIB)
     wish = Wish("fraud", "1.0.0", "production", format="gguf", loader="llama")
-    manifest, _ = prepare(tmp_path / "m", wish, chunk_bytes=MIB, watch=unwatched)
-    assert (manifest.artifact.format, manifest.artifact.loader) == ("gguf", "llama")
+    drafted = prepare(tmp_path / "m", wish, chunk_bytes=MIB)
+    assert (drafted.format, drafted.loader) == ("gguf", "llama")

@@ -8,6 +8,7 @@ from tests.fakes.fake_broker import FakeBroker
 from tests.fakes.faulty_broker import CutAfter, FaultyBroker
 
 from modelcast.publisher import Publication, Publisher
+from modelcast.publisher.progress import Progress
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.errors import BrokerUnreachable, ChangedWhileReading, ReleaseTooLarge, VersionConflict
 from modelcast.shared.limits import KIB, MIB
@@ -156,17 +157,36 @@ def test_a_release_over_half_the_retention_is_refused_before_a_chunk_is_sent(
     assert chunks(fake_broker) == []
 
 
-def test_a_file_that_changes_between_hashing_and_sending_is_never_announced(
-    fake_broker: FakeBroker, signing_key: SigningKey, model_path: Path
+@pytest.mark.parametrize("again", [False, True], ids=["first", "resent"])
+def test_a_file_that_changes_while_it_is_published_is_never_announced(
+    fake_broker: FakeBroker, signing_key: SigningKey, model_path: Path, again: bool
 ) -> None:
     def change(_progress: object) -> None:
         model_path.write_bytes(noise(10 * CHUNK, 9))
 
-    with pytest.raises(ChangedWhileReading, match="changed between"):
+    publish(fake_broker, signing_key, model_path)
+    before = orders(fake_broker)
+    if not again:
+        model_path.write_bytes(noise(10 * CHUNK, 8))
+    with pytest.raises(ChangedWhileReading, match="changed while"):
         publisher(fake_broker, signing_key).publish(
-            model_path, model="fraud", version="1.0.0", format="files", lineage={}, watch=change
+            model_path, model="fraud", version="1.0.0" if again else "1.1.0", format="files", lineage={}, watch=change, resend=again
         )
-    assert orders(fake_broker) == []
+    assert orders(fake_broker) == before
+
+
+def test_an_object_that_changes_between_two_readings_is_never_announced(fake_broker: FakeBroker, signing_key: SigningKey) -> None:
+    weights = np.zeros(4 * CHUNK // 8)
+    first = publisher(fake_broker, signing_key)
+    first.publish({"weights": weights}, model="fraud", version="1.0.0", lineage={})
+    before = orders(fake_broker)
+
+    def change(progress: Progress) -> None:
+        weights[0] += progress.stage == "sending"
+
+    with pytest.raises(ChangedWhileReading, match="changed while"):
+        first.publish({"weights": weights}, model="fraud", version="1.0.0", lineage={}, resend=True, watch=change)
+    assert orders(fake_broker) == before
 
 
 def test_a_chunk_stream_that_was_deleted_gets_all_chunks_again(

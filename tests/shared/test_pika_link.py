@@ -1,8 +1,5 @@
 """What is particular to the real link; what it must do as a link stands in ``tests/contract``."""
 
-import struct
-
-import pika.data
 import pytest
 
 from modelcast.shared.amqp_channel import AmqpInbox
@@ -14,7 +11,6 @@ from modelcast.shared.pika_link import (
     PikaBroker,
     PikaLink,
     _parameters,
-    tolerate_strange_headers,
 )
 from modelcast.shared.topology import Queue
 
@@ -37,30 +33,6 @@ def test_the_defaults_are_ours_and_the_url_overrides_them() -> None:
 def test_an_option_that_cannot_be_read_is_said_before_anything_is_connected(query: str) -> None:
     with pytest.raises(MisuseError, match="option in the broker's URL"):
         PikaBroker(f"amqp://broker/v?{query}")
-
-
-def table(*entries: bytes) -> bytes:
-    body = b"".join(entries)
-    return struct.pack(">I", len(body)) + body
-
-
-POISON = b"\x01xT" + struct.pack(">Q", 2**62)
-GOOD = b"\x01yI" + struct.pack(">i", 7)
-
-
-@pytest.mark.parametrize("bad", [POISON, b"\x01x?unknown", b"\x01xF" + table(POISON), GOOD + POISON], ids=repr)
-def test_a_table_that_cannot_be_decoded_counts_as_empty_and_reading_goes_on_behind_it(bad: bytes) -> None:
-    for _ in range(2):
-        tolerate_strange_headers()   # once is enough, twice does no harm
-    encoded = b"before" + table(bad) + b"behind"
-    decoded, offset = pika.data.decode_table(encoded, 6)
-    assert decoded in ({}, {"x": {}})
-    assert encoded[offset:] == b"behind"
-
-
-def test_a_good_table_is_decoded_as_before() -> None:
-    tolerate_strange_headers()
-    assert pika.data.decode_table(table(GOOD), 0) == ({"y": 7}, len(table(GOOD)))
 
 
 @pytest.mark.parametrize("error", [ValueError("bad frame"), OverflowError("too large"), RecursionError("too deep")])

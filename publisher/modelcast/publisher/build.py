@@ -1,22 +1,23 @@
-"""From bytes to a manifest: reads every file once, hashes its chunks and itself.
+"""From files and facts to a manifest: a draft first, which says all but the digests; the manifest when the files were read.
 
-Decides what a manifest says. Imports sources, chunking and the manifest; knows no road.
+Decides what a manifest says, and refuses what no instance could read before a byte is read or sent. Imports sources, chunking,
+hashing and the manifest; knows no road.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Any
 
 from pydantic import ValidationError
 
 from modelcast.publisher.chunking import chunk_sizes
+from modelcast.publisher.hashing import Digests, Hashing
 from modelcast.publisher.progress import Progress, Watcher
 from modelcast.publisher.sampling import SAMPLES_PATH, SampleSet
 from modelcast.publisher.sources import MemoryFile, SourceFile
-from modelcast.shared.digest import digest
+from modelcast.shared.digest import DIGEST_BYTES
 from modelcast.shared.errors import MisuseError, ReleaseTooLarge, SenderFault
 from modelcast.shared.limits import DEFAULT_LIMITS, KIB
 from modelcast.shared.manifest import (
@@ -63,30 +64,72 @@ class Facts:
     samples: SampleSet | None = None
 
 
-def build_manifest(
-    files: Sequence[SourceFile], facts: Facts, *, artifact_format: str, loader: str, chunk_bytes: int, watch: Watcher
-) -> tuple[Manifest, list[SourceFile]]:
-    """Hash the files and describe them.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a chunk lies in an artifact that is still to be hashed.
 
-    Returns:
-        The manifest, and the files in its order (the samples file added).
-
-    Raises:
-        ReleaseTooLarge, MisuseError: The artifact cannot be described; the message says why.
+    Attributes:
+        file: Index of the file.
+        offset: First byte within that file.
+        size: Bytes.
     """
-    samples = facts.samples
-    added = [MemoryFile(SAMPLES_PATH, [samples.to_bytes()])] if samples else []
-    ordered: list[SourceFile] = sorted([*files, *added], key=lambda file: file.path)
-    total, done = sum(file.size for file in ordered), 0
-    entries: list[FileEntry] = []
-    try:
-        for file in ordered:
-            entries.append(_entry(file, chunk_bytes, Progress("hashing", done, total), watch))
-            done += file.size
+
+    file: int
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A manifest whose digests are still unknown, with the files that it describes; ``draft`` makes one.
+
+    Attributes:
+        facts: What it says besides the bytes.
+        files: The files in the manifest's order.
+        sizes: The sizes of each file's chunks.
+        format: Format of the artifact.
+        loader: Loader of the artifact.
+    """
+
+    facts: Facts
+    files: tuple[SourceFile, ...]
+    sizes: tuple[tuple[int, ...], ...]
+    format: str
+    loader: str
+
+    @property
+    def total_bytes(self) -> int:
+        """Size of the artifact."""
+        return sum(file.size for file in self.files)
+
+    @property
+    def chunk_count(self) -> int:
+        """Number of its chunks."""
+        return sum(map(len, self.sizes))
+
+    def places(self) -> Iterator[Place]:
+        """Yield where the chunks lie, file by file, in order."""
+        for file, sizes in enumerate(self.sizes):
+            offset = 0
+            for size in sizes:
+                yield Place(file, offset, size)
+                offset += size
+
+    def read(self, place: Place) -> bytes | memoryview:
+        """Return a chunk's bytes; see ``SourceFile.read``."""
+        return self.files[place.file].read(place.offset, place.size)
+
+    def manifest(self, digests: Digests) -> Manifest:
+        """Return the manifest, once all files were read."""
+        facts, samples = self.facts, self.facts.samples
+        entries = tuple(
+            FileEntry(path=file.path, size=file.size, sha256=whole, chunk_digests=chunks, chunk_sizes=sizes)
+            for file, sizes, whole, chunks in zip(self.files, self.sizes, digests.files, digests.chunks, strict=True)
+        )
         inferred = samples.schemas() if samples else (None, None)
-        manifest = Manifest(
+        return Manifest(
             model=facts.model, version=facts.version, created=datetime.now(UTC).isoformat(timespec="seconds"),
-            artifact=Artifact(format=artifact_format, loader=loader, files=tuple(entries)), environment=facts.environment,
+            artifact=Artifact(format=self.format, loader=self.loader, files=entries), environment=facts.environment,
             training=Training(parameters=plain(facts.training), metrics=_numbers(facts.metrics)),
             lineage=facts.lineage, input_schema=_schema(facts.input_schema, inferred[0]),
             output_schema=_schema(facts.output_schema, inferred[1]),
@@ -94,6 +137,21 @@ def build_manifest(
                 file=SAMPLES_PATH, method=samples.method or "predict", count=samples.count, rtol=samples.rtol, atol=samples.atol
             ),
         )
+
+
+def draft(files: Sequence[SourceFile], facts: Facts, *, artifact_format: str, loader: str, chunk_bytes: int) -> Draft:
+    """Describe files as far as that can be done without reading them, and refuse what no instance could read.
+
+    Raises:
+        ReleaseTooLarge, MisuseError: The artifact cannot be described; the message says why.
+    """
+    samples = facts.samples
+    added = [MemoryFile(SAMPLES_PATH, [samples.to_bytes()])] if samples else []
+    ordered = tuple(sorted([*files, *added], key=lambda file: file.path))
+    try:
+        sizes = tuple(tuple(chunk_sizes(file.size, chunk_bytes, file.cuts)) for file in ordered)
+        drafted = Draft(facts, ordered, sizes, artifact_format, loader)
+        manifest = drafted.manifest(_blank(sizes))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         kind = ReleaseTooLarge if "size" in first["msg"] or "chunks" in first["msg"] else MisuseError
@@ -102,7 +160,23 @@ def build_manifest(
     except (ValueError, TypeError, RecursionError) as error:
         raise MisuseError(f"These facts cannot be described: {error}.", hint="Metrics are numbers, facts plain values.") from error
     check_readable(manifest)
-    return manifest, ordered
+    return drafted
+
+
+def _blank(sizes: Sequence[Sequence[int]]) -> Digests:
+    """Return digests that are none, as long as real ones."""
+    return Digests(tuple(bytes(DIGEST_BYTES) for _ in sizes), tuple(bytes(DIGEST_BYTES * len(each)) for each in sizes))
+
+
+def describe(drafted: Draft, watch: Watcher) -> Manifest:
+    """Read all files and return their manifest."""
+    done, total = 0, drafted.total_bytes
+    with Hashing(len(drafted.files)) as hashing:
+        for place in drafted.places():
+            hashing.take(place.file, drafted.read(place))
+            done += place.size
+            watch(Progress("hashing", done, total))
+        return drafted.manifest(hashing.digests())
 
 
 def check_readable(manifest: Manifest) -> None:
@@ -128,20 +202,6 @@ def check_readable(manifest: Manifest) -> None:
         raise MisuseError(
             f"These facts cannot be packed: {error}.", hint="Give numbers, texts, lists and maps as facts, lineage and schemas."
         ) from error
-
-
-def _entry(file: SourceFile, chunk_bytes: int, before: Progress, watch: Watcher) -> FileEntry:
-    whole, digests, offset = sha256(), list[bytes](), 0
-    sizes = chunk_sizes(file.size, chunk_bytes, file.cuts)
-    for size in sizes:
-        content = file.read(offset, size)
-        whole.update(content)
-        digests.append(digest(content))
-        offset += size
-        watch(Progress(before.stage, before.done_bytes + offset, before.total_bytes))
-    return FileEntry(
-        path=file.path, size=file.size, sha256=whole.digest(), chunk_digests=b"".join(digests), chunk_sizes=tuple(sizes)
-    )
 
 
 def _schema(given: Mapping[str, Any] | None, inferred: dict[str, object] | None) -> dict[str, Any] | None:

@@ -24,15 +24,14 @@ END_OF_NUMBERS = 2**63
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """Somebody began to send an artifact's chunks from ``offset`` on."""
+    """Somebody began to send a version's chunks from ``offset`` on."""
 
-    artifact: bytes
     version: str
     offset: int
 
     def to_bytes(self) -> bytes:
         """Return the record's bytes."""
-        return _record("begun", artifact=self.artifact, version=self.version, offset=self.offset)
+        return _record("begun", version=self.version, offset=self.offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +101,7 @@ class Catalog:
     def __init__(self, records: Iterable[bytes]) -> None:
         self.releases: list[KnownRelease] = []
         self.foreign = 0
-        self._begun: dict[bytes, Begun] = {}
+        self._begun: dict[str, Begun] = {}
         self._sequences: dict[str, int] = {}
         self._last: dict[str, Ordered] = {}
         for body in records:
@@ -114,8 +113,8 @@ class Catalog:
     def _add(self, record: Mapping[str, Any]) -> None:
         kind = record.get("record")
         if kind == "begun":
-            begun = Begun(_of(bytes, record["artifact"]), _of(str, record["version"]), _number(record["offset"]))
-            self._begun[begun.artifact] = begun
+            begun = Begun(_of(str, record["version"]), _number(record["offset"]))
+            self._begun[begun.version] = begun
         elif kind == "released":
             self._add_released(record)
         elif kind in {"ordering", "ordered"}:
@@ -142,15 +141,15 @@ class Catalog:
             _number(record["new_bytes"]),
         )
         self.releases.append(KnownRelease(released, manifest, release_id(payload)))
-        self._begun.pop(manifest.artifact.identity, None)
+        self._begun.pop(manifest.version, None)
 
     def release(self, version: str) -> KnownRelease | None:
         """Return the latest record of ``version``, or None."""
         return next((known for known in reversed(self.releases) if known.manifest.version == version), None)
 
-    def begun(self, artifact: bytes) -> Begun | None:
-        """Return the unfinished attempt to send an artifact, or None."""
-        return self._begun.get(artifact)
+    def begun(self, version: str) -> Begun | None:
+        """Return the unfinished attempt to send a version, or None; its bytes may have been others."""
+        return self._begun.get(version)
 
     def next_sequence(self, channel: str, now_ms: int) -> int:
         """Return the number of the channel's next order.

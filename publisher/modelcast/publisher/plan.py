@@ -1,44 +1,13 @@
 """Which chunks must be sent, and where an instance finds the others. Pure.
 
 Decides reuse by byte accounting: a chunk of an earlier release counts as held only while so little was sent after it that
-retention cannot have dropped it, nor drops it while this release is sent. Imports catalog and manifest.
+retention cannot have dropped it, nor drops it while this release is sent. Imports the catalog.
 """
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
 
 from modelcast.publisher.catalog import KnownRelease
 from modelcast.shared.digest import DIGEST_BYTES
-from modelcast.shared.manifest import Artifact, Chunk
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a publication sends.
-
-    Attributes:
-        send: Chunks to send, each digest once, in order.
-        resumed: Chunks that an interrupted attempt left in the stream.
-        reused_bytes: Bytes of the artifact that need not be sent.
-        chunks_offset: Where an instance that has the earlier releases begins to read, or None when nothing is new.
-        oldest_offset: Where an instance that has nothing begins to read.
-    """
-
-    send: tuple[Chunk, ...]
-    resumed: tuple[Chunk, ...]
-    reused_bytes: int
-    chunks_offset: int | None
-    oldest_offset: int
-
-    @property
-    def send_bytes(self) -> int:
-        """Bytes to send."""
-        return sum(chunk.size for chunk in self.send)
-
-    @property
-    def new(self) -> tuple[Chunk, ...]:
-        """Chunks that this release brings into the stream, in this attempt or an interrupted one."""
-        return self.send + self.resumed
 
 
 def held_by_earlier(releases: Iterable[KnownRelease], *, mark: int, budget_bytes: int | None) -> dict[bytes, int]:
@@ -64,33 +33,55 @@ def held_by_earlier(releases: Iterable[KnownRelease], *, mark: int, budget_bytes
     return held
 
 
-def make_plan(
-    artifact: Artifact, *, mark: int, resumed_from: int | None, resumed: Collection[bytes], held: dict[bytes, int]
-) -> Plan:
-    """Decide what to send.
+class Plan:
+    """Decides for one chunk after the other, as their digests become known, whether it is sent.
 
     Args:
-        artifact: What is published.
         mark: Where the next chunk will stand.
         resumed_from: Where an interrupted attempt began, or None.
         resumed: Digests that the attempt left in the stream, seen with their bytes.
         held: Digests of earlier releases with an offset at or before each.
     """
-    send: list[Chunk] = []
-    left: list[Chunk] = []
-    offsets: list[int] = []
-    seen: set[bytes] = set()
-    reused_bytes = 0
-    begin = mark if resumed_from is None else resumed_from
-    for chunk in artifact.chunks():
-        if chunk.digest not in seen and chunk.digest in resumed:
-            left.append(chunk)
-        elif chunk.digest not in seen and chunk.digest in held:
-            offsets.append(held[chunk.digest])
-        elif chunk.digest not in seen:
-            send.append(chunk)
-            seen.add(chunk.digest)
-            continue
-        seen.add(chunk.digest)
-        reused_bytes += chunk.size
-    return Plan(tuple(send), tuple(left), reused_bytes, begin if send or left else None, min([*offsets, begin]))
+
+    def __init__(self, *, mark: int, resumed_from: int | None, resumed: Collection[bytes], held: Mapping[bytes, int]) -> None:
+        self._resumed, self._held, self._resumed_from = resumed, held, resumed_from
+        self._begin = mark
+        self._seen: set[bytes] = set()
+        self._new: list[bytes] = []
+        self._oldest_held: int | None = None
+        self.sent_bytes = self.new_bytes = self.reused_bytes = 0
+
+    def sends(self, identity: bytes, size: int) -> bool:
+        """Return whether the next chunk, of this digest and size in bytes, must be sent."""
+        if identity in self._seen:
+            self.reused_bytes += size
+            return False
+        self._seen.add(identity)
+        if identity not in self._resumed and identity in self._held:
+            offset = self._held[identity]
+            self._oldest_held = offset if self._oldest_held is None else min(offset, self._oldest_held)
+            self.reused_bytes += size
+            return False
+        self._new.append(identity)
+        self.new_bytes += size
+        if identity in self._resumed and self._resumed_from is not None:
+            self._begin = self._resumed_from
+            self.reused_bytes += size
+            return False
+        self.sent_bytes += size
+        return True
+
+    @property
+    def new_digests(self) -> bytes:
+        """Digests of what this release brings into the stream, in this attempt or an interrupted one, joined."""
+        return b"".join(self._new)
+
+    @property
+    def chunks_offset(self) -> int | None:
+        """Where an instance that has the earlier releases begins to read, or None when nothing is new."""
+        return self._begin if self._new else None
+
+    @property
+    def oldest_offset(self) -> int:
+        """Where an instance that has nothing begins to read."""
+        return self._begin if self._oldest_held is None else min(self._oldest_held, self._begin)

@@ -1,4 +1,4 @@
-"""From a caller's wish to a manifest and its files, all before a connection is opened.
+"""From a caller's wish to the draft of a manifest with its files, all before a connection is opened.
 
 Decides what is checked first and what is filled in: names, formats, the samples' method, the environment, the lineage.
 Imports the builders of this room; knows no road.
@@ -11,14 +11,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from modelcast.publisher.build import Facts, build_manifest
+from modelcast.publisher.build import Draft, Facts, draft
 from modelcast.publisher.environment import environment, git_lineage
 from modelcast.publisher.pickling import pickle_object
-from modelcast.publisher.progress import Watcher
 from modelcast.publisher.sampling import SampleSet, as_sample_set, find_method
 from modelcast.publisher.sources import SourceFile, files_of
 from modelcast.shared.errors import MisuseError
-from modelcast.shared.manifest import BUILT_IN_FORMATS, Lineage, Manifest
+from modelcast.shared.manifest import BUILT_IN_FORMATS, Lineage
 from modelcast.shared.names import Version, check_name
 
 OBJECT_FORMAT = "cloudpickle"
@@ -49,14 +48,14 @@ class _Contents:
     modules: set[str] | None = None
 
 
-def prepare(model_object: object, wish: Wish, *, chunk_bytes: int, watch: Watcher) -> tuple[Manifest, list[SourceFile]]:
+def prepare(model_object: object, wish: Wish, *, chunk_bytes: int) -> Draft:
     """Check a wish and build what it asks for.
 
     Returns:
-        The manifest and its files, in the manifest's order.
+        The manifest but for its digests, and its files, in the manifest's order.
 
     Raises:
-        MisuseError: Any of its kinds; nothing was sent.
+        MisuseError: Any of its kinds; nothing was read or sent.
     """
     check_name("model", wish.model)
     check_name("channel", wish.channel)
@@ -75,9 +74,8 @@ def prepare(model_object: object, wish: Wish, *, chunk_bytes: int, watch: Watche
         wish.model, wish.version, built_in, wish.training or {}, wish.metrics or {}, lineage, wish.input_schema, wish.output_schema,
         samples,
     )
-    return build_manifest(
-        contents.files, facts, artifact_format=contents.format, loader=wish.loader or contents.format, chunk_bytes=chunk_bytes,
-        watch=watch,
+    return draft(
+        contents.files, facts, artifact_format=contents.format, loader=wish.loader or contents.format, chunk_bytes=chunk_bytes
     )
 
 

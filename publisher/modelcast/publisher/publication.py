@@ -1,22 +1,22 @@
 """One publication: chunks first, order last, each step recorded before it is taken.
 
-Decides the order of steps, and what a second attempt leaves out. Imports catalog, plan, the road's protocols and the wire
-values; knows no road and no pickle.
+Decides the order of steps, and what a second attempt leaves out. The artifact is read, hashed and sent in one pass. Imports
+catalog, plan, hashing, the road's protocols and the wire values; knows no road and no pickle.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from modelcast.publisher.build import Draft, describe
 from modelcast.publisher.catalog import Begun, Catalog, KnownRelease, Ordered, Released
-from modelcast.publisher.plan import Plan, held_by_earlier, make_plan
+from modelcast.publisher.hashing import Hashing
+from modelcast.publisher.plan import Plan, held_by_earlier
 from modelcast.publisher.progress import Progress, Watcher
-from modelcast.publisher.sources import SourceFile
 from modelcast.shared.digest import digest, same
 from modelcast.shared.errors import ChangedWhileReading, ReleaseTooLarge, SenderFault, VersionConflict
 from modelcast.shared.manifest import MANIFEST_TYPE, Manifest, release_id
 from modelcast.shared.order import ORDER_TYPE, Kind, Order, OrderMessage, order_id
 from modelcast.shared.road import PublisherRoad
-from modelcast.shared.signing import KeyRing, SigningKey
+from modelcast.shared.signing import Envelope, KeyRing, SigningKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,7 @@ class Intent:
     """What is to be published where.
 
     Attributes:
-        manifest: The manifest of this build.
-        files: Its files, in the manifest's order.
+        draft: The manifest but for its digests, and its files.
         channel: The channel to order it for.
         keys: Who signs.
         now_ms: The time of the order, milliseconds since 1970 UTC.
@@ -72,8 +71,7 @@ class Intent:
         resend: Send chunks and order even if the register has them.
     """
 
-    manifest: Manifest
-    files: Sequence[SourceFile]
+    draft: Draft
     channel: str
     keys: Keys
     now_ms: int
@@ -87,28 +85,32 @@ def carry_out(road: PublisherRoad, intent: Intent, watch: Watcher) -> Publicatio
     Raises:
         VersionConflict: The version exists with other bytes.
         ReleaseTooLarge: It is over half of what the road keeps.
-        ChangedWhileReading: A file changed since it was hashed.
+        ChangedWhileReading: A file changed while it was read.
         HostFault: The road broke; call again, and only what is missing is sent.
     """
     catalog = Catalog(road.register.read())
-    known = catalog.release(intent.manifest.version)
-    if known is not None:
-        _check_same_bytes(known, intent.manifest)
-    envelope, release = _manifest_envelope(known, intent)
+    known = catalog.release(intent.draft.facts.version)
+    if known is None:
+        record = _send_chunks(road, catalog, intent, watch)
+        road.register.append(record.released.to_bytes())
+        return _order(road, catalog, intent, record)
+    manifest = describe(intent.draft, watch)
+    _check_same_bytes(known, manifest)
+    envelope = _own_envelope(known, intent.keys.manifests)
     last = catalog.last_order(intent.channel)
-    is_ours = known is not None and known.record.manifest == envelope
-    if is_ours and last is not None and last.release == release and not intent.resend:
+    if envelope is not None and last is not None and last.release == known.release and not intent.resend:
         return _publication(intent, last, sent_bytes=0, was_current=True)
-    if known is None or intent.resend:
-        record, sent_bytes = _send_chunks(road, catalog, intent, (envelope, release), watch)
-        road.register.append(record.to_bytes())
+    if intent.resend:
+        record = _send_chunks(road, catalog, intent, watch, again=manifest, envelope=envelope)
+        road.register.append(record.released.to_bytes())
+    elif envelope is None:   # the chunks are there, but another key signed for them
+        envelope = intent.keys.manifests.sign(MANIFEST_TYPE, manifest.to_bytes())
+        released = replace(known.record, manifest=envelope, new_digests=b"", new_bytes=0)
+        record = _Recorded(released, release_id(manifest.to_bytes()))
+        road.register.append(released.to_bytes())
     else:
-        record, sent_bytes = known.record, 0
-        if envelope != record.manifest:   # the chunks are there, but another key signed for them
-            record = replace(record, manifest=envelope, new_digests=b"", new_bytes=0)
-            road.register.append(record.to_bytes())
-    ordered = _send_order(road, catalog.next_sequence(intent.channel, intent.now_ms), intent, record, release)
-    return _publication(intent, ordered, sent_bytes=sent_bytes, was_current=False)
+        record = _Recorded(known.record, known.release)
+    return _order(road, catalog, intent, record)
 
 
 def _check_same_bytes(known: KnownRelease, manifest: Manifest) -> None:
@@ -123,79 +125,94 @@ def _check_same_bytes(known: KnownRelease, manifest: Manifest) -> None:
         )
 
 
-def _manifest_envelope(known: KnownRelease | None, intent: Intent) -> tuple[bytes, str]:
-    """Return the registered manifest if our own key signed it (then the release keeps its id), else this build's."""
-    if known is not None:
-        try:
-            KeyRing([intent.keys.manifests.trusted()]).open(known.record.manifest, MANIFEST_TYPE, what="manifest")
-        except SenderFault:
-            pass   # another key signed it; instances of this channel may not trust that one
-        else:
-            return known.record.manifest, known.release
-    payload = intent.manifest.to_bytes()
-    return intent.keys.manifests.sign(MANIFEST_TYPE, payload), release_id(payload)
+def _own_envelope(known: KnownRelease, key: SigningKey) -> bytes | None:
+    """Return the registered manifest if our own key signed it (then the release keeps its id), else None.
+
+    Instances of this channel may not trust another key.
+    """
+    try:
+        KeyRing([key.trusted()]).open(known.record.manifest, MANIFEST_TYPE, what="manifest")
+    except SenderFault:
+        return None
+    return known.record.manifest
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """A release as the register will know it, its id, and how many bytes were sent for it."""
+
+    released: Released
+    release: str
+    sent_bytes: int = 0
 
 
 def _send_chunks(
-    road: PublisherRoad, catalog: Catalog, intent: Intent, signed: tuple[bytes, str], watch: Watcher
-) -> tuple[Released, int]:
-    envelope, release = signed
-    artifact, budget = intent.manifest.artifact, None
+    road: PublisherRoad, catalog: Catalog, intent: Intent, watch: Watcher, *, again: Manifest | None = None,
+    envelope: bytes | None = None,
+) -> _Recorded:
+    """Read the artifact once: hash, send what the stream does not hold, and sign, unless there is an ``envelope`` already.
+
+    Raises ChangedWhileReading when it was read before (``again``) and reads otherwise now.
+    """
+    total, budget = intent.draft.total_bytes, None
     if road.retention_bytes is not None:
-        budget = road.retention_bytes // 2 - artifact.size
+        budget = road.retention_bytes // 2 - total
         if budget < 0:
             raise ReleaseTooLarge(
-                f"The release has {artifact.size} bytes; at most half of the {road.retention_bytes} that the broker keeps is taken.",
+                f"The release has {total} bytes; at most half of the {road.retention_bytes} that the broker keeps is taken.",
                 hint="Publish a smaller artifact, or raise the retention of the model's chunk stream.",
-                facts={"size": artifact.size, "retention_bytes": road.retention_bytes},
+                facts={"size": total, "retention_bytes": road.retention_bytes},
             )
     mark = road.chunks.mark()
-    begun = None if intent.resend else catalog.begun(artifact.identity)
+    begun = None if intent.resend else catalog.begun(intent.draft.facts.version)
     if begun is not None and begun.offset >= mark:
         begun = None   # the stream was deleted and made anew
-    wanted = {chunk.digest for chunk in artifact.chunks()}
-    resumed = _left_behind(road, begun, wanted, watch, artifact.size) if begun else set[bytes]()
+    resumed = _left_behind(road, begun, watch, total) if begun else set[bytes]()
     held = {} if intent.resend else held_by_earlier(catalog.releases, mark=mark, budget_bytes=budget)
-    plan = make_plan(artifact, mark=mark, resumed_from=begun.offset if begun else None, resumed=resumed, held=held)
-    if begun is None and plan.send:
-        road.register.append(Begun(artifact.identity, intent.manifest.version, mark).to_bytes())
-    _send(road, intent, plan, release, watch)
-    new = plan.new
-    return Released(
-        envelope, plan.chunks_offset, plan.oldest_offset, b"".join(chunk.digest for chunk in new), sum(chunk.size for chunk in new)
-    ), plan.send_bytes
+    plan = Plan(mark=mark, resumed_from=begun.offset if begun else None, resumed=resumed, held=held)
+    begin = None if begun else Begun(intent.draft.facts.version, mark)
+    manifest = _send(road, intent.draft, plan, begin, watch)
+    if again is not None and not same(manifest.artifact.identity, again.artifact.identity):
+        raise ChangedWhileReading("A file changed while it was published.", hint="Publish files that nobody writes to.")
+    if envelope is None:
+        envelope = intent.keys.manifests.sign(MANIFEST_TYPE, manifest.to_bytes())
+    release = release_id(Envelope.from_bytes(envelope, what="manifest").payload)
+    road.chunks.finish(release)
+    released = Released(envelope, plan.chunks_offset, plan.oldest_offset, plan.new_digests, plan.new_bytes)
+    return _Recorded(released, release, plan.sent_bytes)
 
 
-def _left_behind(road: PublisherRoad, begun: Begun, wanted: set[bytes], watch: Watcher, total: int) -> set[bytes]:
+def _left_behind(road: PublisherRoad, begun: Begun, watch: Watcher, total: int) -> set[bytes]:
+    """Return the digests of what an interrupted attempt, or anybody since, left in the stream."""
     found: set[bytes] = set()
     done = 0
     for body in road.chunks.held_since(begun.offset):
-        identity = digest(body)
-        if identity in wanted and identity not in found:
-            found.add(identity)
-            done += len(body)
-            watch(Progress("checking", min(done, total), total))
+        found.add(digest(body))
+        done += len(body)
+        watch(Progress("checking", min(done, total), total))
     return found
 
 
-def _send(road: PublisherRoad, intent: Intent, plan: Plan, release: str, watch: Watcher) -> None:
-    done, total = 0, plan.send_bytes
-    for index, chunk in enumerate(plan.send):
-        content = intent.files[chunk.file].read(chunk.offset, chunk.size)
-        if not same(digest(content), chunk.digest):
-            raise ChangedWhileReading(
-                f"{intent.files[chunk.file].path} changed between hashing and sending.",
-                hint="Publish a file that nobody writes to; nothing was announced.",
-            )
-        road.chunks.send(content, release=release, index=index, count=len(plan.send), digest=chunk.digest.hex())
-        done += chunk.size
-        watch(Progress("sending", done, total))
-    road.chunks.finish(release)
+def _send(road: PublisherRoad, draft: Draft, plan: Plan, begin: Begun | None, watch: Watcher) -> Manifest:
+    done, total, count = 0, draft.total_bytes, draft.chunk_count
+    with Hashing(len(draft.files)) as hashing:
+        for index, place in enumerate(draft.places()):
+            content = draft.read(place)
+            identity = hashing.take(place.file, content)
+            if plan.sends(identity, place.size):
+                if begin is not None:
+                    road.register.append(begin.to_bytes())
+                    begin = None
+                road.chunks.send(content, version=draft.facts.version, index=index, count=count, digest=identity.hex())
+            done += place.size
+            watch(Progress("sending", done, total))
+        return draft.manifest(hashing.digests())
 
 
-def _send_order(road: PublisherRoad, sequence: int, intent: Intent, record: Released, release: str) -> Ordered:
+def _order(road: PublisherRoad, catalog: Catalog, intent: Intent, recorded: _Recorded) -> Publication:
+    sequence, record, release = catalog.next_sequence(intent.channel, intent.now_ms), recorded.released, recorded.release
     order = Order(
-        model=intent.manifest.model, channel=intent.channel, kind=Kind.PROMOTION, release=bytes.fromhex(release), sequence=sequence,
+        model=intent.draft.facts.model, channel=intent.channel, kind=Kind.PROMOTION, release=bytes.fromhex(release), sequence=sequence,
         issued_ms=intent.now_ms, expires_ms=intent.expires_ms, chunks_offset=record.chunks_offset,
         oldest_offset=record.oldest_offset,
     )
@@ -205,13 +222,13 @@ def _send_order(road: PublisherRoad, sequence: int, intent: Intent, record: Rele
     road.order(intent.channel, body)
     ordered = Ordered(intent.channel, sequence, release, intent.now_ms, order_id(body))
     road.register.append(ordered.to_bytes())
-    return ordered
+    return _publication(intent, ordered, sent_bytes=recorded.sent_bytes, was_current=False)
 
 
 def _publication(intent: Intent, ordered: Ordered, *, sent_bytes: int, was_current: bool) -> Publication:
-    size = intent.manifest.artifact.size
+    facts, size = intent.draft.facts, intent.draft.total_bytes
     return Publication(
-        model=intent.manifest.model, version=intent.manifest.version, channel=intent.channel, release=ordered.release,
+        model=facts.model, version=facts.version, channel=intent.channel, release=ordered.release,
         order=ordered.order or "", sequence=ordered.sequence, issued_ms=ordered.issued_ms, total_bytes=size,
         sent_bytes=sent_bytes, reused_bytes=size - sent_bytes, was_current=was_current,
     )

@@ -110,13 +110,13 @@ class Publisher:
         wish = Wish(
             model, version, channel, format, loader, training, metrics, lineage, dependencies, input_schema, output_schema, samples
         )
-        manifest, files = prepare(model_object, wish, chunk_bytes=self._chunk_bytes, watch=watch)
+        draft = prepare(model_object, wish, chunk_bytes=self._chunk_bytes)
         now_ms = time.time_ns() // 1_000_000
         expires_ms = None if expires_seconds is None else now_ms + round(expires_seconds * 1000)
-        return self._carry_out(Intent(manifest, files, channel, self._keys, now_ms, expires_ms, resend), watch)
+        return self._carry_out(Intent(draft, channel, self._keys, now_ms, expires_ms, resend), watch)
 
     def _carry_out(self, intent: Intent, watch: Watcher) -> Publication:
-        session = self._open(intent.manifest.model, intent.channel)
+        session = self._open(intent.draft.facts.model, intent.channel)
         try:
             publication = carry_out(session, intent, watch)
         finally:

@@ -33,7 +33,7 @@ class SourceFile(Protocol):
         ...
 
     def read(self, offset: int, size: int) -> bytes | memoryview:
-        """Return ``size`` bytes from ``offset``; raises ChangedWhileReading when there are fewer."""
+        """Return ``size`` bytes from ``offset``; raises ChangedWhileReading when they are not those of the start."""
         ...
 
 
@@ -88,23 +88,30 @@ class DiskFile:
             raise MissingPath(f"Cannot read {location}: {error.strerror}.") from error
         if not stat.S_ISREG(facts.st_mode):
             raise MissingPath(f"{location} is no regular file.", hint="Publish files and folders of files only.")
-        self.size = facts.st_size
+        self.size, self._state = facts.st_size, _state(facts)
 
     def read(self, offset: int, size: int) -> bytes | memoryview:
-        """See ``SourceFile.read``."""
+        """See ``SourceFile.read``; a half-written model must never be signed, so any change since the start is an error."""
         try:
             descriptor = os.open(self._location, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 content = os.pread(descriptor, size, offset)
+                is_same = _state(os.fstat(descriptor)) == self._state   # looked at last: a write after this changes no byte of ours
             finally:
                 os.close(descriptor)
         except OSError as error:
             raise MissingPath(f"Cannot read {self._location}: {error.strerror}.") from error
-        if len(content) != size:
+        if not is_same or len(content) != size:
             raise ChangedWhileReading(
-                f"{self._location} became shorter while it was read.", hint="Publish a file that nobody writes to."
+                f"{self._location} changed while it was published.",
+                hint="Publish a file that nobody writes to, or write a new one and rename it.",
             )
         return content
+
+
+def _state(facts: os.stat_result) -> tuple[int, int, int]:
+    """Return what differs after a file was written to or replaced."""
+    return facts.st_ino, facts.st_size, facts.st_mtime_ns
 
 
 def files_of(location: Path) -> list[SourceFile]:

@@ -78,10 +78,10 @@ class AmqpChunkSink:
             raise BrokerUnreachable(f"{self._name} is no stream: its messages have no offsets.")
         return last.offset
 
-    def send(self, body: bytes | memoryview, *, release: str, index: int, count: int, digest: str) -> None:
+    def send(self, body: bytes | memoryview, *, version: str, index: int, count: int, digest: str) -> None:
         """See ``road.ChunkSink.send``."""
         headers: dict[str, str | int] = {
-            names.HEADER_KIND: CHUNK, names.HEADER_RELEASE: release, names.HEADER_INDEX: index, names.HEADER_COUNT: count,
+            names.HEADER_KIND: CHUNK, names.HEADER_VERSION: version, names.HEADER_INDEX: index, names.HEADER_COUNT: count,
             names.HEADER_DIGEST: digest, names.HEADER_CODEC: "none", names.HEADER_SIZE: len(body),
         }
         self._outbox.post(self._name, body, headers=headers)

@@ -1,4 +1,4 @@
-"""The only module that knows pika: a link over one ``SelectConnection``, driven by the thread that owns it.
+"""The module that knows pika (with ``pika_levers``): a link over one ``SelectConnection``, driven by the thread that owns it.
 
 Decides how AMQP 0-9-1 is spoken: confirms in a window, one channel for each inbox and outbox (an error of one never
 closes another), every wait with a deadline, every broker error mapped to one of ours at one place. ``SelectConnection``
@@ -6,7 +6,6 @@ rather than ``BlockingConnection``, which waits for each confirm, nacks stream d
 closes the connection), and is to be removed in pika 2.
 """
 
-import struct
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -14,7 +13,6 @@ from functools import partial
 from typing import Any
 
 import pika
-import pika.data
 from pika.adapters.select_connection import IOLoop
 from pika.exceptions import AMQPError
 
@@ -23,6 +21,7 @@ from modelcast.shared.amqp_errors import connect_error, lost_error
 from modelcast.shared.broker_url import BrokerUrl
 from modelcast.shared.errors import BrokerUnreachable, HostFault, MisuseError
 from modelcast.shared.link import Offset
+from modelcast.shared.pika_levers import LeanConnection, publish, read_more_at_once, tolerate_strange_headers
 from modelcast.shared.topology import Binding, Exchange, Part, Queue
 
 HEARTBEAT_SECONDS = 30
@@ -73,29 +72,6 @@ def _parameters(url: BrokerUrl, name: str) -> pika.URLParameters:
     return parameters
 
 
-def tolerate_strange_headers() -> None:
-    """Let pika read past a header table that it cannot decode, instead of breaking the connection.
-
-    A timestamp beyond the year 9999, an unknown type or deep nesting in a header, which anybody with write permission can send,
-    ends the connection in pika up to 1.4.4 (pika#1698, mended on its main branch), and again whenever the broker gives the
-    message out: one such message would keep an instance from every later order. The table then counts as empty; what pika
-    can decode is decoded as before. Done at the first connection, once, and not at all where pika looks different.
-    """
-    original = getattr(pika.data, "decode_table", None)
-    if original is None or getattr(original, "is_tolerant", False):
-        return
-
-    def decode_table(encoded: bytes, offset: int) -> tuple[dict[str, Any], int]:
-        try:
-            decoded: tuple[dict[str, Any], int] = original(encoded, offset)
-        except (ValueError, ArithmeticError, LookupError, OSError, RecursionError, struct.error, AMQPError):
-            return {}, offset + 4 + int.from_bytes(encoded[offset : offset + 4], "big")
-        return decoded
-
-    decode_table.is_tolerant = True   # type: ignore[attr-defined]
-    pika.data.decode_table = decode_table
-
-
 class PikaLink:
     """One connection; see ``link.WaitingLink`` for the contract of the public methods."""
 
@@ -112,7 +88,7 @@ class PikaLink:
         self._companions: list[PikaLink] = []
         if self._owns_loop:
             self._loop.activate_poller()
-        self._connection: Any = pika.SelectConnection(
+        self._connection: Any = LeanConnection(
             _parameters(url, name), custom_ioloop=self._loop,
             on_open_callback=self._on_open, on_open_error_callback=self._on_lost, on_close_callback=self._on_lost,
         )
@@ -127,8 +103,9 @@ class PikaLink:
             self.close()
             raise
 
-    def _on_open(self, _connection: object) -> None:
+    def _on_open(self, connection: object) -> None:
         self._opened = True
+        read_more_at_once(connection)
 
     def _on_lost(self, _connection: object, error: BaseException) -> None:
         self._lost = error
@@ -294,4 +271,4 @@ def _publish(
     raw: Any, exchange: str, routing_key: str, body: bytes | memoryview, headers: Mapping[str, str | int] | None
 ) -> None:
     properties = pika.BasicProperties(CONTENT_TYPE, headers=dict(headers or {}), delivery_mode=PERSISTENT)
-    raw.basic_publish(exchange, routing_key, bytes(body), properties, mandatory=True)
+    publish(raw, exchange, routing_key, body, properties)

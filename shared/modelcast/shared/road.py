@@ -131,8 +131,11 @@ class ChunkSink(Protocol):
         """Return the offset where the next chunk will stand, at the earliest."""
         ...
 
-    def send(self, body: bytes | memoryview, *, release: str, index: int, count: int, digest: str) -> None:
-        """Send a chunk; waits while too many are unconfirmed."""
+    def send(self, body: bytes | memoryview, *, version: str, index: int, count: int, digest: str) -> None:
+        """Send a chunk, which stays as it is until ``finish``; waits while too many are unconfirmed.
+
+        ``version``, ``index`` and ``count`` (of the artifact's chunks) are for people who look at the stream.
+        """
         ...
 
     def finish(self, release: str) -> None:

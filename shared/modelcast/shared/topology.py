@@ -159,6 +159,7 @@ def target_of_queue(queue: str) -> tuple[str, str, str] | None:
 
 HEADER_KIND = "mc-kind"
 HEADER_RELEASE = "mc-release"
+HEADER_VERSION = "mc-version"
 HEADER_INDEX = "mc-index"
 HEADER_COUNT = "mc-count"
 HEADER_DIGEST = "mc-digest"

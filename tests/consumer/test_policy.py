@@ -4,7 +4,7 @@ from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
-from modelcast.consumer.policy import BUILT_IN_FORMATS, Dependencies, Policy, Timing
+from modelcast.consumer.policy import BUILT_IN_FORMATS, Collector, Dependencies, Loading, Policy, Timing
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.names import Version
 
@@ -33,3 +33,8 @@ def test_knowledge_outlives_a_heartbeat() -> None:
     timing = Timing()
     assert timing.fresh_seconds > timing.heartbeat_seconds
     assert timing.retry_first_seconds < timing.retry_most_seconds
+
+
+def test_a_load_changes_nothing_for_good_in_the_process_unless_the_application_asks() -> None:
+    assert Loading().collector is Collector.PAUSE
+    assert Loading().check_memory

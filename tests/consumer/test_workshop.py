@@ -16,9 +16,10 @@ from tests.fakes.fault_fs import Crash, FaultFs
 from tests.fakes.publisher_sim import PublisherSimulator, Release, Sent, damaged, honest, withheld
 
 from modelcast.consumer.fs import Fs
+from modelcast.consumer.headroom import Headroom
 from modelcast.consumer.journal import Rejection
 from modelcast.consumer.pointer import TRIES
-from modelcast.consumer.policy import Policy, Timing
+from modelcast.consumer.policy import Loading, Policy, Timing
 from modelcast.consumer.rules import Host, Ruling, rule
 from modelcast.consumer.trial import Dropped, Trial
 from modelcast.consumer.workshop import MAX_TRIES
@@ -184,6 +185,20 @@ def test_a_model_is_unpickled_once_every_check_has_passed_and_not_before(tmp_pat
         assert not (tmp_path / "touched").exists()
     bench.workshop.load(trial)
     assert (tmp_path / "touched").exists()
+
+
+def test_a_release_that_does_not_fit_into_memory_is_refused_and_never_unpickled(tmp_path, sim, road, key_ring) -> None:
+    body = sim.publish(sim.pickled("1.0.0", Toucher(tmp_path / "touched")))
+    full = Headroom(0, "the memory limit of the control group pod")
+    with Bench(tmp_path / "store", road, key_ring, headroom=lambda: [full]) as bench:
+        with pytest.raises(SenderFault, match="leaves 0 MiB") as raised:
+            bench.carry_out(body)
+        assert raised.value.reason is Reason.TOO_LARGE_FOR_MEMORY
+        assert not (tmp_path / "touched").exists()
+        assert bench.journal.begin_try(bench.trust(body).id) == 1   # the refused one did not count as a crash
+    with Bench(tmp_path / "other", road, key_ring, headroom=lambda: [full], loading=Loading(check_memory=False)) as bench:
+        bench.carry_out(body)
+        assert bench.version == "1.0.0"
 
 
 @pytest.mark.parametrize("wrong", ["key", "chunk", "missing", "sha256", "version", "format", "python", "expired"])

@@ -12,10 +12,11 @@ import structlog
 
 from modelcast.consumer.active import Slot
 from modelcast.consumer.fs import Fs
+from modelcast.consumer.headroom import Headroom, read_headroom
 from modelcast.consumer.journal import Journal
 from modelcast.consumer.lifecycle import State
 from modelcast.consumer.loaders import Loader, available_loaders
-from modelcast.consumer.policy import Policy, Timing
+from modelcast.consumer.policy import Loading, Policy, Timing
 from modelcast.consumer.probing import Bounded, Validator
 from modelcast.consumer.receiving import OpenSource
 from modelcast.consumer.reporting import Reporter
@@ -48,18 +49,20 @@ class Bench:
         timing: Time limits.
         open_source: Opens the chunk stream, if not the road does.
         run: Runs a function with a time limit.
+        loading: How gently a model is loaded.
+        headroom: Reads how much memory is left.
     """
 
     def __init__(
         self, root: Path, road: Road, ring: KeyRing, *, fs: Fs | None = None, validators: Sequence[Validator] = (),
         loaders: Mapping[str, Loader] | None = None, timing: Timing = QUICK, open_source: OpenSource | None = None,
-        run: Bounded = bounded,
+        run: Bounded = bounded, loading: Loading | None = None, headroom: Callable[[], list[Headroom]] = read_headroom,
     ) -> None:
         self.fs, self.road, self.ring, self.slot = fs or Fs(), road, ring, Slot()
         self.store = Store(root, self.fs)
         self._tools = Tools(
             available_loaders(loaders or {}), validators, timing, ring,
-            open_source or (lambda offset: road.chunks("fraud", offset)), run,
+            open_source or (lambda offset: road.chunks("fraud", offset)), run, loading or Loading(), headroom,
         )
 
     def open(self) -> Self:

@@ -30,5 +30,5 @@ def test_codes_are_never_renamed() -> None:
         "malformed", "unknown-format", "signature-missing", "unknown-key", "signature-invalid", "key-not-allowed", "wrong-target",
         "manifest-mismatch", "expired", "sequence-conflict", "version-out-of-range", "version-downgrade", "version-conflict",
         "format-not-allowed", "incompatible-environment", "too-large", "chunks-missing", "chunk-damaged", "file-mismatch",
-        "load-failed", "samples-not-reproduced", "validator-failed", "timed-out",
+        "too-large-for-memory", "load-failed", "samples-not-reproduced", "validator-failed", "timed-out",
     }

@@ -35,6 +35,30 @@ class Policy:
     max_artifact_bytes: int = DEFAULT_LIMITS.artifact_bytes
 
 
+class Collector(StrEnum):
+    """What Python's cyclic garbage collector does about a model that is loaded; it stops every thread while it runs."""
+
+    LEAVE = "leave"
+    PAUSE = "pause"
+    FREEZE = "freeze"
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """How a model is loaded beside serving threads.
+
+    Attributes:
+        collector: ``leave`` the cyclic collector alone; ``pause`` its full passes for the length of a load (the default); or pause
+            and then ``freeze``: nothing that is alive in the process after a load is looked at by the collector again
+            (``gc.freeze``), so that no pass over a model of many objects ever stops the serving threads. Reference counting goes
+            on; garbage in cycles that was frozen stays until the application calls ``gc.unfreeze()``.
+        check_memory: Whether a model that is expected not to fit into the memory that is left is rejected instead of tried.
+    """
+
+    collector: Collector = Collector.PAUSE
+    check_memory: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class Timing:
     """How long things may take, in seconds.

@@ -6,18 +6,20 @@ HostFault. Starts no thread. Imports the store, loaders, probing and receiving.
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from modelcast.consumer.active import Slot
 from modelcast.consumer.assembly import Assembly
+from modelcast.consumer.collecting import sparing
 from modelcast.consumer.fs import host_fault
+from modelcast.consumer.headroom import Headroom, read_headroom, refuse_what_cannot_fit
 from modelcast.consumer.journal import Journal, Rejection
 from modelcast.consumer.loaders import Loader
 from modelcast.consumer.pointer import TRIES, Pointer
-from modelcast.consumer.policy import Timing
+from modelcast.consumer.policy import Loading, Timing
 from modelcast.consumer.probing import Bounded, Validator, check_samples, run_validators
 from modelcast.consumer.receiving import Fetch, OpenSource, fetch
 from modelcast.consumer.rules import Standing, floor_after
@@ -46,6 +48,8 @@ class Tools:
         ring: Trusted keys.
         open_source: Opens the chunk stream.
         bounded: Runs a function with a time limit.
+        loading: How gently a model is loaded.
+        headroom: Reads how much memory is left.
     """
 
     loaders: Mapping[str, Callable[[], Loader]]
@@ -54,6 +58,8 @@ class Tools:
     ring: KeyRing
     open_source: OpenSource
     bounded: Bounded
+    loading: Loading = field(default_factory=Loading)
+    headroom: Callable[[], list[Headroom]] = read_headroom
 
 
 class Workshop:
@@ -128,6 +134,8 @@ class Workshop:
                         Reason.LOAD_FAILED, f"The process ended {MAX_TRIES} times while this model was loaded or tried.",
                         facts={"tries": tries - 1},
                     )
+                if self._tools.loading.check_memory:
+                    refuse_what_cannot_fit(trusted.manifest.artifact, self._tools.headroom())
                 trial.model = self._load(trusted.manifest, self._store.folder(trusted.release))
                 trial.check()
 
@@ -144,7 +152,8 @@ class Workshop:
         seconds = self._tools.timing.load_seconds
         try:
             loader = self._tools.loaders[manifest.artifact.loader]()
-            return self._tools.bounded(partial(loader, folder), seconds, "loading")
+            with sparing(self._tools.loading.collector):
+                return self._tools.bounded(partial(loader, folder), seconds, "loading")
         except (SenderFault, HostFault):
             raise
         except Exception as error:

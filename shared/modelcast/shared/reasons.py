@@ -30,6 +30,7 @@ class Reason(StrEnum):
     CHUNKS_MISSING = "chunks-missing"
     CHUNK_DAMAGED = "chunk-damaged"
     FILE_MISMATCH = "file-mismatch"
+    TOO_LARGE_FOR_MEMORY = "too-large-for-memory"
     LOAD_FAILED = "load-failed"
     SAMPLES_NOT_REPRODUCED = "samples-not-reproduced"
     VALIDATOR_FAILED = "validator-failed"
@@ -148,6 +149,12 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "The chunks were all good, but an assembled file does not match its SHA-256 in the manifest.",
         "The publisher wrote a manifest that contradicts itself.",
         "Publish again with an unmodified modelcast publisher.",
+    ),
+    Reason.TOO_LARGE_FOR_MEMORY: Explanation(
+        "Loading the model is expected to take more memory than this host, or the container's limit, has left.",
+        "The publisher sent something unexpectedly large, or the memory limit is too low for two models at once.",
+        "Give the application more memory (the facts name the limit), or publish a smaller model: "
+        "arrays are mapped and take almost none, objects take many times their size on disk.",
     ),
     Reason.LOAD_FAILED: Explanation(
         "The artifact is intact, but loading it raised an error on this host.",

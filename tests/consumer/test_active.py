@@ -42,9 +42,12 @@ def test_a_model_lives_as_long_as_somebody_holds_it_and_no_longer() -> None:
     held = slot.swap(model, manifest(), "a" * 64)
     del model
     slot.swap(Model(), manifest(), "b" * 64)
+    slot.departed.tend()
     gc.collect()
     assert reference() is held.model
     del held
+    assert reference() is not None   # whoever served it last does not have to free it
+    slot.departed.tend()
     gc.collect()
     assert reference() is None
 

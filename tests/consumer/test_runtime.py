@@ -21,10 +21,10 @@ LONG = 30.0
 class Rig:
     """A runtime whose turns wait for a bell."""
 
-    def __init__(self, turn: Callable[[], None] | None = None) -> None:
+    def __init__(self, turn: Callable[[], None] | None = None, tend: Callable[[], float | None] = lambda: None) -> None:
         self.bell, self.turned, self.ended = threading.Event(), threading.Event(), threading.Event()
         self.results: list[tuple[Any, BaseException | None]] = []
-        self.runtime = Runtime("test", turn or self._turn, self.bell.set, self.ended.set)
+        self.runtime = Runtime("test", turn or self._turn, self.bell.set, self.ended.set, tend=tend)
 
     def _turn(self) -> None:
         self.bell.wait(LONG)
@@ -55,6 +55,25 @@ def rig() -> Iterator[Rig]:
 def test_nothing_runs_before_the_start(rig: Rig) -> None:
     assert not rig.runtime.is_live(LONG)
     assert rig.runtime.stop(LONG)
+
+
+def test_the_worker_tends_what_waits_between_jobs_and_while_there_are_none() -> None:
+    tended, threads = threading.Event(), set[str]()
+    pauses = iter([0.001, 0.001, None])
+
+    def tend() -> float | None:
+        threads.add(threading.current_thread().name)
+        pause = next(pauses, None)
+        if pause is None:
+            tended.set()
+        return pause
+
+    rig = Rig(tend=tend)
+    rig.runtime.start()
+    assert tended.wait(LONG)
+    assert rig.do(lambda: "done") == ("done", None)
+    assert rig.runtime.stop(LONG)
+    assert threads == {"test worker"}
 
 
 def test_jobs_are_done_by_the_worker_and_their_results_taken_by_the_io_thread(rig: Rig) -> None:

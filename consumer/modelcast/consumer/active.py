@@ -1,9 +1,10 @@
-"""The slot that serving threads read: one reference to an immutable value, swapped whole. Imports the manifest."""
+"""The slot that serving threads read: one reference to an immutable value, swapped whole. Imports the manifest and releasing."""
 
 from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
+from modelcast.consumer.releasing import Departed
 from modelcast.shared.manifest import Manifest
 
 
@@ -32,17 +33,22 @@ class Slot:
     Attributes:
         active: The model in service, or None.
         filled: Is set once there is one.
+        departed: Models that left; the worker frees them, so that no serving thread has to.
     """
 
-    __slots__ = ("active", "filled")
+    __slots__ = ("active", "departed", "filled")
 
     def __init__(self) -> None:
         self.active: ActiveModel | None = None
         self.filled = Event()
+        self.departed = Departed()
 
     def swap(self, model: Any, manifest: Manifest, release: str) -> ActiveModel:
         """Put a model into service; the one before lives on for as long as somebody holds it."""
-        generation = 1 if self.active is None else self.active.generation + 1
+        before = self.active
+        generation = 1 if before is None else before.generation + 1
         self.active = ActiveModel(model, manifest.version, release, manifest, generation)
         self.filled.set()
+        if before is not None:
+            self.departed.keep(before)
         return self.active

@@ -45,13 +45,14 @@ class Runtime:
         ring: Ends a wait inside ``turn`` from any thread.
         end: Is called by the I/O thread when it ends.
         leave: Is called by whichever thread ends last, however late: nothing of this runtime runs after it.
+        tend: Is called by the worker between jobs; returns after how many seconds again, or None. Must not raise.
     """
 
     def __init__(
         self, name: str, turn: Callable[[], None], ring: Callable[[], None], end: Callable[[], None],
-        leave: Callable[[], None] = lambda: None,
+        leave: Callable[[], None] = lambda: None, *, tend: Callable[[], float | None] = lambda: None,
     ) -> None:
-        self._name, self._turn, self._ring, self._end, self._leave = name, turn, ring, end, leave
+        self._name, self._turn, self._ring, self._end, self._leave, self._tend = name, turn, ring, end, leave, tend
         self._running = 2
         self._count_lock = threading.Lock()
         self._jobs: queue.SimpleQueue[tuple[Job, Then] | None] = queue.SimpleQueue()
@@ -136,8 +137,15 @@ class Runtime:
         finally:
             self._leave_if_last()
 
+    def _next_job(self) -> tuple[Job, Then] | None:
+        while True:
+            try:
+                return self._jobs.get(timeout=self._tend())
+            except queue.Empty:
+                continue
+
     def _do_jobs(self) -> None:
-        while (entry := self._jobs.get()) is not None:
+        while (entry := self._next_job()) is not None:
             job, then = entry
             try:
                 result, error = job(), None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from modelcast.publisher.environment import environment, git_lineage
+from modelcast.publisher.environment import _all_distributions, environment, git_lineage
 from modelcast.shared.errors import MisuseError
 
 
@@ -41,3 +41,28 @@ def test_the_commit_is_recorded_where_there_is_one_and_nothing_where_there_is_no
 
 def test_an_editable_install_is_found_by_its_own_name() -> None:
     assert environment(["modelcast"]).dependencies == {"modelcast": metadata.version("modelcast")}
+
+
+def test_a_package_that_was_installed_since_the_last_look_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MisuseError):
+        environment(["late_comer"])
+    facts = tmp_path / "another_name-1.5.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: another-name\nVersion: 1.5\n")
+    (facts / "top_level.txt").write_text("late_comer\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert environment(["late_comer"]).dependencies == {"another-name": "1.5"}
+
+
+def test_a_distribution_of_the_same_name_that_holds_something_else_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, module in (("sought", "other"), ("provider", "sought")):
+        facts = tmp_path / f"{name}-1.0.dist-info"
+        facts.mkdir()
+        (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (facts / "RECORD").write_text(f"{module}/__init__.py,,\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    _all_distributions.cache_clear()
+    assert environment(["sought"]).dependencies == {"provider": "1.0"}
+    _all_distributions.cache_clear()

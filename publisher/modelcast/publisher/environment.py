@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -35,14 +36,13 @@ def environment(modules: Iterable[str] | None, given: Mapping[str, str] | None =
 
 
 def _versions(modules: Iterable[str]) -> dict[str, str]:
-    distributions = metadata.packages_distributions()
     found: dict[str, str] = {}
     unknown: list[str] = []
     for module in sorted(set(modules)):
-        names = distributions.get(module) or _named_like(module)
-        if not names:
+        name = _distribution(module)
+        if name is None:
             unknown.append(module)
-        for name in names[:1]:
+        else:
             found[name] = metadata.version(name)
     if unknown:
         raise MisuseError(
@@ -54,12 +54,41 @@ def _versions(modules: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _named_like(module: str) -> list[str]:
-    """Find a distribution by the module's own name: editable installs do not say which modules they provide."""
+def _distribution(module: str) -> str | None:
+    """Return the distribution that provides a module, or None.
+
+    The one of the same name is asked first: looking through everything that is installed takes 75 to 150 ms.
+    """
+    alike = _named_like(module)
+    if alike is not None and _provides(alike, module):
+        return str(alike.metadata["Name"])
+    names = _all_distributions().get(module)
+    if names is None and alike is None:
+        _all_distributions.cache_clear()   # it may have been installed since
+        names = _all_distributions().get(module)
+    if names:
+        return names[0]
+    return None if alike is None else str(alike.metadata["Name"])   # an editable install does not say what it provides
+
+
+@cache
+def _all_distributions() -> Mapping[str, list[str]]:
+    return metadata.packages_distributions()
+
+
+def _named_like(module: str) -> metadata.Distribution | None:
     try:
-        return [metadata.distribution(module.replace("_", "-")).metadata["Name"]]
+        return metadata.distribution(module.replace("_", "-"))
     except (metadata.PackageNotFoundError, ValueError):
-        return []
+        return None
+
+
+def _provides(distribution: metadata.Distribution, module: str) -> bool:
+    """Whether a distribution's own list of files shows that it holds a module."""
+    top_level = distribution.read_text("top_level.txt")
+    if top_level is not None:
+        return module in top_level.split()
+    return any(file.parts[0] in {module, f"{module}.py"} for file in distribution.files or ())
 
 
 def git_lineage(folder: Path) -> Lineage:

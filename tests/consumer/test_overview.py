@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -11,8 +12,10 @@ from tests.fakes.fake_broker import FakeBroker
 from tests.fakes.publisher_sim import PublisherSimulator
 
 from modelcast.consumer.courier import Courier
+from modelcast.consumer.follower import Follower, ReadingWorkshop
 from modelcast.consumer.lifecycle import State
-from modelcast.consumer.overview import LIVE_WITHIN_SECONDS, overview
+from modelcast.consumer.notice import Notice
+from modelcast.consumer.overview import LIVE_WITHIN_SECONDS, overview, overview_of_follower
 from modelcast.consumer.policy import Timing
 from modelcast.consumer.status import Status
 from modelcast.shared.amqp_road import AmqpRoad
@@ -108,3 +111,55 @@ def test_dead_threads_are_never_live_fresh_or_connected(scene: Scene, sim, forke
     assert status.ready   # the model is there all the same
     assert words in status.detail
     assert status.detail.startswith("Serves 1.0.0, but ")
+
+
+# --------------------------------------------------------------------------- a follower
+
+
+def follower_in(scene: Scene, **facts: Any) -> Follower:
+    """A follower that saw what ``facts`` say."""
+    store, tools = scene.desk.bench.store, scene.desk.bench._tools
+    workshop = ReadingWorkshop(store, scene.desk.bench.journal, scene.desk.bench.slot, tools)
+    follower = Follower(
+        store, scene.desk.bench.slot, workshop, Timing(), scene.desk.verdicts.submit, lambda: None, lambda: False, structlog.get_logger()
+    )
+    for name, value in facts.items():
+        setattr(follower, name, value)
+    return follower
+
+
+def status_of(scene: Scene, follower: Follower, instance: str | None = None) -> Status:
+    return overview_of_follower(follower, scene.pulse, Timing(), ("fraud", "production", instance))   # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("facts", "sentence"),
+    [
+        ({}, "Serves nothing yet; is about to receive."),
+        ({"notice": Notice(7, "web")}, "Serves nothing yet; follows process 7 of this host, which is not connected."),
+        ({"notice": Notice(7, "web", None, 5)}, "Serves nothing yet; follows process 7 of this host, which receives."),
+        ({"notice": Notice(7, "web", None, 5), "_heard": -1e9}, "Serves nothing yet; follows process 7 of this host, which is stuck: restart that one."),
+        ({"notice": Notice(7, "web", None, 5), "fault": "Too big."}, "Serves nothing yet; cannot follow: Too big."),
+    ],
+    ids=["no receiver", "not connected", "connected", "stuck", "fault"],
+)
+def test_a_follower_says_whom_it_follows_or_what_is_wrong(scene: Scene, facts: dict[str, Any], sentence: str) -> None:
+    status = status_of(scene, follower_in(scene, **facts))
+    assert (status.detail, status.role, status.live) == (sentence, "follower", True)
+
+
+def test_a_follower_is_as_connected_as_the_one_that_it_hears(scene: Scene) -> None:
+    follower = follower_in(scene, notice=Notice(7, "web", None, 5), last_contact=time.monotonic(), last_contact_ms=9)
+    status = status_of(scene, follower)
+    assert (status.connected, status.fresh, status.connected_since_ms, status.last_contact_ms, status.instance) == (True, True, 5, 9, "web")
+    follower._heard, follower.last_contact = -1e9, time.monotonic() - Timing().fresh_seconds
+    status = status_of(scene, follower, "own")
+    assert (status.connected, status.fresh, status.connected_since_ms, status.instance) == (False, False, None, "own")
+
+
+@pytest.mark.parametrize("forked", [False, True])
+def test_a_follower_without_threads_is_never_fine(scene: Scene, forked: bool) -> None:
+    scene.pulse.alive, scene.pulse.forked = False, forked
+    status = status_of(scene, follower_in(scene, notice=Notice(7, "web", None, 5), last_contact=time.monotonic()))
+    assert (status.live, status.fresh, status.connected, status.state) == (False, False, False, "dead")
+    assert ("forked child" in status.detail) is forked

@@ -149,6 +149,20 @@ class Fs:
                 temporary.unlink(missing_ok=True)
             raise
 
+    def post(self, path: Path, content: bytes) -> None:
+        """Replace a small file so that other processes see the old or the new one. Not durable: for what ends with this process."""
+        temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{secrets.token_hex(4)}")
+
+        def write() -> None:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
+            try:
+                os.write(descriptor, content)   # a torn one does not fit its digest
+            finally:
+                os.close(descriptor)
+            os.replace(temporary, path)
+
+        _guarded("write", path, write)
+
     def rename(self, source: Path, target: Path) -> None:
         """Rename within a folder, or into another one, durably."""
         _guarded("rename", source, lambda: os.replace(source, target))

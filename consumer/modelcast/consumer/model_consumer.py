@@ -1,63 +1,33 @@
 """The consumer that an application embeds: start, read ``active``, ask for the status, stop.
 
-Decides defaults and puts the parts together. Importing it starts nothing; ``start`` returns at once. Imports the other
+Decides defaults and refuses what cannot work. Importing it starts nothing; ``start`` returns at once. Imports the other
 modules of this room.
 """
 
 import os
-import platform
-import secrets
-import sys
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import Any, Self, TypeVar
-
-import structlog
+from typing import Self, TypeVar
 
 from modelcast.consumer.active import ActiveModel, Slot
-from modelcast.consumer.courier import Courier
-from modelcast.consumer.fs import Fs
-from modelcast.consumer.journal import Journal
-from modelcast.consumer.loaders import Loader, available_loaders
-from modelcast.consumer.overview import overview
+from modelcast.consumer.loaders import Loader
+from modelcast.consumer.member import Member
+from modelcast.consumer.parts import Blueprint
 from modelcast.consumer.policy import Dependencies, Policy, Timing
 from modelcast.consumer.probing import Validator
-from modelcast.consumer.reporting import Reporter
-from modelcast.consumer.rules import Host
-from modelcast.consumer.runtime import Runtime, bounded
 from modelcast.consumer.status import Status
-from modelcast.consumer.store import Store
-from modelcast.consumer.updater import Setting, Updater
-from modelcast.consumer.verdicts import Verdicts
-from modelcast.consumer.workshop import Tools, Workshop
-from modelcast.shared.errors import ForkedProcess, HostFault, MisuseError, NotReady
+from modelcast.shared.errors import ForkedProcess, MisuseError, NotReady
 from modelcast.shared.keyfiles import load_key_ring
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.manifest import BUILT_IN_FORMATS
-from modelcast.shared.names import VersionRange, check_name, name_from_host
-from modelcast.shared.road import Road, Target
+from modelcast.shared.names import VersionRange, check_name
+from modelcast.shared.road import Road
 from modelcast.shared.roads import as_road
 from modelcast.shared.signing import TrustedKey
 
 V = TypeVar("V", bound=Validator)
-INSTANCE_FILE = "instance"
-
-
-@dataclass(slots=True)
-class _Running:
-    """What exists between start and stop."""
-
-    store: Store
-    courier: Courier
-    updater: Updater
-    verdicts: Verdicts
-    runtime: Runtime
 
 
 class ModelConsumer:
@@ -68,7 +38,7 @@ class ModelConsumer:
         model: Name of the model.
         channel: Name of the channel.
         trust: Public keys: paths of PEM files or of key rings (``.toml``), or keys. Only what they signed is ever loaded.
-        store: Folder of this instance; not shared with another running instance.
+        store: Folder of this instance, on a local disk; all processes of the instance use it, no other instance does.
         accept: Versions that the application was written for, such as ``>=2,<3``.
         instance: Id of this instance; made up once and kept in the store when left out.
         formats: Formats that are allowed.
@@ -90,18 +60,21 @@ class ModelConsumer:
     ) -> None:
         check_name("model", model)
         check_name("channel", channel)
-        self._target_names = (model, channel, check_name("instance", instance) if instance is not None else None)
+        if instance is not None:
+            check_name("instance", instance)
         if dependencies not in set(Dependencies):
             raise MisuseError(f"{dependencies!r} is no rule for dependencies.", hint=f"Use one of {', '.join(Dependencies)}.")
-        self._policy = Policy(VersionRange(accept), tuple(formats), Dependencies(dependencies), max_artifact_bytes)
-        self._ring = load_key_ring([trust] if isinstance(trust, str | Path | TrustedKey) else trust)
-        if not self._ring.keys:
+        policy = Policy(VersionRange(accept), tuple(formats), Dependencies(dependencies), max_artifact_bytes)
+        ring = load_key_ring([trust] if isinstance(trust, str | Path | TrustedKey) else trust)
+        if not ring.keys:
             raise MisuseError("No key is trusted, so nothing could ever be loaded.", hint='trust=["keys/training.pub"]')
-        self._road: Road = as_road(url, queue_type=queue_type)
-        self._store_root, self._loaders, self._timing = Path(store), dict(loaders or {}), timing or Timing()
         self._validators: list[Validator] = []
         self._slot, self._lock = Slot(), Lock()
-        self._running: _Running | None = None
+        self._blueprint = Blueprint(
+            as_road(url, queue_type=queue_type), model, channel, instance, Path(store), policy, timing or Timing(), ring,
+            dict(loaders or {}), self._validators, self._slot,
+        )
+        self._running: Member | None = None
 
     def validator(self, check: V) -> V:
         """Add a validator (also as a decorator): it takes candidate and manifest, and refuses by raising or returning False."""
@@ -111,10 +84,11 @@ class ModelConsumer:
     def start(self) -> None:
         """Start in the background; returns at once. A second call does nothing.
 
-        The last good release of the store is served first, without a broker.
+        The last good release of the store is served first, without a broker. Of several processes with one store, the first
+        receives and the others follow it; when it ends another one takes its place.
 
         Raises:
-            StoreInUse: Another process uses the store.
+            StoreInUse: An instance with another id uses the store.
             StorageFault: The store cannot be written.
             ForkedProcess: It was started before a fork and this is the child.
         """
@@ -123,10 +97,8 @@ class ModelConsumer:
                 if self._running.runtime.forked:
                     raise _forked()
                 return
-            running = self._build()
-            self._running = running
-            running.runtime.submit(lambda: self._restore(running), lambda result, error: self._restored(running, result, error))
-            running.runtime.start()
+            self._running = Member(self._blueprint)
+            self._running.runtime.start()
 
     def stop(self, timeout_seconds: float = 10.0) -> bool:
         """Stop; from any thread, any number of times. The model in service stays readable.
@@ -185,107 +157,19 @@ class ModelConsumer:
 
     def status(self) -> Status:
         """Return the state at this moment; never waits."""
-        running, (model, channel, instance) = self._running, self._target_names
-        if running is None:
-            active = self._slot.active
-            return Status(
-                live=False, ready=active is not None, fresh=False, state="stopped", detail="The consumer is not started.",
-                instance=instance or "", model=model, channel=channel, version=active.version if active else None,
-                release=active.release if active else None,
-            )
-        return overview(running.courier, running.updater, running.verdicts, running.runtime, self._timing)
-
-    def _build(self) -> _Running:
-        model, channel, instance = self._target_names
-        fs = Fs()
-        store = Store(self._store_root / model / channel, fs)
-        store.open()
-        try:
-            target = Target(model, channel, instance or _kept_instance(self._store_root, fs))
-            self._target_names = (model, channel, target.instance)
-            return self._assemble(store, target)
-        except BaseException:
-            store.close()
-            raise
-
-    def _assemble(self, store: Store, target: Target) -> _Running:
-        log = structlog.get_logger("modelcast.consumer").bind(
-            instance=target.instance, model=target.model, channel=target.channel
+        running, told, active = self._running, self._blueprint, self._slot.active
+        if running is not None:
+            return running.status()
+        return Status(
+            live=False, ready=active is not None, fresh=False, state="stopped", detail="The consumer is not started.",
+            instance=told.instance or "", model=told.model, channel=told.channel, version=active.version if active else None,
+            release=active.release if active else None,
         )
-        loaders = available_loaders(self._loaders)
-        tools = Tools(
-            loaders, self._validators, self._timing, self._ring, lambda offset: self._road.chunks(target.model, offset), bounded
-        )
-        host = Host(platform.python_version(), sys.implementation.name, _installed, frozenset(loaders))
-        journal = Journal(store.root / "journal", store.fs)
-        workshop = Workshop(store, journal, self._slot, tools)
-        reporter = Reporter(target)
-        runtime = Runtime(
-            f"modelcast {target.model}", lambda: courier.turn(), lambda: courier.ring(),  # noqa: PLW0108 - made below
-            lambda: courier.end(), lambda: _leave(store, journal),  # noqa: PLW0108
-        )
-        verdicts = Verdicts(reporter, workshop, self._slot, runtime.submit, log)
-        setting = Setting(target, self._policy, self._timing, self._ring, host)
-        updater = Updater(setting, workshop, verdicts, runtime.submit, log)
-        courier = Courier(self._road, target, updater, verdicts, reporter, self._timing, runtime.take_results, log)
-        return _Running(store, courier, updater, verdicts, runtime)
-
-    def _restore(self, running: _Running) -> tuple[Any, ...]:
-        """Run in the worker, as its first job."""
-        workshop = running.updater.workshop
-        problem = workshop.restore() if self._slot.active is None else None
-        return problem, workshop.standing(), workshop.journal.rejections(), workshop.journal.reports()
-
-    def _restored(self, running: _Running, result: Any, error: BaseException | None) -> None:
-        """Run in the I/O thread."""
-        if error is not None:
-            running.courier.fault = f"The store could not be read: {error}"
-            running.courier.log.error("the store could not be read", error=str(error))
-            running.runtime.submit(
-                lambda: self._restore_later(running), lambda again, failure: self._restored(running, again, failure)
-            )
-            return
-        problem, standing, rejections, reports = result
-        running.updater.remember(standing, rejections, reports)
-        running.courier.restored, running.updater.fault = True, problem
-        active = self._slot.active
-        running.courier.log.info(
-            "started", version=active.version if active else None, problem=problem, unsent_reports=len(reports)
-        )
-
-    def _restore_later(self, running: _Running) -> tuple[Any, ...]:
-        running.runtime.rest(self._timing.retry_most_seconds)
-        return self._restore(running)
-
-
-def _leave(store: Store, journal: Journal) -> None:
-    """Run by the last thread that ends: an end in order is no crash, and the next start may have the store."""
-    with suppress(HostFault):
-        journal.end_try()
-    store.close()
 
 
 def _forked() -> ForkedProcess:
     return ForkedProcess(
         "This consumer was started before a fork; its threads do not exist in this process, so it cannot follow new releases.",
-        hint="Start it after the fork (gunicorn: in post_fork or post_worker_init), with a store of its own.",
+        hint="Start it after the fork (gunicorn: in post_fork or post_worker_init).",
         facts={"pid": os.getpid()},
     )
-
-
-def _kept_instance(root: Path, fs: Fs) -> str:
-    """Return the instance id kept in the store; made up at the first start."""
-    path = root / INSTANCE_FILE
-    if path.is_file():
-        return check_name("instance", fs.read_whole(path, 1024).decode("ascii", "replace").strip())
-    made_up = f"{name_from_host()}-{secrets.token_hex(3)}"
-    fs.write_whole(path, made_up.encode("ascii"))
-    return made_up
-
-
-@cache
-def _installed(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except (metadata.PackageNotFoundError, ValueError):   # ValueError: an empty name
-        return None

@@ -3,6 +3,7 @@
 import time
 
 from modelcast.consumer.courier import Courier
+from modelcast.consumer.follower import Follower
 from modelcast.consumer.lifecycle import State
 from modelcast.consumer.policy import Timing
 from modelcast.consumer.runtime import Runtime
@@ -25,8 +26,8 @@ def overview(courier: Courier, updater: Updater, verdicts: Verdicts, runtime: Ru
     return Status(
         live=live, ready=active is not None, fresh=fresh, state=updater.state.value if live else "dead",
         detail=_sentence(courier, updater, runtime, live=live, serving=active.version if active else None),
-        instance=target.instance, model=target.model, channel=target.channel, version=active.version if active else None,
-        release=active.release if active else None, connected=connected,
+        instance=target.instance, model=target.model, channel=target.channel, role="receiver",
+        version=active.version if active else None, release=active.release if active else None, connected=connected,
         connected_since_ms=courier.connected_since_ms if connected else None, last_contact_ms=courier.last_contact_ms,
         last_verdict=verdicts.last, fault=updater.fault or courier.fault,
         promoted=verdicts.counts[Verdict.PROMOTED], rejected=verdicts.counts[Verdict.REJECTED],
@@ -35,12 +36,53 @@ def overview(courier: Courier, updater: Updater, verdicts: Verdicts, runtime: Ru
     )
 
 
-def _sentence(courier: Courier, updater: Updater, runtime: Runtime, *, live: bool, serving: str | None) -> str:
-    serves = f"Serves {serving}" if serving else "Serves nothing yet"
+def overview_of_follower(
+    follower: Follower, runtime: Runtime, timing: Timing, names: tuple[str, str, str | None]
+) -> Status:
+    """Return the status of a started consumer that follows; ``names`` are those of model, channel and instance."""
+    active, notice, (model, channel, instance) = follower.slot.active, follower.notice, names
+    live = runtime.is_live(LIVE_WITHIN_SECONDS)
+    contact, since_ms = follower.last_contact, notice.connected_since_ms if notice else None
+    connected = live and since_ms is not None and follower.hears_receiver
+    return Status(
+        live=live, ready=active is not None,
+        fresh=live and contact is not None and time.monotonic() - contact < timing.fresh_seconds,
+        state=(State.LOADING if follower.following.in_hand else State.IDLE).value if live else "dead",
+        detail=_sentence_of_follower(follower, runtime, live=live, serving=active.version if active else None),
+        instance=instance or (notice.instance if notice else ""), model=model, channel=channel, role="follower",
+        version=active.version if active else None, release=active.release if active else None, connected=connected,
+        connected_since_ms=since_ms if connected else None, last_contact_ms=follower.last_contact_ms, fault=follower.fault,
+    )
+
+
+def _serves(serving: str | None) -> str:
+    return f"Serves {serving}" if serving else "Serves nothing yet"
+
+
+def _why_not_live(serves: str, runtime: Runtime) -> str:
     if runtime.forked:
         return f"{serves}, but is a forked child without threads: it will never see a newer release. Start it after the fork."
+    return f"{serves}, but its threads are dead or stuck: it will not see a newer release. Restart the application."
+
+
+def _sentence_of_follower(follower: Follower, runtime: Runtime, *, live: bool, serving: str | None) -> str:
+    serves, notice = _serves(serving), follower.notice
     if not live:
-        return f"{serves}, but its threads are dead or stuck: it will not see a newer release. Restart the application."
+        return _why_not_live(serves, runtime)
+    if follower.fault is not None:
+        return f"{serves}; cannot follow: {follower.fault}"
+    if notice is None:
+        return f"{serves}; is about to receive."
+    if not follower.hears_receiver:
+        return f"{serves}; follows process {notice.pid} of this host, which is stuck: restart that one."
+    receives = "receives" if notice.connected_since_ms is not None else "is not connected"
+    return f"{serves}; follows process {notice.pid} of this host, which {receives}."
+
+
+def _sentence(courier: Courier, updater: Updater, runtime: Runtime, *, live: bool, serving: str | None) -> str:
+    serves = _serves(serving)
+    if not live:
+        return _why_not_live(serves, runtime)
     in_hand = updater.in_hand
     if in_hand is not None and updater.state is not State.IDLE:
         return f"{serves}; {updater.state} {in_hand.manifest.version}."

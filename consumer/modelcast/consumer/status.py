@@ -35,9 +35,10 @@ class Status:
         instance: Id of the instance.
         model: Name of the model.
         channel: Name of the channel.
+        role: ``receiver``, or ``follower`` of another process of this host that receives; None when it is not started.
         version: Version in service, or None.
         release: Its release id, or None.
-        connected: Whether it is connected now.
+        connected: Whether the instance is connected now: by this process, or by the one that it follows.
         connected_since_ms: Since when, milliseconds since 1970 UTC, or None.
         last_contact_ms: When it last knew that nothing newer was waiting, or None.
         last_verdict: The latest decision, or None.
@@ -58,6 +59,7 @@ class Status:
     instance: str
     model: str
     channel: str
+    role: str | None = None
     version: str | None = None
     release: str | None = None
     connected: bool = False

@@ -1,25 +1,26 @@
-"""An instance's directory: releases, the pointer, the lock. Crash-safe at every step.
+"""An instance's directory: releases, the pointer, the notice, the locks. Crash-safe at every step.
 
 Decides the layout below ``<store>/<model>/<channel>/`` and the order of durable steps: files, then their folder, then the
 name, then the pointer; what nothing points to is removed last. Verifies content whenever it hands a release out. Knows no
-model and no broker. Imports fs, pointer, the manifest and filelock.
+model and no broker. Imports fs, locks, pointer, notice and the manifest.
 """
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from modelcast.consumer.fs import TEMPORARY_PREFIX, Fs, is_ours_alone, storage_fault
+from modelcast.consumer.locks import HostLock
+from modelcast.consumer.notice import MAX_NOTICE_BYTES, Notice
 from modelcast.consumer.pointer import MAX_POINTER_BYTES, Pointer
 from modelcast.shared.digest import digest, same
-from modelcast.shared.errors import StorageFault, StoreInUse
+from modelcast.shared.errors import HostFault, StorageFault, StoreInUse
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.manifest import Artifact, Chunk, FileEntry
 
-POINTER, OLD_POINTER = "current", "current.old"
+POINTER, OLD_POINTER, NOTICE = "current", "current.old", "notice"
 MANIFEST, FILES = "manifest", "files"
 
 
@@ -29,29 +30,30 @@ class Store:
     Args:
         root: The folder; created when it does not exist.
         fs: Operations on the disk.
+
+    Attributes:
+        followers: Held (shared) by each follower that is not ready for the candidate; the receiver waits until nobody holds it.
     """
 
     def __init__(self, root: Path, fs: Fs) -> None:
         self.root, self.fs = root, fs
-        self._lock = FileLock(root / "lock", mode=0o600, thread_local=False)   # any thread may stop a consumer
+        self._lock, self.followers = HostLock(root / "lock"), HostLock(root / "followers")
 
     def open(self) -> None:
         """Create the layout, take the lock, clear away what a crash left unfinished.
 
         Raises:
-            StoreInUse: Another process holds it.
+            StoreInUse: Another process receives for it.
             StorageFault: It cannot be written.
         """
         for folder in (self.root, self.root / "releases", self.root / "incoming", self.root / "journal"):
             self.fs.make_folder(folder)
         self.fs.refuse_if_others_may_write(self.root)
-        try:
-            self._lock.acquire(blocking=False)
-        except Timeout:
+        if not self._lock.take():
             raise StoreInUse(
                 f"Another process uses the store {self.root}.",
                 hint="Give each instance a store of its own, or stop the other one.", facts={"store": str(self.root)},
-            ) from None
+            )
         try:
             for folder in (self.root, self.root / "journal"):
                 for name in self.fs.names(folder):
@@ -62,8 +64,24 @@ class Store:
             raise
 
     def close(self) -> None:
-        """Let go of the lock."""
+        """Let go of the locks; without a notice the followers know at once that the receiver's place is free."""
+        if self._lock.is_held:
+            with suppress(HostFault):
+                self.fs.remove(self.root / NOTICE)
+        self.followers.release()
         self._lock.release()
+
+    def notice(self) -> Notice | None:
+        """Return what the receiver tells, or None when there is none."""
+        path = self.root / NOTICE
+        try:
+            return Notice.from_bytes(self.fs.read_whole(path, MAX_NOTICE_BYTES)) if path.is_file() else None
+        except StorageFault:
+            return None   # its receiver left just now
+
+    def post(self, notice: Notice) -> None:
+        """Tell the followers something; only the receiver does."""
+        self.fs.post(self.root / NOTICE, notice.to_bytes())
 
     def folder(self, release: str) -> Path:
         """Return the folder of a release's files."""

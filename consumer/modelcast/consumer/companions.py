@@ -1,0 +1,108 @@
+"""What the receiver does for the other processes of its store: names the candidate, and waits for them before it promotes.
+
+Decides how long it waits. Without followers it waits for nobody. Starts no thread. Imports the store, the notice and the workshop.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from threading import Lock
+from typing import Any
+
+from modelcast.consumer.active import Slot
+from modelcast.consumer.journal import Journal
+from modelcast.consumer.notice import Notice
+from modelcast.consumer.store import Store
+from modelcast.consumer.trial import Trial
+from modelcast.consumer.workshop import Tools, Workshop
+from modelcast.shared.errors import HostFault
+
+BEAT_SECONDS = 10.0
+"""How often the receiver shows that it turns: touches the notice."""
+PATIENCE_SECONDS = 10.0
+"""Longest wait for followers, which have begun when the receiver began: one that is stopped or dead must not hold up the others."""
+LOOK_SECONDS = 0.005
+"""How soon it is noticed that all are ready."""
+
+
+class Companions:
+    """The other processes, as the receiver sees them.
+
+    Args:
+        store: The store that all of them use.
+        instance: Id of the instance.
+        log: Bound logger.
+        patience_seconds: Longest wait for them.
+    """
+
+    def __init__(self, store: Store, instance: str, log: Any, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self._store, self._log, self._patience_seconds = store, log, patience_seconds
+        self._lock, self._notice, self._beaten = Lock(), Notice(os.getpid(), instance), 0.0
+        self._tell(self._notice, always=True)
+
+    def name_candidate(self, release: str) -> None:
+        """Tell that a release is about to be loaded and tried, so that the others do the same at the same time."""
+        with self._lock:
+            self._tell(replace(self._notice, candidate=release))
+
+    def beat(self, connected_since_ms: int | None, *, is_idle: bool) -> None:
+        """Show that this process turns, and whether it is connected; called in every turn.
+
+        Args:
+            connected_since_ms: Since when it is connected, or None.
+            is_idle: Whether nothing is being tried, so that there is no candidate any more.
+        """
+        with self._lock:
+            candidate = None if is_idle else self._notice.candidate
+            is_due = time.monotonic() - self._beaten >= BEAT_SECONDS
+            self._tell(replace(self._notice, candidate=candidate, connected_since_ms=connected_since_ms), always=is_due)
+
+    def _tell(self, notice: Notice, *, always: bool = False) -> None:
+        if notice != self._notice or always:
+            self._notice, self._beaten = notice, time.monotonic()
+            with suppress(HostFault):   # a full disk: the others follow the pointer all the same, only later
+                self._store.post(notice)
+
+    def wait(self, check: Callable[[], None]) -> None:
+        """Wait until every follower has prepared the candidate, or has failed to, but not for ever.
+
+        Args:
+            check: Raises when nobody wants the result any more.
+        """
+        deadline = time.monotonic() + self._patience_seconds
+        everybody = self._store.followers   # who is not ready holds it shared; the kernel lets go for who died
+        while not everybody.take():
+            check()
+            if time.monotonic() >= deadline:
+                self._log.warning("not all processes of this host are ready for the release; it is promoted without them")
+                return
+            time.sleep(LOOK_SECONDS)
+        everybody.release()
+
+
+class HostWorkshop(Workshop):
+    """The steps of a receiver that has companions.
+
+    Args:
+        store: Where releases are kept.
+        journal: Where reports and rejections are kept.
+        slot: The active slot.
+        tools: Everything else.
+        companions: The other processes.
+    """
+
+    def __init__(self, store: Store, journal: Journal, slot: Slot, tools: Tools, companions: Companions) -> None:
+        super().__init__(store, journal, slot, tools)
+        self._companions = companions
+
+    def load(self, trial: Trial) -> None:
+        """Name the candidate, then load it."""
+        self._companions.name_candidate(trial.trusted.release)
+        super().load(trial)
+
+    def probe(self, trial: Trial) -> None:
+        """Let the candidate prove itself here, then wait until the others have it: what follows is the switch."""
+        super().probe(trial)
+        self._companions.wait(trial.check)

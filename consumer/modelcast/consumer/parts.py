@@ -1,0 +1,128 @@
+"""Puts the parts of a consumer together: what it was told goes in, a receiver or a follower comes out.
+
+Decides nothing but defaults that need the host: its Python, its libraries, a name for the instance. Starts nothing. Imports the
+other modules of this room.
+"""
+
+import platform
+import secrets
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from modelcast.consumer.active import Slot
+from modelcast.consumer.companions import Companions, HostWorkshop
+from modelcast.consumer.courier import Courier
+from modelcast.consumer.follower import Follower, ReadingWorkshop
+from modelcast.consumer.fs import Fs
+from modelcast.consumer.journal import Journal
+from modelcast.consumer.loaders import Loader, available_loaders
+from modelcast.consumer.locks import HostLock
+from modelcast.consumer.policy import Policy, Timing
+from modelcast.consumer.probing import Validator
+from modelcast.consumer.receiver import Receiver
+from modelcast.consumer.reporting import Reporter
+from modelcast.consumer.rules import Host
+from modelcast.consumer.runtime import Runtime, bounded
+from modelcast.consumer.store import Store
+from modelcast.consumer.updater import Setting, Updater
+from modelcast.consumer.verdicts import Verdicts
+from modelcast.consumer.workshop import Tools
+from modelcast.shared.names import check_name, name_from_host
+from modelcast.shared.road import Road, Target
+from modelcast.shared.signing import KeyRing
+
+INSTANCE_FILE, INSTANCE_LOCK = "instance", "instance.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """What a consumer was told.
+
+    Attributes:
+        road: Where orders and chunks come from.
+        model: Name of the model.
+        channel: Name of the channel.
+        instance: Id of the instance, or None when the store keeps one.
+        store_root: The application's folder; below it is one store for each model and channel.
+        policy: What the application accepts.
+        timing: Time limits and pauses.
+        ring: Trusted keys.
+        loaders: The application's own loaders.
+        validators: The application's validators.
+        slot: Where the model in service is.
+    """
+
+    road: Road
+    model: str
+    channel: str
+    instance: str | None
+    store_root: Path
+    policy: Policy
+    timing: Timing
+    ring: KeyRing
+    loaders: Mapping[str, Loader]
+    validators: Sequence[Validator]
+    slot: Slot
+
+    def store(self) -> Store:
+        """Return the store, not yet open."""
+        return Store(self.store_root / self.model / self.channel, Fs())
+
+    def _tools(self) -> Tools:
+        return Tools(
+            available_loaders(self.loaders), self.validators, self.timing, self.ring,
+            lambda offset: self.road.chunks(self.model, offset), bounded,
+        )
+
+    def _log(self, **facts: object) -> Any:
+        return structlog.get_logger("modelcast.consumer").bind(**facts, model=self.model, channel=self.channel)
+
+    def receiver(self, store: Store, runtime: Runtime) -> Receiver:
+        """Return the receiver of an open store."""
+        instance = self.instance or kept_instance(self.store_root, store.fs)
+        target, log, tools = Target(self.model, self.channel, instance), self._log(instance=instance), self._tools()
+        host = Host(platform.python_version(), sys.implementation.name, _installed, frozenset(tools.loaders))
+        companions = Companions(store, instance, log)
+        workshop = HostWorkshop(store, Journal(store.root / "journal", store.fs), self.slot, tools, companions)
+        reporter = Reporter(target)
+        verdicts = Verdicts(reporter, workshop, self.slot, runtime.submit, log)
+        updater = Updater(Setting(target, self.policy, self.timing, self.ring, host), workshop, verdicts, runtime.submit, log)
+        courier = Courier(self.road, target, updater, verdicts, reporter, self.timing, runtime.take_results, log)
+        return Receiver(store, courier, updater, verdicts, companions, self.timing, runtime.submit, runtime.rest)
+
+    def follower(self, store: Store, runtime: Runtime, take_over: Callable[[], bool]) -> Follower:
+        """Return a follower of a store that another process holds."""
+        workshop = ReadingWorkshop(store, Journal(store.root / "journal", store.fs), self.slot, self._tools())
+        log = self._log(role="follower")
+        return Follower(store, self.slot, workshop, self.timing, runtime.submit, runtime.take_results, take_over, log)
+
+
+def kept_instance(root: Path, fs: Fs) -> str:
+    """Return the instance id kept in the store; made up at the first start, by whichever process comes first."""
+    path, lock = root / INSTANCE_FILE, HostLock(root / INSTANCE_LOCK)
+    while not path.is_file():
+        if not lock.take():
+            time.sleep(0.01)   # another process makes one up at this moment
+            continue
+        try:
+            if not path.is_file():
+                fs.write_whole(path, f"{name_from_host()}-{secrets.token_hex(3)}".encode("ascii"))
+        finally:
+            lock.release()
+    return check_name("instance", fs.read_whole(path, 1024).decode("ascii", "replace").strip())
+
+
+@cache
+def _installed(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except (metadata.PackageNotFoundError, ValueError):   # ValueError: an empty name
+        return None

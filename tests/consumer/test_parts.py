@@ -1,0 +1,77 @@
+"""Putting the parts together: one id for all processes of a host, and nothing touched before it is needed."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from tests.fakes.fake_broker import FakeBroker
+
+from modelcast.consumer.active import Slot
+from modelcast.consumer.follower import Follower
+from modelcast.consumer.fs import Fs
+from modelcast.consumer.parts import INSTANCE_FILE, Blueprint, kept_instance
+from modelcast.consumer.policy import Policy, Timing
+from modelcast.consumer.runtime import Runtime
+from modelcast.shared.amqp_road import AmqpRoad
+from modelcast.shared.errors import InvalidName
+
+
+def nothing() -> None:
+    """Nothing."""
+
+
+@pytest.fixture
+def blueprint(tmp_path: Path, key_ring) -> Blueprint:
+    return Blueprint(
+        AmqpRoad(FakeBroker()), "fraud", "production", None, tmp_path / "store", Policy(), Timing(), key_ring, {}, [], Slot()
+    )
+
+
+def test_the_id_is_made_up_once_and_kept(tmp_path: Path) -> None:
+    made_up = kept_instance(tmp_path, Fs())
+    assert kept_instance(tmp_path, Fs()) == made_up == (tmp_path / INSTANCE_FILE).read_text()
+
+
+def test_those_who_start_at_the_same_time_get_the_same_id(tmp_path: Path) -> None:
+    gate, found = threading.Barrier(8), list[str]()
+
+    def start() -> None:
+        gate.wait()
+        found.append(kept_instance(tmp_path, Fs()))
+
+    threads = [threading.Thread(target=start) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert len(set(found)) == 1
+
+
+def test_a_kept_id_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / INSTANCE_FILE).write_bytes(b"Not an id\xff")
+    with pytest.raises(InvalidName):
+        kept_instance(tmp_path, Fs())
+
+
+def test_building_a_store_touches_nothing(blueprint: Blueprint) -> None:
+    assert blueprint.store().root == blueprint.store_root / "fraud" / "production"
+    assert not blueprint.store_root.exists()
+
+
+def test_an_open_store_gets_a_receiver_that_is_not_connected_yet(blueprint: Blueprint) -> None:
+    store, runtime = blueprint.store(), Runtime("test", nothing, nothing, nothing)
+    store.open()
+    receiver = blueprint.receiver(store, runtime)
+    assert (receiver.courier.restored, receiver.courier.connected_since_ms) == (False, None)
+    assert receiver.updater.setting.target.instance == kept_instance(blueprint.store_root, store.fs)
+    store.close()
+
+
+def test_a_store_that_is_held_gets_a_follower_that_knows_what_is_served(blueprint: Blueprint) -> None:
+    store, runtime = blueprint.store(), Runtime("test", nothing, nothing, nothing)
+    store.open()
+    follower = blueprint.follower(store, runtime, lambda: False)
+    assert isinstance(follower, Follower)
+    assert follower.following.serving is None
+    store.close()

@@ -27,13 +27,13 @@ def sparing(collector: Collector) -> Generator[None]:
 
     Several loads at once share one pause. Thresholds that the application changes meanwhile are left as it set them.
     """
-    if collector is Collector.LEAVE:
+    if collector == Collector.LEAVE:
         yield
         return
     _pause()
     try:
         yield
-        if collector is Collector.FREEZE:
+        if collector == Collector.FREEZE:
             gc.freeze()   # before full passes are allowed again; moves lists of objects, whatever their length
     finally:
         _resume()

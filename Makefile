@@ -6,17 +6,20 @@
 # VENV=...        another place for the virtual environment
 # TEST_ARGS=...   arguments of pytest, such as TEST_ARGS="-k node -x"
 # DEMO_ARGS=...   arguments of modelcast demo
+# BENCH_ARGS=...  what is measured, and how: BENCH_ARGS="fanout --quick", BENCH_ARGS="--help"
 
 VENV ?= .venv
 TEST_ARGS ?=
 DEMO_ARGS ?=
+BENCH_ARGS ?= all
+BENCH_PEERS := nginx redis-server nats-server
 RABBITMQ_4 := .rabbitmq-4
 
 # python3 where it is new enough, otherwise the newest that is. Each is tried: a name on PATH may be an empty promise.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$python; break; }; done)
 
-.PHONY: help setup demo test lint check test-rabbitmq-4 clean
+.PHONY: help setup demo test lint check bench bench-setup bench-docs test-rabbitmq-4 clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -60,6 +63,25 @@ lint: setup  ## ruff, mypy, pyright and the import contracts
 	$(VENV)/bin/lint-imports
 
 check: lint test  ## lint, then test
+
+bench: setup  ## modelcast beside its peers: what is not installed is left out (make bench-setup installs it)
+	$(VENV)/bin/python -m tests.benchmarks $(BENCH_ARGS)
+
+bench-setup: setup  ## the peers: servers from Debian (root), Python clients from PyPI
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "Installing $(BENCH_PEERS) with apt-get; a policy-rc.d keeps Debian from starting them as services meanwhile"; \
+		policy=/usr/sbin/policy-rc.d; \
+		[ -e $$policy ] || { trap "rm -f $$policy" EXIT; printf '#!/bin/sh\nexit 101\n' > $$policy; chmod +x $$policy; }; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(BENCH_PEERS); \
+	else \
+		echo "Without root nothing is installed. Hint: sudo apt-get install $(BENCH_PEERS), or what your system calls them." >&2; \
+	fi
+	@echo "Installing the Python clients into $(VENV)"
+	@if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python "$(VENV)/bin/python" --group bench; \
+	else "$(VENV)/bin/python" -m pip install --quiet --group bench; fi
+
+bench-docs:  ## tables and plots of the documentation, from the results that are kept
+	$(VENV)/bin/python -m tests.benchmarks docs
 
 test-rabbitmq-4: setup $(RABBITMQ_4)/.ready  ## all tests against RabbitMQ 4.0 of Debian 13 (Linux, root, 400 MB)
 	MODELCAST_RABBITMQ_SERVER=$(CURDIR)/$(RABBITMQ_4)/bin/rabbitmq-server $(VENV)/bin/python -m pytest $(TEST_ARGS)

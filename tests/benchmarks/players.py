@@ -3,6 +3,7 @@
 Decides what happens when one fails: the round ends with what it wrote to its log. Imports task.
 """
 
+import contextlib
 import queue
 import subprocess
 import sys
@@ -26,16 +27,17 @@ class Player:
     Args:
         role: ``publish`` or ``receive``.
         task: What it is told.
+        module: The program that plays it.
     """
 
-    def __init__(self, role: str, task: Task) -> None:
+    def __init__(self, role: str, task: Task, *, module: str = "tests.benchmarks.role") -> None:
         self.task, self.marks = task, dict[str, Mark]()
         folder = Path(task.folder)
         folder.mkdir(parents=True)
         self._log_path = folder / "log"
         with self._log_path.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.benchmarks.role", role, task.to_json()], cwd=ROOT, text=True,
+                [sys.executable, "-m", module, role, task.to_json()], cwd=ROOT, text=True,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
             )
         self.pid = self._process.pid
@@ -84,7 +86,8 @@ class Player:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self.tell("end")
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):   # it has ended, and a word was still on its way
+            self._process.stdin.close()
         try:
             self._process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:

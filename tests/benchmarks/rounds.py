@@ -98,7 +98,7 @@ def measure(contender: Contender, ground: Ground, *, size: int, instances: int, 
     try:
         players.append(Player("publish", tasks[0]))
         players[0].wait_for("ready")
-        players += [Player("receive", task) for task in tasks[1:]]
+        players.extend(Player("receive", task) for task in tasks[1:])
         return _timed(contender, players, server.get("pid"), size, number)
     finally:
         for player in players:

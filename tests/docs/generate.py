@@ -319,6 +319,16 @@ def payload_types() -> str:
     ) + f"\nAt most {signing.MAX_SIGNATURES} signatures of an envelope are looked at.\n"
 
 
+def measured(kind: str) -> Callable[[], str]:
+    """The tables of a benchmark's result that is kept."""
+    def write() -> str:
+        from tests.benchmarks.page import part  # not at the top: as a program this one has only its own folder on the path then
+
+        return part(kind)()
+
+    return write
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "state-diagram": state_diagram,
     "topology": topology_table,
@@ -336,6 +346,10 @@ PARTS: dict[str, Callable[[], str]] = {
     "limits": limits_table,
     "pointer": pointer_fields,
     "payload-types": payload_types,
+    "benchmarks-fanout": measured("fanout"),
+    "benchmarks-growth": measured("growth"),
+    "benchmarks-delta": measured("delta"),
+    "benchmarks-small": measured("small"),
 }
 
 
@@ -363,5 +377,6 @@ def main(*, check: bool) -> int:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
     only_check = "--check" in sys.argv[1:]
     sys.exit(1 if main(check=only_check) and only_check else 0)

@@ -23,9 +23,9 @@ LIMIT = RawTcp()
 FANOUT: tuple[Contender, ...] = (
     LIMIT,
     ThroughModelcast("modelcast", "**modelcast**", _rabbitmq),
-    ThroughModelcast("modelcast-stream", "modelcast, stream protocol forced", _rabbitmq, chunks="stream"),
-    ThroughModelcast("modelcast-amqp", "modelcast, AMQP forced", _rabbitmq, chunks="amqp"),
-    ThroughModelcast("modelcast-late", "modelcast, instances join late", _rabbitmq, is_late=True),
+    ThroughModelcast("modelcast-stream", "modelcast, stream protocol", _rabbitmq, chunks="stream"),
+    ThroughModelcast("modelcast-amqp", "modelcast, AMQP", _rabbitmq, chunks="amqp"),
+    ThroughModelcast("modelcast-late", "modelcast, late joiners", _rabbitmq, is_late=True),
     FileCopy(),
     OverHttp(),
     OverRedis(),

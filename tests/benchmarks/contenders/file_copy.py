@@ -16,7 +16,7 @@ class FileCopy:
     """``shutil.copyfile``, then ``hashlib.file_digest``."""
 
     name = "file-copy"
-    title = "file copy, SHA-256"
+    title = "file copy"
     server = NoServer()
     is_late = False
 

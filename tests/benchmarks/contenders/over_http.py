@@ -16,7 +16,7 @@ class OverHttp:
     """``requests.get(stream=True)`` and ``iter_content`` of 1 MiB."""
 
     name = "http"
-    title = "HTTP: nginx, requests, SHA-256"
+    title = "HTTP (nginx, requests)"
     is_late = False
 
     def __init__(self) -> None:

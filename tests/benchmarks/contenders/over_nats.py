@@ -17,7 +17,7 @@ class OverNats:
     """``put``; ``watch`` and ``get`` into a file."""
 
     name = "nats"
-    title = "NATS JetStream object store: put, watch, get"
+    title = "NATS object store"
     is_late = False
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ class OverPika:
     """
 
     name = "pika"
-    title = "plain pika: 1 MiB messages, classic queues, SHA-256"
+    title = "plain pika"
     is_late = False
 
     def __init__(self, server: Server) -> None:

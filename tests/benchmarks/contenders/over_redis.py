@@ -13,7 +13,7 @@ class OverRedis:
     """``SET`` of each chunk, ``PUBLISH``; ``SUBSCRIBE``, ``GET`` of each chunk."""
 
     name = "redis"
-    title = "Redis: SET, PUBLISH, GET of 1 MiB, SHA-256"
+    title = "Redis"
     is_late = False
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ class RawTcp:
     """One thread of the publisher for each instance, and ``os.sendfile`` in it."""
 
     name = "raw-tcp"
-    title = "raw TCP: sendfile, SHA-256, write (the limit)"
+    title = "raw TCP (the limit)"
     server = NoServer()
     is_late = False
 

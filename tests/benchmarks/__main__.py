@@ -1,0 +1,115 @@
+"""The command line of the benchmarks: ``python -m tests.benchmarks --help``.
+
+Decides the options; each subject is a module of its own and is imported when it is asked for.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+def _common(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that every subject has."""
+    command = click.option("--quick", is_flag=True, help="Small and once: a look, not a measurement.")(command)
+    command = click.option("--publish", is_flag=True, help="Keep the result as the one that the documentation shows.")(command)
+    return click.option(
+        "--directory", type=click.Path(file_okay=False, path_type=Path), help="Where files lie; memory (/dev/shm) if left out."
+    )(command)
+
+
+def _end(document: dict[str, Any], *, publish: bool) -> None:
+    from tests.benchmarks import documents, page
+
+    path = documents.save(document, is_published=publish)
+    click.echo(f"Written: {path}", err=True)
+    if publish:
+        page.write()
+
+
+@click.group()
+def main() -> None:
+    """Measure modelcast beside the limit of the machine and beside what people use."""
+
+
+@main.command()
+@_common
+@click.option("--sizes", default="64,512", show_default=True, help="MiB, with commas.")
+@click.option("--instances", default="1,4,16", show_default=True, help="With commas.")
+@click.option("--size-for-16", default=256, show_default=True, help="Most MiB for sixteen instances and more.")
+@click.option("--big", is_flag=True, help="2 GiB as well, to 1 and 4 instances.")
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
+@click.option("--only", default="", help="Names of contenders, with commas.")
+def fanout(
+    *, directory: Path | None, publish: bool, quick: bool, sizes: str, instances: str, size_for_16: int, big: bool, rounds: int, only: str
+) -> None:
+    """One publisher, N instances, all contenders."""
+    from tests.benchmarks import fanout as subject
+    from tests.benchmarks.contender import MIB
+    from tests.benchmarks.contenders import FANOUT
+
+    if quick:
+        sizes, instances, rounds = "64", "1,4", 1
+    wanted = only.split(",") if only else [contender.name for contender in FANOUT]
+    found = subject.cases(_numbers(sizes), _numbers(instances), size_for_16_mib=size_for_16)
+    if big:
+        found += [subject.Case(2048 * MIB, 1), subject.Case(2048 * MIB, 4)]
+    contenders = [contender for contender in FANOUT if contender.name in wanted]
+    _end(subject.run(subject.Plan(found, contenders, rounds, directory)), publish=publish)
+
+
+@main.command()
+@_common
+@click.option("--rounds", default=2, show_default=True, type=click.IntRange(1))
+def growth(*, directory: Path | None, publish: bool, quick: bool, rounds: int) -> None:
+    """How cost grows: with size, with the number of instances, with the size of chunks."""
+    from tests.benchmarks import growth as subject
+
+    _end(subject.run(directory, rounds=1 if quick else rounds, quick=quick), publish=publish)
+
+
+@main.command()
+@_common
+@click.option("--size", default=512, show_default=True, help="MiB of the model.")
+def delta(*, directory: Path | None, publish: bool, quick: bool, size: int) -> None:
+    """What goes over the wire when little changed, or when a transfer was killed."""
+    from tests.benchmarks import delta as subject
+    from tests.benchmarks.contender import MIB
+
+    _end(subject.run(directory, size=(32 if quick else size) * MIB), publish=publish)
+
+
+@main.command()
+@_common
+@click.option("--repeats", default=15, show_default=True, type=click.IntRange(1))
+def small(*, directory: Path | None, publish: bool, quick: bool, repeats: int) -> None:
+    """Small things that people feel: imports, reads, tiny models, restarts."""
+    from tests.benchmarks import small as subject
+
+    _end(subject.run(directory, repeats=3 if quick else repeats, store_mib=64 if quick else 512), publish=publish)
+
+
+@main.command("all")
+@_common
+@click.pass_context
+def everything(ctx: click.Context, *, directory: Path | None, publish: bool, quick: bool) -> None:
+    """All of the above, one after the other."""
+    for command in (fanout, growth, delta, small):
+        ctx.invoke(command, directory=directory, publish=publish, quick=quick)
+
+
+@main.command()
+def docs() -> None:
+    """Write tables and plots of the documentation anew from the results that are kept."""
+    from tests.benchmarks import page
+
+    page.write()
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
+
+
+if __name__ == "__main__":
+    main()

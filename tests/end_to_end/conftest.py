@@ -21,10 +21,10 @@ PATIENCE_SECONDS = 60.0
 class InstanceProcess:
     """A running ``instance.py``."""
 
-    def __init__(self, url: str, model: str, store: Path, trust: Path, name: str) -> None:
+    def __init__(self, url: str, model: str, store: Path, trust: Path, name: str, refused: tuple[str, ...] = ()) -> None:
         self._log = (store.parent / f"{store.name}.log").open("ab")
         self._process = subprocess.Popen(
-            [sys.executable, str(INSTANCE), url, model, str(store), str(trust), name], stdin=subprocess.PIPE,
+            [sys.executable, str(INSTANCE), url, model, str(store), str(trust), name, *refused], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=self._log, text=True,
         )
         self._lines: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
@@ -82,11 +82,11 @@ def keys(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def start_instance(broker_url: str, keys: tuple[Path, Path], tmp_path: Path) -> Iterator[Callable[..., InstanceProcess]]:
-    """Starts instances of the model ``fraud``; those that still run at the end are ended."""
+    """Starts processes of instances of the model ``fraud``; those of one name share a store. All are ended at the end."""
     running: list[InstanceProcess] = []
 
-    def start(name: str = "one", url: str = broker_url) -> InstanceProcess:
-        process = InstanceProcess(url, "fraud", tmp_path / f"store-{name}", keys[1], name)
+    def start(name: str = "one", url: str = broker_url, refused: tuple[str, ...] = ()) -> InstanceProcess:
+        process = InstanceProcess(url, "fraud", tmp_path / f"store-{name}", keys[1], name, refused)
         running.append(process)
         return process
 

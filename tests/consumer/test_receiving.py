@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import zstandard
 from tests.fakes.bench import never
 from tests.fakes.fault_fs import FaultFs
 from tests.fakes.publisher_sim import PublisherSimulator, Release
@@ -132,6 +133,23 @@ def test_what_is_missing_after_all_readings_is_the_senders_fault(assembly, relea
     missing = messages(release)[0].claim
     assert raised.value.facts == {"missing_chunks": 1, "damaged_chunks": 0, "reads": 3, "missing_digests": [missing]}
     assert stream.opened == [10, 10, None]
+
+
+def test_packed_chunks_are_unpacked_before_they_are_compared(assembly, release, fetching) -> None:
+    packed = zstandard.ZstdCompressor().compress
+    stream = Stream([ArrivedChunk(packed(m.body), True, m.claim, None, m.offset, True) if m.is_chunk else m for m in messages(release)])
+    fetch(assembly, stream, fetching())
+    assert assembly.progress.is_complete
+    assert (assembly.folder / "model.bin").read_bytes() == FILES["model.bin"]
+    assert assembly.progress.transfer()["wire_bytes"] == sum(len(m.body) for m in stream.messages)
+
+
+@pytest.mark.parametrize("frame", [b"no frame", b"", zstandard.ZstdCompressor().compress(bytes(64 * 2**20))], ids=["rubbish", "empty", "bomb"])
+def test_a_frame_that_cannot_be_unpacked_is_a_damaged_chunk(assembly, release, fetching, frame: bytes) -> None:
+    first, *others = messages(release)
+    with pytest.raises(SenderFault) as raised:
+        fetch(assembly, Stream([ArrivedChunk(frame, True, first.claim, None, first.offset, True), *others]), fetching())
+    assert raised.value.reason is Reason.CHUNK_DAMAGED
 
 
 def test_a_chunk_that_comes_only_damaged_is_named_as_damaged(assembly, release, fetching) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tests.fakes.faulty_broker import CutAfter, FaultyBroker
 
 from modelcast.shared.amqp_road import AmqpInstanceRoad, AmqpRoad
+from modelcast.shared.compression import pack_chunk
 from modelcast.shared.errors import AuthenticationRefused, BrokerUnreachable, HostFault, PublisherBusy, VhostMissing
 from modelcast.shared.link import Broker
 from modelcast.shared.pika_link import PikaBroker
@@ -140,6 +141,21 @@ def test_without_an_offset_chunks_are_read_from_the_oldest(road: AmqpRoad, opene
     assert [(bytes(arrived.body), arrived.is_chunk, arrived.ends) for arrived in seen] == [
         (b"x", True, None), (b"", False, "one"), (b"y", True, None), (b"", False, "two"),
     ]
+
+
+def test_a_packed_chunk_says_so_and_is_held_unpacked(road: AmqpRoad, opened) -> None:
+    publisher = opened(road.publish("fraud", "production"))
+    mark, content = publisher.chunks.mark(), b"again and " * 1000
+    for codec, body in (("zstd", pack_chunk(content)), ("none", content), ("zstd", b"no frame")):
+        publisher.chunks.send(body, version="1.0.0", index=0, count=1, digest="00", codec=codec)
+    publisher.chunks.finish("new")
+    source = opened(road.chunks("fraud", mark))
+    seen = []
+    while (arrived := source.receive(SOON)) is not None and arrived.ends is None:
+        if arrived.is_chunk:
+            seen.append((arrived.is_packed, bytes(arrived.body)))
+    assert seen == [(True, pack_chunk(content)), (False, content), (True, b"no frame")]
+    assert list(publisher.chunks.held_since(mark)) == [content, content]   # what cannot be unpacked is not held
 
 
 def test_a_mark_is_no_chunk_and_marks_rise(road: AmqpRoad, opened) -> None:

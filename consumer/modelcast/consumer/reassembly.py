@@ -14,6 +14,9 @@ class Reassembly:
 
     Args:
         artifact: What is put together.
+
+    Attributes:
+        wire_bytes: Bytes of the messages that were read; counted by whoever reads them.
     """
 
     def __init__(self, artifact: Artifact) -> None:
@@ -21,6 +24,7 @@ class Reassembly:
         self.total_bytes = artifact.size
         self.fetched_bytes = self.reused_bytes = 0
         self.fetched_chunks = self.reused_chunks = 0
+        self.wire_bytes = 0
         self.foreign_messages = 0
         self.damaged_chunks = 0
         self.first_damage: dict[str, str] = {}
@@ -82,5 +86,5 @@ class Reassembly:
         return {
             "total_bytes": self.total_bytes, "fetched_bytes": self.fetched_bytes, "reused_bytes": self.reused_bytes,
             "fetched_chunks": self.fetched_chunks, "reused_chunks": self.reused_chunks, "damaged_chunks": self.damaged_chunks,
-            "foreign_messages": self.foreign_messages,
+            "foreign_messages": self.foreign_messages, "wire_bytes": self.wire_bytes,
         }

@@ -1,7 +1,7 @@
 """Receiving an artifact: what this host has first, then the chunk stream, read again before giving up.
 
 Decides from where and how often the stream is read. Runs in the worker, which owns the chunk source. Imports assembly, the
-road's protocols and errors.
+road's protocols, compression and errors.
 """
 
 import time
@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from itertools import islice
 
 from modelcast.consumer.assembly import Assembly
+from modelcast.shared.compression import unpack_chunk
 from modelcast.shared.errors import HostFault, SenderFault, StorageFault
-from modelcast.shared.limits import counted
+from modelcast.shared.limits import DEFAULT_LIMITS, counted
 from modelcast.shared.order import Order
 from modelcast.shared.reasons import Reason
 from modelcast.shared.road import ArrivedChunk, ChunkSource
@@ -132,7 +133,11 @@ class _Reader:
             self._take(arrived)
 
     def _take(self, arrived: ArrivedChunk) -> None:
+        self._assembly.progress.wire_bytes += len(arrived.body)
         if arrived.is_chunk:
-            self._assembly.take(arrived.body, arrived.claim)
+            body: bytes | memoryview | None = arrived.body
+            if arrived.is_packed:
+                body = unpack_chunk(arrived.body, max_bytes=DEFAULT_LIMITS.chunk_bytes)
+            self._assembly.take(body or b"", arrived.claim)   # no chunk is empty: a frame that cannot be unpacked is damage
         if arrived.offset is not None:
             self.next_offset = arrived.offset + 1

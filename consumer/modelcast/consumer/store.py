@@ -6,19 +6,20 @@ model and no broker. Imports fs, locks, pointer, notice and the manifest.
 """
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from hashlib import sha256
+from dataclasses import dataclass, replace
+from io import FileIO
 from pathlib import Path
 
 from modelcast.consumer.fs import TEMPORARY_PREFIX, Fs, is_ours_alone, storage_fault
 from modelcast.consumer.locks import HostLock
 from modelcast.consumer.notice import MAX_NOTICE_BYTES, Notice
 from modelcast.consumer.pointer import MAX_POINTER_BYTES, Pointer
-from modelcast.shared.digest import digest, same
+from modelcast.shared.digest import DIGEST_BYTES, digest, same
 from modelcast.shared.errors import HostFault, StorageFault, StoreInUse
 from modelcast.shared.limits import DEFAULT_LIMITS
-from modelcast.shared.manifest import Artifact, Chunk, FileEntry
+from modelcast.shared.manifest import Artifact, FileEntry
 
 POINTER, OLD_POINTER, NOTICE = "current", "current.old", "notice"
 MANIFEST, FILES = "manifest", "files"
@@ -156,21 +157,13 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """What is wrong with a release on disk.
-
-    Attributes:
-        text: In a sentence.
-        of_manifest: Whether every chunk is right and only a file's SHA-256 is not: the manifest contradicts itself.
-        facts: Both sides of what differs.
-    """
+    """What is wrong with a release on disk, in a sentence."""
 
     text: str
-    of_manifest: bool = False
-    facts: dict[str, object] = field(default_factory=dict)
 
 
 def damage_in(folder: Path, artifact: Artifact) -> Damage | None:
-    """Compare every file with the manifest: size, each chunk's BLAKE3, the file's SHA-256.
+    """Read every file back and compare it with the manifest: size, and the BLAKE3 of each chunk, which cover every byte.
 
     Returns:
         What differs, or None.
@@ -178,40 +171,54 @@ def damage_in(folder: Path, artifact: Artifact) -> Damage | None:
     Raises:
         StorageFault: A file cannot be read.
     """
-    chunks: dict[int, list[Chunk]] = {}
-    for chunk in artifact.chunks():
-        chunks.setdefault(chunk.file, []).append(chunk)
-    for index, entry in enumerate(artifact.files):
+    return _first_damage(folder, artifact, _compare_content)
+
+
+def misfit_in(folder: Path, artifact: Artifact) -> Damage | None:
+    """Compare the files with the manifest without reading them: there, ours alone, and as long as they should be.
+
+    Enough for what this process has just written from bytes whose digests were right.
+    """
+    return _first_damage(folder, artifact, lambda _file, _entry, _buffer: None)
+
+
+Comparison = Callable[[FileIO, FileEntry, memoryview], str | None]
+
+
+def _first_damage(folder: Path, artifact: Artifact, compare: Comparison) -> Damage | None:
+    buffer = memoryview(bytearray(max((size for entry in artifact.files for size in entry.chunk_sizes), default=0)))
+    for entry in artifact.files:
+        path = folder / entry.path
         try:
-            found = _damage_of(folder / entry.path, entry, chunks.get(index, []))
+            with open(path, "rb", buffering=0, opener=_open_ours) as file:
+                text = _misfit(os.fstat(file.fileno()), entry.size) or compare(file, entry, buffer)
+        except FileNotFoundError:
+            text = "is missing"
         except OSError as error:
-            raise storage_fault("read", folder / entry.path, error) from error
-        if found is not None:
-            return found
+            raise storage_fault("read", path, error) from error
+        if text is not None:
+            return Damage(f"{entry.path} {text}")
     return None
 
 
-def _damage_of(path: Path, entry: FileEntry, chunks: list[Chunk]) -> Damage | None:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return Damage(f"{entry.path} is missing")
-    try:
-        facts, whole = os.fstat(descriptor), sha256()
-        if not is_ours_alone(facts):
-            return Damage(f"{entry.path} is no file that this user alone may write")
-        if facts.st_size != entry.size:
-            return Damage(f"{entry.path} has {facts.st_size} bytes instead of {entry.size}")
-        for chunk in chunks:
-            content = os.pread(descriptor, chunk.size, chunk.offset)
-            whole.update(content)
-            if not same(digest(content), chunk.digest):
-                return Damage(f"{entry.path} differs in the {chunk.size} bytes at {chunk.offset}")
-        if same(whole.digest(), entry.sha256):
-            return None
-        return Damage(
-            f"{entry.path} does not have the SHA-256 of its manifest", of_manifest=True,
-            facts={"file": entry.path, "manifest_sha256": entry.sha256.hex(), "found_sha256": whole.hexdigest()},
-        )
-    finally:
-        os.close(descriptor)
+def _open_ours(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
+def _misfit(facts: os.stat_result, size: int) -> str | None:
+    if not is_ours_alone(facts):
+        return "is no file that this user alone may write"
+    return None if facts.st_size == size else f"has {facts.st_size} bytes instead of {size}"
+
+
+def _compare_content(file: FileIO, entry: FileEntry, buffer: memoryview) -> str | None:
+    offset = 0
+    for number, size in enumerate(entry.chunk_sizes):
+        room, filled = buffer[:size], 0   # one buffer for all: a new one each time costs a page fault for each of its pages
+        while filled < size and (got := file.readinto(room[filled:])):
+            filled += got
+        expected = entry.chunk_digests[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES]
+        if filled < size or not same(digest(room), expected):
+            return f"differs in the {size} bytes at {offset}"
+        offset += size
+    return None

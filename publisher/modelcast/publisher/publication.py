@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from modelcast.publisher.build import Draft, describe
 from modelcast.publisher.catalog import Begun, Catalog, KnownRelease, Ordered, Released
+from modelcast.publisher.codec_choice import CodecChoice
 from modelcast.publisher.hashing import Hashing
 from modelcast.publisher.plan import Plan, held_by_earlier
 from modelcast.publisher.progress import Progress, Watcher
@@ -32,8 +33,9 @@ class Publication:
         sequence: Sequence of the order.
         issued_ms: When the order was issued, milliseconds since 1970 UTC.
         total_bytes: Size of the artifact.
-        sent_bytes: Bytes that were sent now.
-        reused_bytes: Bytes that the stream held already.
+        sent_bytes: Bytes of it that were sent now.
+        reused_bytes: Bytes of it that the stream held already.
+        wire_bytes: Bytes that were sent for ``sent_bytes``: fewer where packing pays.
         was_current: Whether the channel ran this release already, so that nothing was sent or ordered.
     """
 
@@ -47,6 +49,7 @@ class Publication:
     total_bytes: int
     sent_bytes: int
     reused_bytes: int
+    wire_bytes: int
     was_current: bool
 
 
@@ -99,7 +102,7 @@ def carry_out(road: PublisherRoad, intent: Intent, watch: Watcher) -> Publicatio
     envelope = _own_envelope(known, intent.keys.manifests)
     last = catalog.last_order(intent.channel)
     if envelope is not None and last is not None and last.release == known.release and not intent.resend:
-        return _publication(intent, last, sent_bytes=0, was_current=True)
+        return _publication(intent, last, _Recorded(known.record, known.release), was_current=True)
     if intent.resend:
         record = _send_chunks(road, catalog, intent, watch, again=manifest, envelope=envelope)
         road.register.append(record.released.to_bytes())
@@ -139,11 +142,12 @@ def _own_envelope(known: KnownRelease, key: SigningKey) -> bytes | None:
 
 @dataclass(frozen=True, slots=True)
 class _Recorded:
-    """A release as the register will know it, its id, and how many bytes were sent for it."""
+    """A release as the register will know it, its id, and how many bytes of it were sent, in how many."""
 
     released: Released
     release: str
     sent_bytes: int = 0
+    wire_bytes: int = 0
 
 
 def _send_chunks(
@@ -171,7 +175,7 @@ def _send_chunks(
     held = {} if intent.resend else held_by_earlier(catalog.releases, mark=mark, budget_bytes=budget)
     plan = Plan(mark=mark, resumed_from=begun.offset if begun else None, resumed=resumed, held=held)
     begin = None if begun else Begun(intent.draft.facts.version, mark)
-    manifest = _send(road, intent.draft, plan, begin, watch)
+    manifest, wire_bytes = _send(road, intent.draft, plan, begin, watch)
     if again is not None and not same(manifest.artifact.identity, again.artifact.identity):
         raise ChangedWhileReading("A file changed while it was published.", hint="Publish files that nobody writes to.")
     if envelope is None:
@@ -179,7 +183,7 @@ def _send_chunks(
     release = release_id(Envelope.from_bytes(envelope, what="manifest").payload)
     road.chunks.finish(release)
     released = Released(envelope, plan.chunks_offset, plan.oldest_offset, plan.new_digests, plan.new_bytes)
-    return _Recorded(released, release, plan.sent_bytes)
+    return _Recorded(released, release, plan.sent_bytes, wire_bytes)
 
 
 def _left_behind(road: PublisherRoad, begun: Begun, watch: Watcher, total: int) -> set[bytes]:
@@ -193,8 +197,8 @@ def _left_behind(road: PublisherRoad, begun: Begun, watch: Watcher, total: int) 
     return found
 
 
-def _send(road: PublisherRoad, draft: Draft, plan: Plan, begin: Begun | None, watch: Watcher) -> Manifest:
-    done, total, count = 0, draft.total_bytes, draft.chunk_count
+def _send(road: PublisherRoad, draft: Draft, plan: Plan, begin: Begun | None, watch: Watcher) -> tuple[Manifest, int]:
+    done, wire_bytes, total, count, choice = 0, 0, draft.total_bytes, draft.chunk_count, CodecChoice(draft)
     with Hashing(len(draft.files)) as hashing:
         for index, place in enumerate(draft.places()):
             content = draft.read(place)
@@ -203,10 +207,14 @@ def _send(road: PublisherRoad, draft: Draft, plan: Plan, begin: Begun | None, wa
                 if begin is not None:
                     road.register.append(begin.to_bytes())
                     begin = None
-                road.chunks.send(content, version=draft.facts.version, index=index, count=count, digest=identity.hex())
+                codec, body = choice.encode(place, content)
+                road.chunks.send(
+                    body, version=draft.facts.version, index=index, count=count, digest=identity.hex(), codec=codec
+                )
+                wire_bytes += len(body)
             done += place.size
             watch(Progress("sending", done, total))
-        return draft.manifest(hashing.digests())
+        return draft.manifest(hashing.digests()), wire_bytes
 
 
 def _order(road: PublisherRoad, catalog: Catalog, intent: Intent, recorded: _Recorded) -> Publication:
@@ -222,13 +230,14 @@ def _order(road: PublisherRoad, catalog: Catalog, intent: Intent, recorded: _Rec
     road.order(intent.channel, body)
     ordered = Ordered(intent.channel, sequence, release, intent.now_ms, order_id(body))
     road.register.append(ordered.to_bytes())
-    return _publication(intent, ordered, sent_bytes=recorded.sent_bytes, was_current=False)
+    return _publication(intent, ordered, recorded, was_current=False)
 
 
-def _publication(intent: Intent, ordered: Ordered, *, sent_bytes: int, was_current: bool) -> Publication:
+def _publication(intent: Intent, ordered: Ordered, recorded: _Recorded, *, was_current: bool) -> Publication:
     facts, size = intent.draft.facts, intent.draft.total_bytes
     return Publication(
         model=facts.model, version=facts.version, channel=intent.channel, release=ordered.release,
         order=ordered.order or "", sequence=ordered.sequence, issued_ms=ordered.issued_ms, total_bytes=size,
-        sent_bytes=sent_bytes, reused_bytes=size - sent_bytes, was_current=was_current,
+        sent_bytes=recorded.sent_bytes, reused_bytes=size - recorded.sent_bytes, wire_bytes=recorded.wire_bytes,
+        was_current=was_current,
     )

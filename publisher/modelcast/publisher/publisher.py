@@ -124,7 +124,7 @@ class Publisher:
         self._log.info(
             "published", model=publication.model, version=publication.version, channel=publication.channel,
             release=publication.release[:12], sequence=publication.sequence, sent_bytes=publication.sent_bytes,
-            reused_bytes=publication.reused_bytes, was_current=publication.was_current,
+            reused_bytes=publication.reused_bytes, wire_bytes=publication.wire_bytes, was_current=publication.was_current,
         )
         return publication
 

@@ -2,14 +2,16 @@
 
 Decides how a publisher knows what a stream holds, where AMQP says nothing of its end: whoever reads a stream *completely*
 first posts a marker and reads until it comes by; whoever needs an offset posts a marker and looks where it stands.
-Imports link, topology and errors; no client library.
+Imports link, topology, compression and errors; no client library.
 """
 
 import secrets
 from collections.abc import Iterator, Sequence
 
 from modelcast.shared import topology as names
+from modelcast.shared.compression import CODEC, unpack_chunk
 from modelcast.shared.errors import BrokerUnreachable
+from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.link import Delivery, Offset, Outbox, WaitingLink
 
 SEND_WINDOW = 32
@@ -78,11 +80,13 @@ class AmqpChunkSink:
             raise BrokerUnreachable(f"{self._name} is no stream: its messages have no offsets.")
         return last.offset
 
-    def send(self, body: bytes | memoryview, *, version: str, index: int, count: int, digest: str) -> None:
+    def send(
+        self, body: bytes | memoryview, *, version: str, index: int, count: int, digest: str, codec: str = "none"
+    ) -> None:
         """See ``road.ChunkSink.send``."""
         headers: dict[str, str | int] = {
             names.HEADER_KIND: CHUNK, names.HEADER_VERSION: version, names.HEADER_INDEX: index, names.HEADER_COUNT: count,
-            names.HEADER_DIGEST: digest, names.HEADER_CODEC: "none", names.HEADER_SIZE: len(body),
+            names.HEADER_DIGEST: digest, names.HEADER_CODEC: codec, names.HEADER_SIZE: len(body),
         }
         self._outbox.post(self._name, body, headers=headers)
 
@@ -95,8 +99,11 @@ class AmqpChunkSink:
     def held_since(self, offset: int) -> Iterator[bytes | memoryview]:
         """See ``road.ChunkSink.held_since``."""
         for delivery in _read_to_own_marker(self._link, self._outbox, self._name, offset):
-            if delivery.headers.get(names.HEADER_KIND) not in MARKERS:
-                yield delivery.body
+            body: bytes | None = delivery.body
+            if delivery.headers.get(names.HEADER_CODEC) == CODEC:
+                body = unpack_chunk(delivery.body, max_bytes=DEFAULT_LIMITS.chunk_bytes)
+            if delivery.headers.get(names.HEADER_KIND) not in MARKERS and body is not None:
+                yield body
 
 
 def _read_to_own_marker(

@@ -29,7 +29,6 @@ class Reason(StrEnum):
     TOO_LARGE = "too-large"
     CHUNKS_MISSING = "chunks-missing"
     CHUNK_DAMAGED = "chunk-damaged"
-    FILE_MISMATCH = "file-mismatch"
     TOO_LARGE_FOR_MEMORY = "too-large-for-memory"
     LOAD_FAILED = "load-failed"
     SAMPLES_NOT_REPRODUCED = "samples-not-reproduced"
@@ -144,11 +143,6 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "The bytes changed on the way from the publisher into the broker.",
         "Publish the same version again with --resend (resend=True); "
         "if it happens again, test the publisher's memory, disk and network.",
-    ),
-    Reason.FILE_MISMATCH: Explanation(
-        "The chunks were all good, but an assembled file does not match its SHA-256 in the manifest.",
-        "The publisher wrote a manifest that contradicts itself.",
-        "Publish again with an unmodified modelcast publisher.",
     ),
     Reason.TOO_LARGE_FOR_MEMORY: Explanation(
         "Loading the model is expected to take more memory than this host, or the container's limit, has left.",

@@ -42,11 +42,12 @@ class ArrivedChunk:
     """A message of the chunk stream.
 
     Attributes:
-        body: The chunk's bytes; empty for a marker.
+        body: The chunk's bytes, or a frame that holds them; empty for a marker.
         is_chunk: Whether it claims to be a chunk.
         claim: The digest that it claims to have, hexadecimal; tells damage from absence, proves nothing.
         ends: The release whose last chunk it claims to follow, or None.
         offset: Where in the stream it was.
+        is_packed: Whether it claims to be a zstd frame.
     """
 
     body: bytes | memoryview
@@ -54,6 +55,7 @@ class ArrivedChunk:
     claim: str | None = None
     ends: str | None = None
     offset: int | None = None
+    is_packed: bool = False
 
 
 Confirmed = Callable[[], bool]
@@ -99,6 +101,11 @@ class WakeableInstanceRoad(InstanceRoad, Wakeable, Protocol):
 class ChunkSource(Protocol):
     """Chunks from an offset on, in order. Owned by the worker."""
 
+    @property
+    def name(self) -> str:
+        """How they are read, for reports: ``stream`` or ``amqp``."""
+        ...
+
     def receive(self, seconds: float) -> ArrivedChunk | None:
         """Return the next message, valid until the next call, or None when none came within ``seconds``.
 
@@ -131,10 +138,13 @@ class ChunkSink(Protocol):
         """Return the offset where the next chunk will stand, at the earliest."""
         ...
 
-    def send(self, body: bytes | memoryview, *, version: str, index: int, count: int, digest: str) -> None:
+    def send(
+        self, body: bytes | memoryview, *, version: str, index: int, count: int, digest: str, codec: str = "none"
+    ) -> None:
         """Send a chunk, which stays as it is until ``finish``; waits while too many are unconfirmed.
 
-        ``version``, ``index`` and ``count`` (of the artifact's chunks) are for people who look at the stream.
+        ``codec`` says how the body holds the chunk: ``none`` or ``zstd``. ``version``, ``index`` and ``count`` (of the
+        artifact's chunks) are for people who look at the stream.
         """
         ...
 
@@ -143,7 +153,7 @@ class ChunkSink(Protocol):
         ...
 
     def held_since(self, offset: int) -> Iterator[bytes | memoryview]:
-        """Yield the bodies that the stream holds from ``offset`` on, complete up to this call."""
+        """Yield the chunks, unpacked, that the stream holds from ``offset`` on, complete up to this call."""
         ...
 
 

@@ -80,9 +80,9 @@ class _DamagingSink:
         """See ``road.ChunkSink.mark``."""
         return self._sink.mark()
 
-    def send(self, body: bytes | memoryview, *, version: str, index: int, count: int, digest: str) -> None:
+    def send(self, body: bytes | memoryview, *, version: str, index: int, count: int, digest: str, codec: str = "none") -> None:
         """See ``road.ChunkSink.send``; the digest stays that of the undamaged bytes."""
-        self._sink.send(self._road.damage(body), version=version, index=index, count=count, digest=digest)
+        self._sink.send(self._road.damage(body), version=version, index=index, count=count, digest=digest, codec=codec)
 
     def finish(self, release: str) -> None:
         """See ``road.ChunkSink.finish``."""

@@ -5,6 +5,7 @@ from dataclasses import FrozenInstanceError, fields
 import pytest
 
 from modelcast.consumer.policy import BUILT_IN_FORMATS, Collector, Dependencies, Loading, Policy, Timing
+from modelcast.shared.errors import MisuseError
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.names import Version
 
@@ -36,5 +37,12 @@ def test_knowledge_outlives_a_heartbeat() -> None:
 
 
 def test_a_load_changes_nothing_for_good_in_the_process_unless_the_application_asks() -> None:
-    assert Loading().collector is Collector.PAUSE
+    assert Loading().collector == Collector.PAUSE
     assert Loading().check_memory
+
+
+def test_a_rule_for_the_collector_that_nobody_knows_is_refused() -> None:
+    assert [Loading(collector=rule).collector for rule in Collector] == ["leave", "pause", "freeze"]
+    with pytest.raises(MisuseError, match="'never' is no rule") as raised:
+        Loading(collector="never")
+    assert raised.value.hint == "Use one of leave, pause, freeze."

@@ -41,8 +41,10 @@ def test_a_model_that_nobody_has_is_freed_at_the_next_look() -> None:
     departed.keep(handle(Model(part=part)))
     del part
     assert gone() is not None
+    assert departed.is_waiting
     assert departed.tend() is None
     assert gone() is None
+    assert not departed.is_waiting
     assert freed_in == [threading.current_thread()]
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from modelcast.consumer import ActiveModel, LastVerdict, ModelConsumer, Status, Timing
+from modelcast.consumer import ActiveModel, LastVerdict, Loading, ModelConsumer, Status, Timing
 from modelcast.publisher import Outcome, Progress, Publication, Publisher, SampleSet
 from modelcast.shared.manifest import Manifest
 from modelcast.shared.report import Report
@@ -28,7 +28,7 @@ def publishes(model: object, key: Path) -> int:
 def serves(key: Path, store: Path) -> Any:
     consumer = ModelConsumer(
         "amqp://localhost", model="fraud", channel="production", accept=">=2,<3", trust=[key, "keys/other.pub"], store=store,
-        timing=Timing(load_seconds=60), loaders={"mine": lambda folder: folder.name},
+        timing=Timing(load_seconds=60), loading=Loading(collector="freeze"), loaders={"mine": lambda folder: folder.name},
     )
 
     @consumer.validator

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from modelcast.consumer.active import ActiveModel
     from modelcast.consumer.model_consumer import ModelConsumer
-    from modelcast.consumer.policy import Timing
+    from modelcast.consumer.policy import Loading, Timing
     from modelcast.consumer.status import LastVerdict, Status
 
-__all__ = ["ActiveModel", "LastVerdict", "ModelConsumer", "Status", "Timing"]
+__all__ = ["ActiveModel", "LastVerdict", "Loading", "ModelConsumer", "Status", "Timing"]
 
 _HOMES = {
-    "ActiveModel": "active", "LastVerdict": "status", "ModelConsumer": "model_consumer", "Status": "status", "Timing": "policy",
+    "ActiveModel": "active", "LastVerdict": "status", "Loading": "policy", "ModelConsumer": "model_consumer", "Status": "status",
+    "Timing": "policy",
 }
 
 

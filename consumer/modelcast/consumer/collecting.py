@@ -22,8 +22,8 @@ _before = (0, 0, 0)
 
 
 @contextmanager
-def sparing(collector: Collector) -> Generator[None]:
-    """Keep full passes of the collector away while a model is loaded.
+def sparing(collector: str) -> Generator[None]:
+    """Keep full passes of the collector away while a model is loaded, by one of the rules of ``policy.Collector``.
 
     Several loads at once share one pause. Thresholds that the application changes meanwhile are left as it set them.
     """

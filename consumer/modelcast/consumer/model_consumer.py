@@ -15,7 +15,7 @@ from modelcast.consumer.active import ActiveModel, Slot
 from modelcast.consumer.loaders import Loader
 from modelcast.consumer.member import Member
 from modelcast.consumer.parts import Blueprint
-from modelcast.consumer.policy import Dependencies, Policy, Timing
+from modelcast.consumer.policy import Dependencies, Loading, Policy, Timing
 from modelcast.consumer.probing import Validator
 from modelcast.consumer.status import Status
 from modelcast.shared.errors import ForkedProcess, MisuseError, NotReady
@@ -47,6 +47,7 @@ class ModelConsumer:
         max_artifact_bytes: Largest artifact that is taken.
         timing: Time limits and pauses.
         queue_type: ``classic``, or ``quorum`` on a cluster.
+        loading: How a model is loaded beside serving threads.
 
     Raises:
         InvalidName, InvalidVersion, MissingPath, InvalidKey, MisuseError: An argument cannot work.
@@ -57,6 +58,7 @@ class ModelConsumer:
         channel: str = "production", accept: str = "*", instance: str | None = None, formats: Iterable[str] = BUILT_IN_FORMATS,
         loaders: Mapping[str, Loader] | None = None, dependencies: str = "minor",
         max_artifact_bytes: int = DEFAULT_LIMITS.artifact_bytes, timing: Timing | None = None, queue_type: str = "classic",
+        loading: Loading | None = None,
     ) -> None:
         check_name("model", model)
         check_name("channel", channel)
@@ -72,7 +74,7 @@ class ModelConsumer:
         self._slot, self._lock = Slot(), Lock()
         self._blueprint = Blueprint(
             as_road(url, queue_type=queue_type), model, channel, instance, Path(store), policy, timing or Timing(), ring,
-            dict(loaders or {}), self._validators, self._slot,
+            dict(loaders or {}), self._validators, self._slot, loading or Loading(),
         )
         self._running: Member | None = None
 

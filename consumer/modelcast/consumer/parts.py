@@ -9,7 +9,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -25,7 +25,7 @@ from modelcast.consumer.fs import Fs
 from modelcast.consumer.journal import Journal
 from modelcast.consumer.loaders import Loader, available_loaders
 from modelcast.consumer.locks import HostLock
-from modelcast.consumer.policy import Policy, Timing
+from modelcast.consumer.policy import Loading, Policy, Timing
 from modelcast.consumer.probing import Validator
 from modelcast.consumer.receiver import Receiver
 from modelcast.consumer.reporting import Reporter
@@ -58,6 +58,7 @@ class Blueprint:
         loaders: The application's own loaders.
         validators: The application's validators.
         slot: Where the model in service is.
+        loading: How a model is loaded beside serving threads.
     """
 
     road: Road
@@ -71,6 +72,7 @@ class Blueprint:
     loaders: Mapping[str, Loader]
     validators: Sequence[Validator]
     slot: Slot
+    loading: Loading = field(default_factory=Loading)
 
     def store(self) -> Store:
         """Return the store, not yet open."""
@@ -79,7 +81,7 @@ class Blueprint:
     def _tools(self) -> Tools:
         return Tools(
             available_loaders(self.loaders), self.validators, self.timing, self.ring,
-            lambda offset: self.road.chunks(self.model, offset), bounded,
+            lambda offset: self.road.chunks(self.model, offset), bounded, self.loading,
         )
 
     def _log(self, **facts: object) -> Any:

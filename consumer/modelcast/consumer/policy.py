@@ -1,8 +1,9 @@
-"""What an application accepts: frozen values, built once at the edge and handed down. Imports names and limits."""
+"""What an application accepts: frozen values, built once at the edge and handed down. Imports names, limits and errors."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from modelcast.shared.errors import MisuseError
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.manifest import BUILT_IN_FORMATS
 from modelcast.shared.names import VersionRange
@@ -55,8 +56,12 @@ class Loading:
         check_memory: Whether a model that is expected not to fit into the memory that is left is rejected instead of tried.
     """
 
-    collector: Collector = Collector.PAUSE
+    collector: str = "pause"
     check_memory: bool = True
+
+    def __post_init__(self) -> None:
+        if self.collector not in set(Collector):
+            raise MisuseError(f"{self.collector!r} is no rule for the collector.", hint=f"Use one of {', '.join(Collector)}.")
 
 
 @dataclass(frozen=True, slots=True)

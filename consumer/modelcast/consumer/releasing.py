@@ -38,17 +38,21 @@ class Departed:
 
     Args:
         patience_seconds: How long a model is kept that somebody else has.
+
+    Attributes:
+        is_waiting: Whether something is kept, or being freed at this moment; any thread may look.
     """
 
     def __init__(self, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._patience = patience_seconds
         self._kept: deque[tuple[list[Any], float]] = deque()
         self._pause = FIRST_PAUSE_SECONDS
+        self.is_waiting = False
 
     def keep(self, handle: Any) -> None:
         """Keep what left service, an object with an attribute ``model``, until nobody else has either."""
         self._kept.append(([handle], time.monotonic() + self._patience))
-        self._pause = FIRST_PAUSE_SECONDS
+        self._pause, self.is_waiting = FIRST_PAUSE_SECONDS, True
         while len(self._kept) > MOST_KEPT:
             self._kept.popleft()
 
@@ -64,6 +68,7 @@ class Departed:
                 take_apart([holder.pop().model])
             elif time.monotonic() < until:
                 self._kept.append((holder, until))
+        self.is_waiting = bool(self._kept)
         if not self._kept:
             return None
         pause, self._pause = self._pause, min(LONGEST_PAUSE_SECONDS, self._pause * 2)
@@ -72,6 +77,7 @@ class Departed:
     def forget(self) -> None:
         """Let go of everything: nobody will look any more."""
         self._kept.clear()
+        self.is_waiting = False
 
 
 def take_apart(pile: list[Any]) -> None:

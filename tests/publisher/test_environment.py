@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from modelcast.publisher.environment import _all_distributions, environment, git_lineage
+from modelcast.publisher.environment import _all_distributions, _distribution, environment, git_lineage
 from modelcast.shared.errors import MisuseError
+from modelcast.shared.manifest import Lineage
 
 
 def test_modules_are_found_under_the_name_of_their_distribution() -> None:
@@ -32,11 +33,17 @@ def test_given_dependencies_are_taken_as_they_are() -> None:
 def test_the_commit_is_recorded_where_there_is_one_and_nothing_where_there_is_none(tmp_path: Path) -> None:
     assert git_lineage(tmp_path).commit is None
     identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
-    for command in (["init", "-q"], [*identity, "commit", "-q", "--allow-empty", "-m", "first"]):
+    subprocess.run(["git", "-C", str(tmp_path), "init", "-q"], check=True)
+    assert git_lineage(tmp_path) == Lineage()
+    for command in ([*identity, "commit", "-q", "--allow-empty", "-m", "first"]):
         subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
     lineage = git_lineage(tmp_path)
     assert len(lineage.commit or "") == 40
     assert lineage.dirty is False
+    (tmp_path / "untracked").write_text("of no matter")
+    assert git_lineage(tmp_path) == lineage
+    subprocess.run(["git", "-C", str(tmp_path), "add", "untracked"], check=True)
+    assert git_lineage(tmp_path).dirty is True
 
 
 def test_an_editable_install_is_found_by_its_own_name() -> None:
@@ -66,3 +73,4 @@ def test_a_distribution_of_the_same_name_that_holds_something_else_is_not_taken(
     _all_distributions.cache_clear()
     assert environment(["sought"]).dependencies == {"provider": "1.0"}
     _all_distributions.cache_clear()
+    _distribution.cache_clear()

@@ -35,8 +35,7 @@ def test_the_commit_is_recorded_where_there_is_one_and_nothing_where_there_is_no
     identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
     subprocess.run(["git", "-C", str(tmp_path), "init", "-q"], check=True)
     assert git_lineage(tmp_path) == Lineage()
-    for command in ([*identity, "commit", "-q", "--allow-empty", "-m", "first"]):
-        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+    subprocess.run(["git", "-C", str(tmp_path), *identity, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
     lineage = git_lineage(tmp_path)
     assert len(lineage.commit or "") == 40
     assert lineage.dirty is False

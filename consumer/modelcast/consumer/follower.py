@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -18,7 +17,6 @@ from modelcast.consumer.companions import BEAT_SECONDS
 from modelcast.consumer.following import Following, Seen, Step
 from modelcast.consumer.headroom import refuse_what_cannot_fit
 from modelcast.consumer.notice import Notice
-from modelcast.consumer.pointer import Pointer
 from modelcast.consumer.policy import Timing
 from modelcast.consumer.probing import check_samples, run_validators
 from modelcast.consumer.reporting import now_ms
@@ -30,8 +28,10 @@ from modelcast.consumer.workshop import Workshop
 from modelcast.shared.errors import HostFault, ModelcastError, StorageFault
 from modelcast.shared.manifest import Manifest
 
-LOOK_SECONDS = 0.02
-"""Between two looks at the store: a fifth of the 100 ms within which all processes switch; two stat calls each."""
+LOOK_SECONDS = 0.05
+"""Between two looks at the store, of two stat calls each: half of the 100 ms within which all processes switch."""
+CLOSE_LOOK_SECONDS = 0.01
+"""The same while a candidate is named: the switch is near."""
 TAKE_OVER_SECONDS = 1.0
 """Between two attempts to take the receiver's place."""
 ERROR_PAUSE_SECONDS = 1.0
@@ -90,7 +90,7 @@ class ReadingWorkshop(Workshop):
 class _Watched:
     """A file whose changes are noticed by two words of its inode."""
 
-    path: Path
+    path: str
     state: tuple[int, int] | None = None
 
     def has_changed(self) -> bool:
@@ -142,7 +142,7 @@ class Follower:
     _notice_file: _Watched = field(init=False)
 
     def __post_init__(self) -> None:
-        self._pointer_file, self._notice_file = _Watched(self.store.root / POINTER), _Watched(self.store.root / NOTICE)
+        self._pointer_file, self._notice_file = _Watched(str(self.store.root / POINTER)), _Watched(str(self.store.root / NOTICE))
         self._heard = time.monotonic()
         self.following.serving = self.slot.active.release if self.slot.active else None
 
@@ -159,9 +159,9 @@ class Follower:
             self.take_results()
             self._look()
             self._step()
-            self.fault = self.following.fault(self.seen)
             if self._attempt():
                 return
+            pause_seconds = LOOK_SECONDS if self.seen.candidate is None else CLOSE_LOOK_SECONDS
         except HostFault as error:
             self.fault, pause_seconds = str(error), ERROR_PAUSE_SECONDS
         except Exception as error:
@@ -192,27 +192,24 @@ class Follower:
 
     def _look(self) -> None:
         anyway, self._reads_anyway = self._reads_anyway, False   # the two words of another file may be the same by chance
-        if is_heard := self._notice_file.has_changed():
+        notice_changed, pointer_changed = self._notice_file.has_changed(), self._pointer_file.has_changed()
+        if notice_changed:
             self._heard = time.monotonic()
-        if is_heard or anyway:
+        if notice_changed or pointer_changed or anyway:
             self.notice = self.store.notice()
-        if self._pointer_file.has_changed() or anyway:
-            self._read_pointer(self.store.pointer())
-        candidate = self.notice.candidate if self.notice else None
-        self.seen = Seen(self.seen.active, self.seen.previous, candidate)
-        if self.notice is not None and self.notice.connected_since_ms is not None and self.hears_receiver:
-            self.last_contact, self.last_contact_ms = time.monotonic(), now_ms()
-        if self.following.is_ready_for(candidate):
+            pointer, candidate = self.store.pointer(), self.notice.candidate if self.notice else None
+            active, previous = (pointer.release, pointer.previous) if pointer else (self.seen.active, self.seen.previous)
+            self.seen = Seen(active, previous, candidate)
+            if self.notice is not None and self.notice.connected_since_ms is not None and self.hears_receiver:
+                self.last_contact, self.last_contact_ms = time.monotonic(), now_ms()
+
+    def _step(self) -> None:
+        if self.following.is_ready_for(self.seen.candidate):
             self.store.followers.release()
         else:
             self.store.followers.take(shared=True)   # in vain only in the moment in which the receiver looks; then the next time
-
-    def _read_pointer(self, pointer: Pointer | None) -> None:
-        if pointer is not None:
-            self.seen = Seen(pointer.release, pointer.previous, self.seen.candidate)
-
-    def _step(self) -> None:
         due = self.following.next(self.seen, time.monotonic())
+        self.fault = self.following.fault(self.seen)
         if due is None:
             return
         step, release = due

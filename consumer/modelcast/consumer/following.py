@@ -68,8 +68,9 @@ class Following:
             seen: What the store says.
             now: Seconds on any clock that does not go back.
         """
-        named = {seen.active, seen.previous, seen.candidate}
-        self._failures = {release: failure for release, failure in self._failures.items() if release in named}
+        if self._failures:
+            named = {seen.active, seen.previous, seen.candidate}
+            self._failures = {release: failure for release, failure in self._failures.items() if release in named}
         if self.in_hand is not None:
             return None
         wanted = self._wanted(seen)

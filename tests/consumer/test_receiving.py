@@ -135,6 +135,65 @@ def test_what_is_missing_after_all_readings_is_the_senders_fault(assembly, relea
     assert stream.opened == [10, 10, None]
 
 
+@pytest.fixture
+def noting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The offset is noted after each chunk; else a test would need many megabytes."""
+    monkeypatch.setattr("modelcast.consumer.assembly.RESUME_EVERY_BYTES", 1)
+
+
+def interrupted(assembly: Assembly, release: Release, fetching: Callable[..., Fetch], after: int) -> Stream:
+    """Receive some chunks, then lose the process: an assembly is opened anew by whoever goes on."""
+    stream = Stream(messages(release), cuts=(after, *[0] * RECONNECTS))
+    with pytest.raises(BrokerUnreachable):
+        fetch(assembly, stream, fetching(chunks_offset=10, oldest_offset=10))
+    return Stream(stream.messages)
+
+
+@pytest.fixture
+def again(tmp_path: Path, release: Release, assembly: Assembly) -> Callable[[], Assembly]:
+    def open_again() -> Assembly:
+        assembly.close()
+        other = Assembly(assembly._store, release.id, release.manifest.artifact)
+        other.find_again(never)
+        return other
+
+    return open_again
+
+
+@pytest.mark.usefixtures("noting")
+def test_a_transfer_that_was_interrupted_goes_on_where_the_stream_was_left(assembly, again, release, fetching) -> None:
+    stream = interrupted(assembly, release, fetching, 3)
+    second = again()
+    fetch(second, stream, fetching(chunks_offset=10, oldest_offset=10))
+    assert stream.opened == [17]   # the third chunk stood at 16
+    assert second.progress.is_complete
+    assert second.progress.wire_bytes == sum(len(body) for body in release.chunks()[3:])
+    second.sync()
+    assert second.resume_offset is None
+    second.close()
+
+
+@pytest.mark.usefixtures("noting")
+@pytest.mark.parametrize("hint", [b"17", b"9999", b"9" * 20, b"9", b"", b"x", b"-1", b"9" * 21], ids=repr)
+def test_a_hint_where_to_go_on_may_be_wrong(assembly, again, release, fetching, hint: bytes) -> None:
+    stream = interrupted(assembly, release, fetching, 2)
+    (assembly.folder.parent / "resume").write_bytes(hint)   # 17 passes over the third chunk
+    second = again()
+    fetch(second, stream, fetching(chunks_offset=10, oldest_offset=10))
+    assert second.progress.is_complete
+    second.close()
+
+
+@pytest.mark.usefixtures("noting")
+def test_a_hint_without_what_it_speaks_of_is_not_believed(assembly, again, release, fetching) -> None:
+    stream = interrupted(assembly, release, fetching, 3)
+    (assembly.folder / "model.bin").unlink()
+    second = again()
+    fetch(second, stream, fetching(chunks_offset=10, oldest_offset=10))
+    assert stream.opened == [10]
+    second.close()
+
+
 def test_packed_chunks_are_unpacked_before_they_are_compared(assembly, release, fetching) -> None:
     packed = zstandard.ZstdCompressor().compress
     stream = Stream([ArrivedChunk(packed(m.body), True, m.claim, None, m.offset, True) if m.is_chunk else m for m in messages(release)])

@@ -12,10 +12,15 @@ from modelcast.consumer.reassembly import Reassembly
 from modelcast.consumer.store import FILES, Store
 from modelcast.shared.digest import digest, same
 from modelcast.shared.errors import StorageFault
+from modelcast.shared.limits import MIB
 from modelcast.shared.manifest import Artifact, Chunk
 
 MAX_OPEN_FILES = 64
 """Descriptors held at once; a host's limit is often 1,024 and most of it is the application's."""
+RESUME, MAX_RESUME_BYTES = "resume", 20
+"""Beside the files: the offset from which an interrupted transfer goes on; a hint, whose digits fit in so many bytes."""
+RESUME_EVERY_BYTES = 8 * MIB
+"""How much may be fetched again after a process was killed; noting the offset takes 50 µs."""
 
 
 class Assembly:
@@ -32,6 +37,7 @@ class Assembly:
         self.folder = store.incoming(release) / FILES
         self.progress = Reassembly(artifact)
         self._open: OrderedDict[int, int] = OrderedDict()
+        self._unnoted_bytes = 0
         self._fs.make_folder(self.folder)
         for folder in sorted({(self.folder / entry.path).parent for entry in artifact.files}):
             self._fs.make_folder(folder)
@@ -77,8 +83,27 @@ class Assembly:
                 self._fs.write_at(self._descriptor(place.file), content, place.offset, self._path(place.file))
         self.progress.placed(identity, len(content), fetched=fetched)
 
+    @property
+    def resume_offset(self) -> int | None:
+        """Where an interrupted transfer stopped reading the stream, or None: nothing before it is missing, unless damaged."""
+        path = self.folder.parent / RESUME
+        try:
+            text = self._fs.read_whole(path, MAX_RESUME_BYTES) if path.is_file() else b""
+        except StorageFault:
+            return None   # a hint that cannot be had
+        offset = int(text) if text.isdigit() else -1
+        return offset if 0 <= offset < 2**63 else None   # offsets have 64 bits
+
+    def note_offset(self, offset: int, read_bytes: int) -> None:
+        """Remember where to go on, every now and then, for a process that is killed; ``read_bytes`` were read since the last call."""
+        self._unnoted_bytes += read_bytes
+        if self._unnoted_bytes >= RESUME_EVERY_BYTES:
+            self._unnoted_bytes = 0
+            self._fs.post(self.folder.parent / RESUME, b"%d" % offset)
+
     def sync(self) -> None:
         """Make all files and folders durable; only a complete assembly is worth it."""
+        self._fs.remove(self.folder.parent / RESUME)
         for index in range(len(self._artifact.files)):
             self._fs.sync(self._descriptor(index), self._path(index))
         folders = {(self.folder / entry.path).parent for entry in self._artifact.files} | {self.folder}

@@ -56,10 +56,13 @@ def fetch(assembly: Assembly, open_source: OpenSource, what: Fetch) -> None:
     """
     has_some = assembly.progress.reused_chunks > 0
     starts = read_plan(what.order.chunks_offset, what.order.oldest_offset, has_some=has_some)
-    for start in starts:
+    resumed = assembly.resume_offset if has_some else None
+    if resumed is not None and resumed > (starts[0] or 0):
+        starts.insert(0, resumed)   # as it was asked for before the process ended; the rest of the plan mends what this misses
+    for reading, start in enumerate(starts):
         if assembly.progress.is_complete:
             return
-        _read_once(assembly, open_source, start, what)
+        _read_once(assembly, open_source, start, what, notes=reading == 0)
     if assembly.progress.is_complete:
         return
     progress = assembly.progress
@@ -89,9 +92,9 @@ def read_plan(chunks_offset: int | None, oldest_offset: int | None, *, has_some:
     return starts if None in starts else [*starts, None]
 
 
-def _read_once(assembly: Assembly, open_source: OpenSource, start: int | None, what: Fetch) -> None:
+def _read_once(assembly: Assembly, open_source: OpenSource, start: int | None, what: Fetch, *, notes: bool) -> None:
     """Read from ``start`` until complete, or the release's end marker, or silence; a lost connection goes on where it was."""
-    reader = _Reader(assembly, what, start)
+    reader = _Reader(assembly, what, start, notes=notes)
     losses = 0
     while True:
         try:
@@ -112,10 +115,11 @@ def _read_once(assembly: Assembly, open_source: OpenSource, start: int | None, w
 
 
 class _Reader:
-    """One reading of the stream; remembers where it is."""
+    """One reading of the stream; remembers where it is, and ``notes`` it on disk if what lies before is complete."""
 
-    def __init__(self, assembly: Assembly, what: Fetch, start: int | None) -> None:
+    def __init__(self, assembly: Assembly, what: Fetch, start: int | None, *, notes: bool) -> None:
         self._assembly, self._what, self.next_offset = assembly, what, start
+        self._notes = notes
 
     def read(self, source: ChunkSource) -> None:
         """Read until the artifact is complete, or the end marker comes by, or nothing comes any more."""
@@ -141,3 +145,5 @@ class _Reader:
             self._assembly.take(body or b"", arrived.claim)   # no chunk is empty: a frame that cannot be unpacked is damage
         if arrived.offset is not None:
             self.next_offset = arrived.offset + 1
+            if self._notes:
+                self._assembly.note_offset(self.next_offset, len(arrived.body))

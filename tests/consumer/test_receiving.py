@@ -47,6 +47,8 @@ class Stream:
 class Source:
     """See ``road.ChunkSource``."""
 
+    name = "memory"
+
     def __init__(self, stream: Stream, messages: list[ArrivedChunk], left: int | None) -> None:
         self._stream, self._messages, self._left = stream, iter(messages), left
 
@@ -200,6 +202,7 @@ def test_packed_chunks_are_unpacked_before_they_are_compared(assembly, release, 
     fetch(assembly, stream, fetching())
     assert assembly.progress.is_complete
     assert (assembly.folder / "model.bin").read_bytes() == FILES["model.bin"]
+    assert assembly.progress.transfer()["source"] == "memory"
     assert assembly.progress.transfer()["wire_bytes"] == sum(len(m.body) for m in stream.messages)
 
 

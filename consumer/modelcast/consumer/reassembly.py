@@ -17,6 +17,7 @@ class Reassembly:
 
     Attributes:
         wire_bytes: Bytes of the messages that were read; counted by whoever reads them.
+        sources: How they were read (``road.ChunkSource.name``).
     """
 
     def __init__(self, artifact: Artifact) -> None:
@@ -25,6 +26,7 @@ class Reassembly:
         self.fetched_bytes = self.reused_bytes = 0
         self.fetched_chunks = self.reused_chunks = 0
         self.wire_bytes = 0
+        self.sources: set[str] = set()
         self.foreign_messages = 0
         self.damaged_chunks = 0
         self.first_damage: dict[str, str] = {}
@@ -81,10 +83,10 @@ class Reassembly:
         else:
             self.foreign_messages += 1
 
-    def transfer(self) -> dict[str, int]:
+    def transfer(self) -> dict[str, int | str]:
         """Return what was fetched and reused, for the report."""
         return {
             "total_bytes": self.total_bytes, "fetched_bytes": self.fetched_bytes, "reused_bytes": self.reused_bytes,
             "fetched_chunks": self.fetched_chunks, "reused_chunks": self.reused_chunks, "damaged_chunks": self.damaged_chunks,
-            "foreign_messages": self.foreign_messages, "wire_bytes": self.wire_bytes,
+            "foreign_messages": self.foreign_messages, "wire_bytes": self.wire_bytes, **({"source": ", ".join(sorted(self.sources))} if self.sources else {}),
         }

@@ -99,6 +99,7 @@ def _read_once(assembly: Assembly, open_source: OpenSource, start: int | None, w
     while True:
         try:
             source = open_source(reader.next_offset)
+            assembly.progress.sources.add(source.name)
             try:
                 reader.read(source)
             finally:

@@ -27,7 +27,7 @@ class Trial:
         self.trusted, self.floor_lifted = trusted, floor_lifted
         self.model: Any = None
         self.stages_ms: dict[str, float] = {}
-        self.transfer: dict[str, int] = {}
+        self.transfer: dict[str, int | str] = {}
         self.dropped = False
 
     def check(self) -> None:

@@ -52,7 +52,7 @@ class Report(WireValue):
         active_version: What the instance serves now, or None.
         active_release: Its release id.
         stages_ms: Duration of each stage in milliseconds.
-        transfer: Bytes and chunks fetched and reused.
+        transfer: Bytes and chunks fetched and reused, and the ``source`` of the fetched ones: ``stream``, ``amqp`` or both.
         host: Python, platform, process id and modelcast version of the instance.
     """
 
@@ -74,7 +74,7 @@ class Report(WireValue):
     active_version: str | None = None
     active_release: str | None = None
     stages_ms: dict[str, float] = Field(default_factory=dict)
-    transfer: dict[str, int] = Field(default_factory=dict)
+    transfer: dict[str, int | str] = Field(default_factory=dict)
     host: dict[str, Any] = Field(default_factory=dict)
 
     @classmethod

@@ -136,3 +136,4 @@ def test_a_release_is_named_before_it_is_loaded_and_promoted_after_the_others_ha
     probing.join(30)
     assert not probing.is_alive()
     assert seen == [trial.trusted.release]
+    assert list(trial.stages_ms)[-2:] == ["probed", "awaited"]

@@ -65,21 +65,27 @@ class Companions:
             with suppress(HostFault):   # a full disk: the others follow the pointer all the same, only later
                 self._store.post(notice)
 
+    def are_ready(self) -> bool:
+        """Whether every follower has prepared the candidate, or has failed to; true without followers."""
+        everybody = self._store.followers   # who is not ready holds it shared; the kernel lets go for who died
+        if not everybody.take():
+            return False
+        everybody.release()
+        return True
+
     def wait(self, check: Callable[[], None]) -> None:
-        """Wait until every follower has prepared the candidate, or has failed to, but not for ever.
+        """Wait until they are ready, but not for ever.
 
         Args:
             check: Raises when nobody wants the result any more.
         """
         deadline = time.monotonic() + self._patience_seconds
-        everybody = self._store.followers   # who is not ready holds it shared; the kernel lets go for who died
-        while not everybody.take():
+        while not self.are_ready():
             check()
             if time.monotonic() >= deadline:
                 self._log.warning("not all processes of this host are ready for the release; it is promoted without them")
                 return
             time.sleep(LOOK_SECONDS)
-        everybody.release()
 
 
 class HostWorkshop(Workshop):
@@ -105,4 +111,6 @@ class HostWorkshop(Workshop):
     def probe(self, trial: Trial) -> None:
         """Let the candidate prove itself here, then wait until the others have it: what follows is the switch."""
         super().probe(trial)
-        self._companions.wait(trial.check)
+        if not self._companions.are_ready():
+            with trial.timed("awaited"):
+                self._companions.wait(trial.check)

@@ -19,10 +19,10 @@ class Breather:
     __slots__ = ("_since",)
 
     def __init__(self) -> None:
-        self._since = time.perf_counter()
+        self._since = time.thread_time()
 
     def breathe(self) -> None:
-        """Rest for a moment if the last rest is a while ago."""
-        if time.perf_counter() - self._since >= PIECE_SECONDS:
+        """Rest for a moment if this thread has worked for a while since the last rest; waiting for the lock is no work."""
+        if time.thread_time() - self._since >= PIECE_SECONDS:
             time.sleep(REST_SECONDS)
-            self._since = time.perf_counter()
+            self._since = time.thread_time()

@@ -193,7 +193,7 @@ class ChangedWhileReading(MisuseError):
 
 
 class StoreInUse(MisuseError):
-    """Another process holds the store's lock."""
+    """The store belongs to an instance with another id, which runs."""
 
     exit_code = 24
 

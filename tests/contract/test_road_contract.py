@@ -4,9 +4,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from tests.fakes.fake_broker import FakeBroker
 from tests.fakes.faulty_broker import CutAfter, FaultyBroker
 
 from modelcast.shared.amqp_road import AmqpInstanceRoad, AmqpRoad
@@ -15,6 +17,8 @@ from modelcast.shared.errors import AuthenticationRefused, BrokerUnreachable, Ho
 from modelcast.shared.link import Broker
 from modelcast.shared.pika_link import PikaBroker
 from modelcast.shared.road import ArrivedOrder, InstanceRoad, Target
+from modelcast.shared.roads import open_road
+from modelcast.shared.stream_source import ChosenChunks
 
 SOON = 20.0
 BRIEF = 0.2
@@ -24,6 +28,16 @@ HERE = Target("fraud", "production", "a")
 @pytest.fixture
 def road(broker: Broker) -> AmqpRoad:
     return AmqpRoad(broker, name="contract", retention_bytes=64 * 1024 * 1024)
+
+
+@pytest.fixture(params=["fake", "amqp", "stream"])
+def chunk_road(request: pytest.FixtureRequest) -> AmqpRoad:
+    """A road for each way to read chunks."""
+    if request.param == "fake":
+        return AmqpRoad(FakeBroker(), name="contract")
+    url = request.getfixturevalue("broker_url")
+    port = request.getfixturevalue("node").status().stream_port
+    return open_road(f"{url}?stream_port={port}&chunks={request.param}", retention_bytes=64 * 1024 * 1024)
 
 
 @pytest.fixture
@@ -112,13 +126,13 @@ def send(publisher, release: str, *bodies: bytes) -> None:
     publisher.chunks.finish(release)
 
 
-def test_chunks_are_read_from_the_mark_to_the_end_of_the_release(road: AmqpRoad, opened) -> None:
-    publisher = opened(road.publish("fraud", "production"))
+def test_chunks_are_read_from_the_mark_to_the_end_of_the_release(chunk_road: AmqpRoad, opened) -> None:
+    publisher = opened(chunk_road.publish("fraud", "production"))
     send(publisher, "old", b"x", b"y")
     mark = publisher.chunks.mark()
     bodies = [b"%d" % number for number in range(100)]
     send(publisher, "new", *bodies)
-    source = opened(road.chunks("fraud", mark))
+    source = opened(chunk_road.chunks("fraud", mark))
     seen, ended = [], None
     while ended is None:
         arrived = source.receive(SOON)
@@ -132,24 +146,73 @@ def test_chunks_are_read_from_the_mark_to_the_end_of_the_release(road: AmqpRoad,
     assert source.receive(BRIEF) is None
 
 
-def test_without_an_offset_chunks_are_read_from_the_oldest(road: AmqpRoad, opened) -> None:
-    publisher = opened(road.publish("fraud", "production"))
+def test_without_an_offset_chunks_are_read_from_the_oldest(chunk_road: AmqpRoad, opened) -> None:
+    publisher = opened(chunk_road.publish("fraud", "production"))
     send(publisher, "one", b"x")
     send(publisher, "two", b"y")
-    source = opened(road.chunks("fraud", None))
-    seen = [source.receive(SOON) for _ in range(4)]
-    assert [(bytes(arrived.body), arrived.is_chunk, arrived.ends) for arrived in seen] == [
+    source = opened(chunk_road.chunks("fraud", None))
+
+    def taken() -> tuple[bytes, bool, str | None]:
+        arrived = source.receive(SOON)
+        return bytes(arrived.body), arrived.is_chunk, arrived.ends   # a body is good until the next one is asked for
+
+    assert [taken() for _ in range(4)] == [
         (b"x", True, None), (b"", False, "one"), (b"y", True, None), (b"", False, "two"),
     ]
 
 
-def test_a_packed_chunk_says_so_and_is_held_unpacked(road: AmqpRoad, opened) -> None:
-    publisher = opened(road.publish("fraud", "production"))
+def test_reading_goes_on_where_another_source_stopped(chunk_road: AmqpRoad, opened) -> None:
+    publisher = opened(chunk_road.publish("fraud", "production"))
+    send(publisher, "one", *[b"%d" % number for number in range(20)])
+    next_offset, seen = None, []
+    while len(seen) < 20:
+        source = chunk_road.chunks("fraud", next_offset)
+        for _ in range(3):
+            arrived = source.receive(SOON)
+            assert arrived is not None
+            assert arrived.offset is not None
+            next_offset = arrived.offset + 1
+            if arrived.is_chunk:
+                seen.append(bytes(arrived.body))
+        source.close()
+    assert seen == [b"%d" % number for number in range(20)]
+
+
+def test_a_message_of_a_stranger_whose_headers_are_no_texts_is_nobodys_chunk(
+    broker: Broker, request: pytest.FixtureRequest, opened
+) -> None:
+    publisher = opened(AmqpRoad(broker).publish("fraud", "production"))
+    outbox = opened(broker.connect(name="stranger")).outbox(window=1)
+    headers = {"mc-kind": ["end"], "mc-release": ["r"], "mc-digest": 7, "mc-codec": [1]}
+    outbox.post("modelcast.fraud.chunks", b"x", headers=headers)  # type: ignore[arg-type]
+    outbox.flush()
+    roads = [AmqpRoad(broker)]
+    if isinstance(broker, PikaBroker):
+        url = replace(broker.url, chunks="stream", stream_port=request.getfixturevalue("node").status().stream_port)
+        roads.append(AmqpRoad(broker, open_chunks=ChosenChunks(url).open))
+    for road in roads:
+        arrived = opened(road.chunks("fraud", None)).receive(SOON)
+        assert (bytes(arrived.body), arrived.is_chunk, arrived.claim, arrived.ends) == (b"x", True, None, None)
+    assert [bytes(body) for body in publisher.chunks.held_since(0)] == [b"x"]
+
+
+def test_a_source_says_how_it_reads(chunk_road: AmqpRoad, opened) -> None:
+    opened(chunk_road.publish("fraud", "production"))
+    assert opened(chunk_road.chunks("fraud", None)).name in {"amqp", "stream"}
+
+
+def test_a_source_of_a_model_that_nobody_published_is_a_fault_of_the_host(chunk_road: AmqpRoad) -> None:
+    with pytest.raises(HostFault):
+        chunk_road.chunks("nobody", None)
+
+
+def test_a_packed_chunk_says_so_and_is_held_unpacked(chunk_road: AmqpRoad, opened) -> None:
+    publisher = opened(chunk_road.publish("fraud", "production"))
     mark, content = publisher.chunks.mark(), b"again and " * 1000
     for codec, body in (("zstd", pack_chunk(content)), ("none", content), ("zstd", b"no frame")):
         publisher.chunks.send(body, version="1.0.0", index=0, count=1, digest="00", codec=codec)
     publisher.chunks.finish("new")
-    source = opened(road.chunks("fraud", mark))
+    source = opened(chunk_road.chunks("fraud", mark))
     seen = []
     while (arrived := source.receive(SOON)) is not None and arrived.ends is None:
         if arrived.is_chunk:

@@ -69,3 +69,39 @@ def test_options_in_the_query_are_seen() -> None:
 def test_a_user_without_a_password_is_as_good_as_one_with_an_empty_one() -> None:
     assert BrokerUrl.parse("amqp://app@broker:5673/fraud").text == "amqp://app:@broker:5673/fraud"
     assert BrokerUrl.parse("amqp://broker").text == "amqp://broker"
+
+
+@pytest.mark.parametrize(
+    ("text", "left", "chunks", "stream_port"),
+    [
+        ("amqp://broker/v", "amqp://broker/v", "auto", 5552),
+        ("amqps://broker/v", "amqps://broker/v", "auto", 5551),
+        ("amqp://broker:5672/v", "amqp://broker:5672/v", "auto", 5552),
+        ("amqp://broker:5673/v", "amqp://broker:5673/v", "auto", None),   # another broker may have port 5552
+        ("amqp://broker:5673/v?chunks=stream", "amqp://broker:5673/v", "stream", 5552),
+        ("amqp://broker:5673/v?stream_port=7", "amqp://broker:5673/v", "auto", 7),
+        ("amqp://u:p@broker/v?heartbeat=5&chunks=amqp&stream_port=7&socket_timeout=9",
+         "amqp://u:p@broker/v?heartbeat=5&socket_timeout=9", "amqp", 7),
+    ],
+)
+def test_how_chunks_are_read_is_ours_and_kept_from_the_client_library(text: str, left: str, chunks: str, stream_port: int | None) -> None:
+    url = BrokerUrl.parse(text)
+    assert (url.text, url.chunks, url.stream_port) == (left, chunks, stream_port)
+
+
+@pytest.mark.parametrize("option", ["chunks=", "chunks=fast", "stream_port=", "stream_port=0", "stream_port=65536", "stream_port=x", "stream_port=²"])
+def test_an_option_of_ours_that_cannot_be_read_is_refused(option: str) -> None:
+    with pytest.raises(MisuseError, match="option"):
+        BrokerUrl.parse(f"amqp://broker/v?{option}")
+
+
+def test_the_password_is_there_for_logging_in() -> None:
+    for text, password in (("amqp://u:p%40@h/", "p@"), ("amqp://h/", "guest"), ("amqp://u@h/", ""), ("amqps://u:@h/", "")):
+        assert BrokerUrl.parse(text).password == password
+    assert BrokerUrl.parse("amqps://h/").is_tls
+    assert not BrokerUrl.parse("amqp://h/").is_tls
+
+
+def test_an_option_of_the_client_library_can_be_read() -> None:
+    url = BrokerUrl.parse("amqp://h/?heartbeat=5")
+    assert (url.option("heartbeat"), url.option("ssl_options")) == ("5", None)

@@ -15,6 +15,12 @@ def test_amqp_urls_are_the_main_road_and_nothing_is_connected_yet() -> None:
         assert isinstance(open_road(url), AmqpRoad)
 
 
+def test_the_options_for_chunks_are_understood_and_a_wrong_one_is_refused() -> None:
+    assert isinstance(open_road("amqp://host/v?chunks=stream&stream_port=5552&heartbeat=30"), AmqpRoad)
+    with pytest.raises(MisuseError, match="chunks"):
+        open_road("amqp://host/v?chunks=fast")
+
+
 @pytest.mark.parametrize("url", ["", "http://host", "file:///srv/models", "localhost:5672", "AMQP://host"])
 def test_another_url_names_no_road(url: str) -> None:
     with pytest.raises(MisuseError, match="no address that modelcast knows"):

@@ -102,7 +102,7 @@ class AmqpChunkSink:
             body: bytes | None = delivery.body
             if delivery.headers.get(names.HEADER_CODEC) == CODEC:
                 body = unpack_chunk(delivery.body, max_bytes=DEFAULT_LIMITS.chunk_bytes)
-            if delivery.headers.get(names.HEADER_KIND) not in MARKERS and body is not None:
+            if str(delivery.headers.get(names.HEADER_KIND)) not in MARKERS and body is not None:
                 yield body
 
 

@@ -111,6 +111,12 @@ class StorageFault(HostFault):
     exit_code = 23
 
 
+class ProtocolViolation(HostFault):
+    """What came over a connection is not what the broker's protocol allows."""
+
+    exit_code = 28
+
+
 class OutOfTime(HostFault):
     """A deadline passed before the work was done."""
 

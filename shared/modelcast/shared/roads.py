@@ -23,7 +23,8 @@ def open_road(url: str, *, retention_bytes: int = CHUNKS_RETENTION_BYTES, queue_
     """Return the road that ``url`` names; nothing is connected yet.
 
     Args:
-        url: ``amqp://…`` or ``amqps://…``.
+        url: ``amqp://…`` or ``amqps://…``. Chunks are read by the stream protocol where its port answers, otherwise by AMQP; the
+            option ``chunks=stream`` or ``chunks=amqp`` forces one, ``stream_port=…`` says which port it is.
         retention_bytes: How much the chunk stream of a new model keeps.
         queue_type: ``classic`` or ``quorum`` for the instances' order queues.
 
@@ -37,5 +38,7 @@ def open_road(url: str, *, retention_bytes: int = CHUNKS_RETENTION_BYTES, queue_
     if queue_type not in {"classic", "quorum"}:
         raise MisuseError(f"{queue_type!r} is no queue type.", hint="Use 'classic', or 'quorum' on a cluster.")
     from modelcast.shared.pika_link import PikaBroker  # noqa: PLC0415 - 120 ms that other roads need not pay
+    from modelcast.shared.stream_source import ChosenChunks  # noqa: PLC0415 - loads TLS
 
-    return AmqpRoad(PikaBroker(url), retention_bytes=retention_bytes, queue_type=queue_type)
+    broker = PikaBroker(url)
+    return AmqpRoad(broker, retention_bytes=retention_bytes, queue_type=queue_type, open_chunks=ChosenChunks(broker.url).open)

@@ -3,6 +3,8 @@
 Decides the options; each subject is a module of its own and is imported when it is asked for.
 """
 
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ def _end(document: dict[str, Any], *, publish: bool) -> None:
 @click.group()
 def main() -> None:
     """Measure modelcast beside the limit of the machine and beside what people use."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))   # so that servers are stopped and files removed
 
 
 @main.command()

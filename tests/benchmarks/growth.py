@@ -88,7 +88,7 @@ def tables(document: dict[str, Any]) -> list[tuple[str, list[list[str]]]]:
 
 def _cells(point: dict[str, Any], unit: str) -> list[str]:
     return [
-        point["contender"], f"{point['at']:,} {unit}", f"{median(point['rates']):,.0f}", f"{point['verified_seconds']:.2f}",
+        point["contender"], f"{point['at']:,} {unit.removesuffix('s') if point['at'] == 1 else unit}", f"{median(point['rates']):,.0f}", f"{point['verified_seconds']:.2f}",
         f"{point['publisher_cpu_per_gib']:.2f}", f"{point['server_cpu_per_gib']:.2f}", f"{point['instance_cpu_per_gib']:.2f}",
         f"{point['instance_peak_bytes'] / MIB:,.0f}",
     ]

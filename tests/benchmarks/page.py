@@ -41,11 +41,19 @@ def _fanout(document: Mapping[str, Any]) -> str:
 
     fanout_tables(dict(document), write_table)
     left_out = "".join(f"* {name} is left out: {reason}.\n" for name, reason in document["skipped"].items())
-    return "\n".join([_bars(document), *found, left_out]) if left_out else "\n".join([_bars(document), *found])
+    return "\n".join(filter(None, [_bars(document), _pictures("fanout"), *found, left_out]))
 
 
 def _growth(document: Mapping[str, Any]) -> str:
-    return "\n".join(f"**{title}**\n\n{markdown(growth.COLUMNS, lines)}" for title, lines in growth.tables(dict(document)))
+    return "\n".join(
+        [_pictures("growth"), *(f"**{title}**\n\n{markdown(growth.COLUMNS, lines)}" for title, lines in growth.tables(dict(document)))]
+    )
+
+
+def _pictures(kind: str) -> str:
+    """Return the plots of a document as images of the page, each with its title for those who do not see it."""
+    shown = {path: text for path, text in plots().items() if path.name.startswith(kind)}
+    return "".join(f"![{svg.title_of(text)}](benchmarks/{path.name})\n" for path, text in shown.items())
 
 
 def _bars(document: Mapping[str, Any]) -> str:

@@ -37,8 +37,10 @@ class Measurement:
         instance_cpu_seconds: CPU of all instances together, from ready to verified.
         publisher_peak_bytes: Its most resident bytes above what it had when it called.
         server_peak_bytes: The server's most resident bytes, all of them.
-        instance_peak_bytes: Most resident bytes above the idle process, mapped files included; the largest of the instances.
-        instance_anonymous_bytes: The same of memory that is not a mapped file, looked at from outside.
+        instance_peak_bytes: Most resident bytes above the idle process until verified, mapped files included; the largest of the
+            instances.
+        instance_loaded_bytes: The same until promoted: the pages of the mapped model that were read by then count as well.
+        instance_anonymous_bytes: The same of memory that is not a mapped file, until promoted, looked at from outside.
         publisher_faults: Minor page faults of the publisher.
         instance_faults: Minor page faults of all instances together.
         note: Other facts.
@@ -57,6 +59,7 @@ class Measurement:
     publisher_peak_bytes: int
     server_peak_bytes: int
     instance_peak_bytes: int
+    instance_loaded_bytes: int
     instance_anonymous_bytes: int
     publisher_faults: int
     instance_faults: int
@@ -130,7 +133,6 @@ def _timed(contender: Contender, players: Sequence[Player], server_pid: int | No
             player.drain()
         promoted = [player.wait_for("promoted") for player in instances] if verified[0].note.get("promotes") else []
     ready = [player.marks["ready"] for player in instances]
-    ends = promoted or verified
     seconds = [(mark.at_ns - start_ns) / 1e9 for mark in verified]
     return Measurement(
         contender.name, size, len(instances), number, max(seconds),
@@ -138,7 +140,8 @@ def _timed(contender: Contender, players: Sequence[Player], server_pid: int | No
         published.usage.cpu_seconds - called.usage.cpu_seconds, server_cpu,
         sum(after.usage.cpu_seconds - before.usage.cpu_seconds for before, after in zip(ready, verified, strict=True)),
         published.usage.peak - called.usage.resident, memory_of(server_pid).get("VmHWM", 0) if server_pid else 0,
-        max(after.usage.peak - before.usage.resident for before, after in zip(ready, ends, strict=True)),
+        max(after.usage.peak - before.usage.resident for before, after in zip(ready, verified, strict=True)),
+        max(after.usage.peak - before.usage.resident for before, after in zip(ready, promoted or verified, strict=True)),
         max(anonymous.above_first(player.pid) for player in instances),
         published.usage.minor_faults - called.usage.minor_faults,
         sum(after.usage.minor_faults - before.usage.minor_faults for before, after in zip(ready, verified, strict=True)),

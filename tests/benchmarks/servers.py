@@ -32,7 +32,10 @@ def free_port() -> int:
 
 
 class RabbitMq:
-    """A private node as ``modelcast broker start`` makes it; shared by modelcast and plain pika."""
+    """A private node as ``modelcast broker start`` makes it; shared by modelcast and plain pika.
+
+    On RabbitMQ's own ports modelcast finds the stream protocol by itself; a private node has other ports, so ``url`` names that one.
+    """
 
     def __init__(self) -> None:
         self._node: Any = None
@@ -52,8 +55,10 @@ class RabbitMq:
             folder.mkdir(parents=True)
             key, public = generate(folder / "training")
             self._node = PrivateNode(folder / "node")
+            url, status = self._node.start(), self._node.status()
             self._settings = {
-                "url": self._node.start(), "pid": self._node.status().pid, "key": str(key), "trust": str(public),
+                "amqp_url": url, "url": f"{url}?stream_port={status.stream_port}", "pid": status.pid,
+                "key": str(key), "trust": str(public),
             }
         return self._settings
 
@@ -66,7 +71,7 @@ class RabbitMq:
         parts = [*model_parts(label), *channel_parts(label, "production")]
         for number in range(instances):
             parts += instance_parts(label, "production", f"i{number}")
-        with contextlib.closing(pika.BlockingConnection(pika.URLParameters(self._settings["url"]))) as connection:
+        with contextlib.closing(pika.BlockingConnection(pika.URLParameters(self._settings["amqp_url"]))) as connection:
             channel = connection.channel()
             for part in parts:
                 if isinstance(part, Queue) and part.name.startswith(f"modelcast.{label}."):

@@ -6,7 +6,7 @@ Decides looks only: one accent for modelcast, greys and muted colours for the ot
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+from html import escape, unescape
 
 WIDTH, LEFT, RIGHT, TOP = 760, 190, 70, 58
 STYLE = """
@@ -122,6 +122,11 @@ def line_chart(title: str, across: str, unit: str, lines: Sequence[Line]) -> str
         x = left + 40 + number * 220
         parts += [f'<rect class="bar c{line.colour}" x="{x}" y="46" width="14" height="14" rx="2"/>', _text(x + 20, 58, line.label, anchor="start")]
     return _document(title, bottom + 56, parts)
+
+
+def title_of(document: str) -> str:
+    """Return the title of a plot that this module made."""
+    return unescape(document.partition('aria-label="')[2].partition('"')[0])
 
 
 def _text(x: float, y: float, text: str, *, anchor: str, style: str = "") -> str:

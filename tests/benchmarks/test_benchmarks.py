@@ -16,7 +16,7 @@ from tests.benchmarks.summary import ratio
 
 
 def measured(contender: str, number: int, seconds: float) -> Measurement:
-    return Measurement(contender, 100 * MIB, 2, number, seconds, None, seconds, 1, 1, 1, 0, 0, 0, 0, 0, 0, {})
+    return Measurement(contender, 100 * MIB, 2, number, seconds, None, seconds, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, {})
 
 
 def test_a_comparison_brings_the_artifact_to_every_instance_and_tells_the_cost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

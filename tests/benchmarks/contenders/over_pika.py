@@ -32,7 +32,7 @@ class OverPika:
         """Publish piece by piece; in confirm mode each waits for the broker."""
         import pika
 
-        with closing(pika.BlockingConnection(pika.URLParameters(task.server["url"]))) as connection:
+        with closing(pika.BlockingConnection(pika.URLParameters(task.server["amqp_url"]))) as connection:
             channel = connection.channel()
             channel.confirm_delivery()
             channel.exchange_declare(task.label, "fanout")
@@ -48,7 +48,7 @@ class OverPika:
         import pika
 
         queue = f"{task.label}.{task.number}"
-        with closing(pika.BlockingConnection(pika.URLParameters(task.server["url"]))) as connection, Arriving(task) as arriving:
+        with closing(pika.BlockingConnection(pika.URLParameters(task.server["amqp_url"]))) as connection, Arriving(task) as arriving:
             channel = connection.channel()
             channel.exchange_declare(task.label, "fanout")
             channel.queue_declare(queue, durable=True)

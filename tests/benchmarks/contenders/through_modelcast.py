@@ -6,7 +6,7 @@ disk was compared with the manifest and the release got its name; *promoted* is 
 
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from tests.benchmarks.contender import Notice, Server
 from tests.benchmarks.task import Mark, Task
 
 LAYERS = 16
-PATIENCE_SECONDS = 300.0
+PATIENCE_SECONDS = 120.0
 POLL_SECONDS = 0.005
 
 
@@ -47,7 +47,8 @@ class ThroughModelcast:
         with tempfile.TemporaryDirectory() as folder:
             public = generate(Path(folder) / "key")[1]
             try:
-                ModelConsumer(self._url("amqp://user:word@127.0.0.1/x"), model="m", trust=[public], store=Path(folder) / "store")
+                url = self._url({"url": "amqp://user:word@127.0.0.1/x?stream_port=1"})
+                ModelConsumer(url, model="m", trust=[public], store=Path(folder) / "store")
             except MisuseError:
                 return f"this modelcast does not know ?chunks={self._chunks}"
         return self.server.missing()
@@ -57,7 +58,7 @@ class ThroughModelcast:
         from modelcast.publisher import Publisher
 
         model = weights(task.size)
-        url, key = self._url(task.server["url"]), task.server["key"]
+        url, key = self._url(task.server), task.server["key"]
         publisher = Publisher(url, signing_key=key, chunk_bytes=self._chunk_bytes) if self._chunk_bytes else Publisher(url, signing_key=key)
         yield Mark.now("ready")
         publication = publisher.publish(model, model=task.label, version="1.0.0")
@@ -77,7 +78,7 @@ class ThroughModelcast:
             return load_pickled(folder)
 
         consumer = ModelConsumer(
-            self._url(task.server["url"]), model=task.label, trust=[task.server["trust"]], store=Path(task.folder) / "store",
+            self._url(task.server), model=task.label, trust=[task.server["trust"]], store=Path(task.folder) / "store",
             instance=f"i{task.number}", loaders={"cloudpickle": load},
         )
         if self.is_late:
@@ -95,8 +96,8 @@ class ThroughModelcast:
         assert sum(layer["weights"].nbytes for layer in active.model["layers"]) >= task.size - LAYERS * 4
         consumer.stop()
 
-    def _url(self, url: str) -> str:
-        return url if self._chunks is None else f"{url}?chunks={self._chunks}"
+    def _url(self, server: Mapping[str, Any]) -> str:
+        return str(server["url"]) if self._chunks is None else f"{server['url']}&chunks={self._chunks}"
 
 
 def wait_until_connected(consumer: Any) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -35,6 +36,11 @@ COPIES = 8
 """Files, streams and two releases in the store, in the model's size."""
 
 
+def pause(seconds: float) -> None:
+    """Let the others run."""
+    threading.Event().wait(seconds)
+
+
 class Crowd:
     """Processes that share a store, and what they noted.
 
@@ -56,7 +62,7 @@ class Crowd:
         while not condition():
             if time.monotonic() > deadline:
                 raise TimeoutError(what)
-            time.sleep(0.1)
+            pause(0.1)
 
     def switches(self, version: str) -> list[dict[str, Any]]:
         """Wait until every process has switched to a version and read it; return their notes."""
@@ -133,7 +139,7 @@ def play(kind: Any, settings: dict[str, Any], key: Path, size: int, count: int, 
     crowd, publisher = Crowd(notes, count), Publisher(settings["url"], signing_key=key)
     with kind(settings, count):
         crowd.wait_until(lambda: len(crowd.pids()) == count, "all processes to start")
-        time.sleep(2.0)   # what starting takes does not count
+        pause(2.0)   # what starting takes does not count
         before = [pss_bytes(pid)["total"] for pid in crowd.pids()]
         spreads, waits = list[float](), list[float]()
         for number in range(swaps):
@@ -142,10 +148,10 @@ def play(kind: Any, settings: dict[str, Any], key: Path, size: int, count: int, 
             times = [line["at_ns"] for line in crowd.switches(f"1.{number}.0")]
             spreads.append((max(times) - min(times)) / 1e6)
             waits.append((max(times) - told_ns) / 1e6)
-        time.sleep(2.0)   # until the model before is let go
+        pause(2.0)   # until the model before is let go
         after = [pss_bytes(pid) for pid in crowd.pids()]
         used = {pid: cpu_seconds(pid) for pid in crowd.pids()}
-        time.sleep(idle_seconds)
+        pause(idle_seconds)
         idle = {pid: (cpu_seconds(pid) - used[pid]) / idle_seconds for pid in crowd.pids()}
         receiver = (json.loads(line) for path in notes.glob("*.jsonl") for line in path.read_text().splitlines()[-1:])
         roles = dict(zip([int(path.stem) for path in notes.glob("*.jsonl")], [line["role"] for line in receiver], strict=True))

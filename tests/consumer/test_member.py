@@ -10,6 +10,7 @@ from tests.fakes.bench import Hang
 from tests.fakes.stage import LONG, QUEUE, Doubler, Stage
 
 from modelcast.consumer import ModelConsumer, companions
+from modelcast.consumer.notice import Notice
 from modelcast.shared.topology import DEAD
 
 
@@ -166,6 +167,39 @@ def test_an_heir_that_served_an_older_release_first_loads_the_one_that_the_point
     stage.eventually_without_broker(lambda: second.status().role == "receiver" and second.status().version == "1.1.0")
     stage.sim.publish(stage.sim.release("1.2.0"))
     stage.serves(second, "1.2.0")
+
+
+def test_the_notice_of_a_killed_receiver_of_another_instance_keeps_nobody_out(stage: Stage) -> None:
+    first = stage.joined()
+    path = first._blueprint.store_root / "fraud/production/notice"
+    own = path.read_bytes()
+    path.write_bytes(Notice(1, "gone").to_bytes())
+    second = stage.consumer()
+    starting = threading.Thread(target=second.start)
+    starting.start()
+    path.write_bytes(own)
+    starting.join(LONG)
+    assert second.status().role == "follower"
+
+
+def test_a_receiver_that_waits_for_a_follower_can_be_stopped(stage: Stage) -> None:
+    first, second, hang, entered = stage.joined(), stage.consumer(), Hang(), threading.Event()
+    stage.sim.publish(stage.sim.release("1.0.0"))
+    stage.serves(first, "1.0.0")
+
+    @second.validator
+    def hangs(*_: object) -> None:
+        entered.set()
+        hang()
+
+    second.start()
+    second.wait_until_ready(LONG)
+    stage.sim.publish(stage.sim.release("1.1.0"))
+    assert entered.wait(LONG)
+    assert first.stop(LONG)
+    assert first.active.version == "1.0.0"
+    hang.let_go()
+    stage.eventually_without_broker(lambda: second.status().version == "1.1.0")   # received by itself
 
 
 def test_a_follower_can_be_stopped_and_its_store_is_left_alone(stage: Stage) -> None:

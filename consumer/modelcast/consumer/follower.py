@@ -187,7 +187,7 @@ class Follower:
             self._next_attempt, self._reads_anyway = now + TAKE_OVER_SECONDS, True
         is_receiver = self.take_over()
         if is_receiver:
-            self._shadow = None
+            self._let_go()
         return is_receiver
 
     def _look(self) -> None:
@@ -214,7 +214,7 @@ class Follower:
             return
         step, release = due
         if step is Step.DROP:
-            self._shadow = self.following.shadow = None
+            self._let_go()
             return
         self.following.in_hand = release
         if step is Step.PREPARE:
@@ -227,6 +227,7 @@ class Follower:
 
     def _prepared(self, release: str, result: object, error: BaseException | None) -> None:
         if isinstance(result, Prepared):
+            self._let_go()
             self._shadow = result
             self.following.prepared(release)
             return
@@ -237,6 +238,12 @@ class Follower:
         self.log.warning(
             "a release cannot serve in this process; it keeps its model", release=release[:12], fault=str(error), exc_info=unexpected
         )
+
+    def _let_go(self) -> None:
+        """Have the worker free what is prepared, in pieces: freeing a large model holds up every thread."""
+        prepared, self._shadow, self.following.shadow = self._shadow, None, None
+        if prepared is not None:
+            self.submit(partial(self.slot.departed.keep, prepared), lambda _result, _error: None)
 
     def _served(self, result: object, error: BaseException | None) -> None:
         if not isinstance(result, ActiveModel):

@@ -5,6 +5,7 @@ round. Owns the runtime, so that a role can change under running threads. Import
 """
 
 import os
+import time
 
 from modelcast.consumer.follower import Follower
 from modelcast.consumer.overview import overview, overview_of_follower
@@ -14,6 +15,9 @@ from modelcast.consumer.runtime import Runtime
 from modelcast.consumer.status import Status
 from modelcast.consumer.store import Store
 from modelcast.shared.errors import StoreInUse
+
+STALE_NOTICE_SECONDS = 1.0
+"""Longest time between taking the lock and writing a notice of one's own."""
 
 
 class Member:
@@ -58,7 +62,10 @@ class Member:
         return receiver
 
     def _follower(self) -> Follower:
-        notice, instance = self._store.notice(), self._blueprint.instance
+        notice, instance, deadline = self._store.notice(), self._blueprint.instance, time.monotonic() + STALE_NOTICE_SECONDS
+        while notice is not None and instance not in {None, notice.instance} and time.monotonic() < deadline:
+            time.sleep(0.02)   # the receiver may have started just now, and the notice be that of one that was killed
+            notice = self._store.notice()
         if notice is not None and instance not in {None, notice.instance}:
             raise StoreInUse(
                 f"The store {self._store.root} belongs to the instance {notice.instance}.",

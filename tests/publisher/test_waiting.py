@@ -13,7 +13,7 @@ from modelcast.shared.errors import MisuseError
 from modelcast.shared.report import Report, ReportKind, Verdict
 
 ORDER = "ab" * 32
-PUBLICATION = Publication("fraud", "2.1.0", "production", "cd" * 32, ORDER, 1, 0, 1, 1, 0, was_current=False)
+PUBLICATION = Publication("fraud", "2.1.0", "production", "cd" * 32, ORDER, 1, 0, 1, 1, 0, 1, was_current=False)
 
 
 def report(instance: str, verdict: Verdict | None = None, **changes: object) -> bytes:
@@ -131,6 +131,30 @@ def test_superseded_and_then_promoted_counts_as_promoted() -> None:
     outcome, seen = Source([report("a", Verdict.SUPERSEDED), report("a", Verdict.PROMOTED)]).outcome(instances=1)
     assert [r.verdict for r in seen][:1] == [Verdict.SUPERSEDED]
     assert outcome.needed == 1  # type: ignore[attr-defined]
+
+
+@given(
+    reports=st.lists(st.tuples(
+        st.sampled_from("abc"), st.sampled_from([*Verdict, "serves it", "serves another", "stopped"]), st.booleans(),
+    )),
+    wish=st.sampled_from([(1, None), (3, None), (None, 0.5), (None, 1.0)]),
+)
+def test_whether_all_is_settled_is_found_without_looking_at_every_instance(
+    reports: list[tuple[str, str, bool]], wish: tuple[int | None, float | None]
+) -> None:
+    tally = Tally(PUBLICATION, *wish)
+    for name, what, is_past_read in reports:
+        if what == "stopped":
+            tally.add(report(name, kind=ReportKind.STOPPED))
+        elif what in set(Verdict):
+            tally.add(report(name, Verdict(what)))
+        else:
+            tally.add(report(name, active_release=SERVED if what == "serves it" else OTHER))
+        tally.is_past_read = tally.is_past_read or is_past_read
+        assert not set(tally.serving) & set(tally.decided)
+        expected = max(tally.needed, len(tally.known)) if tally.instances is None else tally.needed
+        enough = len(tally.promoted) >= tally.needed or len({*tally.decided, *tally.promoted}) >= expected
+        assert tally.is_settled == (enough and (tally.instances is not None or tally.is_past_read))
 
 
 @given(st.lists(st.binary(max_size=80)))

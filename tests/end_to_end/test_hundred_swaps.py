@@ -66,4 +66,3 @@ def test_a_hundred_promotions_leave_nothing_behind(
         )
 
     assert wait_until(is_as_before), (after_few, footprint(pid))
-    print(after_few, footprint(pid))

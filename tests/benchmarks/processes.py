@@ -6,6 +6,7 @@ Decides what is compared: the processes before and with a model. Imports players
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -143,7 +144,7 @@ def play(kind: Any, settings: dict[str, Any], key: Path, size: int, count: int, 
         before = [pss_bytes(pid)["total"] for pid in crowd.pids()]
         spreads, waits = list[float](), list[float]()
         for number in range(swaps):
-            publisher.publish(model_of(size, number), model="bench", version=f"1.{number}.0", lineage={}, dependencies={})
+            publisher.publish(model_of(size, number), model=settings["model"], version=f"1.{number}.0", lineage={}, dependencies={})
             told_ns = time.monotonic_ns()
             times = [line["at_ns"] for line in crowd.switches(f"1.{number}.0")]
             spreads.append((max(times) - min(times)) / 1e6)
@@ -168,16 +169,18 @@ def run(directory: Path | None, *, mebibytes: int, processes: int, swaps: int, i
     server, size, found = BY_NAME["modelcast"].server, mebibytes * MIB, dict[str, dict[str, Any]]()
     with Ground(directory, needed=size * COPIES) as ground, redirect_stdout(sys.stderr):   # what the library logs is no result
         key, public = generate(ground.path / "key")
-        for name, kind in (("bare", bare), ("gunicorn", gunicorn)):
-            try:
-                url = server.start(ground.path / f"rabbitmq-{name}")["url"]
+        try:
+            url = server.start(ground.path / "rabbitmq")["url"]
+            for name, kind in (("bare", bare), ("gunicorn", gunicorn)):
+                folder = ground.path / name
                 settings = {
-                    "url": url, "trust": str(public), "store": str(ground.path / name / "store"), "notes": str(ground.path / name / "notes"),
+                    "url": url, "model": name, "trust": str(public), "store": str(folder / "store"), "notes": str(folder / "notes"),
                 }
                 found[name] = play(kind, settings, key, size, processes, swaps, idle_seconds)
-            finally:
-                server.stop()
-            note(f"{name}: measured")
+                note(f"{name}: measured")
+                shutil.rmtree(folder)
+        finally:
+            server.stop()
         facts = machine_facts(file_system=ground.kind, swaps=swaps, processes=processes, model_mib=mebibytes)
     bars = [bar for name, values in found.items() for bar in _bars(name, values, size, processes)]
     show(f"{processes} processes of one instance, {mebibytes} MiB", HEADINGS, rows_of(bars))

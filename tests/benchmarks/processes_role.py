@@ -44,7 +44,7 @@ def build() -> ModelConsumer:
     """Return the consumer, not started; may be done before a fork."""
     settings = json.loads(os.environ[SETTINGS])
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    return ModelConsumer(settings["url"], model="bench", trust=[settings["trust"]], store=settings["store"])
+    return ModelConsumer(settings["url"], model=settings["model"], trust=[settings["trust"]], store=settings["store"])
 
 
 def start(consumer: ModelConsumer) -> None:

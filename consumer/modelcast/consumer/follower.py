@@ -154,20 +154,20 @@ class Follower:
     def turn(self) -> None:
         """Look, do what is due, then wait a moment. Never raises."""
         self._bell.clear()
-        pause_seconds = LOOK_SECONDS
+        wait_seconds = LOOK_SECONDS
         try:
             self.take_results()
             self._look()
             self._step()
             if self._attempt():
                 return
-            pause_seconds = LOOK_SECONDS if self.seen.candidate is None else CLOSE_LOOK_SECONDS
+            wait_seconds = LOOK_SECONDS if self.seen.candidate is None else CLOSE_LOOK_SECONDS
         except HostFault as error:
-            self.fault, pause_seconds = str(error), ERROR_PAUSE_SECONDS
+            self.fault, wait_seconds = str(error), ERROR_PAUSE_SECONDS
         except Exception as error:
             self.log.exception("unexpected error in a follower; it goes on")
-            self.fault, pause_seconds = f"Following the store failed: {error}", ERROR_PAUSE_SECONDS
-        self._bell.wait(pause_seconds)
+            self.fault, wait_seconds = f"Following the store failed: {error}", ERROR_PAUSE_SECONDS
+        self._bell.wait(wait_seconds)
 
     def ring(self) -> None:
         """End the wait of the current turn; any thread may."""

@@ -85,7 +85,7 @@ def test_a_name_that_is_no_amqp_url_is_misuse(machine, tmp_path, url):
 def test_a_docker_engine_goes_before_an_installed_server(machine, tmp_path):
     machine.has("docker", DOCKER_THAT_WORKS)
     broker = machine.choose(tmp_path / "broker", MODELCAST_RABBITMQ_PASSWORD="a/b", MODELCAST_RABBITMQ_PORT="5999")
-    assert (broker.kind, broker.url) == ("docker", "amqp://modelcast:a%2Fb@127.0.0.1:5999/%2F")
+    assert (broker.kind, broker.url) == ("docker", "amqp://modelcast:a%2Fb@127.0.0.1:5999/%2F?stream_port=5552")
     assert broker.started_here
     assert machine.calls("docker")[-1].endswith("docker-compose.rabbitmq.yml up --detach --wait")
     assert "container" in machine.notes[-1]

@@ -31,13 +31,13 @@ def test_a_node_is_started_looked_at_and_stopped(state_dir, capsys):
 
     status, out, err = _run(capsys, "start", *where)
     assert status == 0
-    assert out == PrivateNode(state_dir).url + "\n"   # and nothing else: it goes into a variable
+    assert out == PrivateNode(state_dir).application_url + "\n"   # and nothing else: it goes into a variable
     assert "private RabbitMQ node" in err
 
     status, out, _ = _run(capsys, "status", "--json", *where)
     assert status == 0
     document = json.loads(out)
-    assert (document["running"], document["url"]) == (True, PrivateNode(state_dir).url)
+    assert (document["running"], document["url"]) == (True, PrivateNode(state_dir).application_url)
     assert f"127.0.0.1:{document['stream_port']}" in _run(capsys, "status", *where)[1]
 
     status, out, _ = _run(capsys, "start", "--json", *where)

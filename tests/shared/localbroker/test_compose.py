@@ -68,6 +68,8 @@ def test_the_stream_plugin_is_on_and_every_file_is_mounted(document):
 def test_the_variables_of_the_file_are_those_of_the_url():
     text = compose_file().read_text(encoding="utf-8")
     url = compose_url({"MODELCAST_RABBITMQ_PASSWORD": "other", "MODELCAST_RABBITMQ_PORT": "5999"})
-    assert url == "amqp://modelcast:other@127.0.0.1:5999/%2F"
+    assert url == "amqp://modelcast:other@127.0.0.1:5999/%2F?stream_port=5552"
+    assert compose_url({"MODELCAST_RABBITMQ_STREAM_PORT": "6000"}).endswith("@127.0.0.1:5672/%2F?stream_port=6000")
+    assert compose_url({}).endswith("@127.0.0.1:5672/%2F")   # RabbitMQ's own ports need no word
     assert "${MODELCAST_RABBITMQ_PASSWORD:-" in text
     assert "${MODELCAST_RABBITMQ_PORT:-" in text

@@ -89,7 +89,8 @@ def test_the_user_of_the_url_may_log_in_and_is_not_guest(folder):
 def test_a_second_start_finds_the_running_node(folder):
     node = PrivateNode(folder)
     before = node.status()
-    assert PrivateNode(folder).start() == before.url
+    assert PrivateNode(folder).start() == node.url
+    assert before.url == node.application_url == f"{node.url}?stream_port={before.stream_port}"
     assert _server_pids(node) == [before.pid]
 
 

@@ -121,7 +121,7 @@ def _container(host: Host, note: Callable[[str], None]) -> RunningBroker | None:
 def _private(host: Host, state_dir: Path) -> RunningBroker:
     node = PrivateNode(state_dir, host=host)
     was_running = node.status().running
-    url = node.start()
+    node.start()
     found = "which already runs" if was_running else "started with the RabbitMQ that is installed here"
     why = f"Using a private RabbitMQ node in {state_dir}, {found}; the system's own is not touched."
-    return RunningBroker(url, "node", why, started_here=not was_running)
+    return RunningBroker(node.application_url, "node", why, started_here=not was_running)

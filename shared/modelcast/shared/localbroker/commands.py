@@ -62,13 +62,13 @@ def start(*, state_dir: Path | None, as_json: bool, port: int | None) -> None:
     ensure_installed(output.note)
     node = PrivateNode(_folder(state_dir), port=port)
     already = node.status().running
-    url = node.start()
+    node.start()
     status = node.status()
     output.note(f"The private RabbitMQ node {'already runs' if already else 'runs'} (process {status.pid}, {status.state_dir}).")
     if as_json:
         output.document({**asdict(status), "started_here": not already})
     else:
-        output.data(url)
+        output.data(node.application_url)
 
 
 @broker.command()

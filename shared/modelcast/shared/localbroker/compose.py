@@ -30,7 +30,9 @@ def compose_url(variables: Mapping[str, str]) -> str:
     """Return the AMQP URL of the container for the same environment variables that the compose file reads."""
     password = quote(variables.get("MODELCAST_RABBITMQ_PASSWORD") or "modelcast", safe="")
     port = variables.get("MODELCAST_RABBITMQ_PORT") or "5672"
-    return f"amqp://modelcast:{password}@127.0.0.1:{port}/%2F"
+    streams = variables.get("MODELCAST_RABBITMQ_STREAM_PORT") or "5552"
+    option = "" if (port, streams) == ("5672", "5552") else f"?stream_port={streams}"
+    return f"amqp://modelcast:{password}@127.0.0.1:{port}/%2F{option}"
 
 
 def why_no_engine(host: Host) -> str | None:

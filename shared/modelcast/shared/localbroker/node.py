@@ -41,7 +41,7 @@ class NodeStatus:
     Attributes:
         running: Whether its process is there and answers.
         pid: The process id of the server, or None.
-        url: The AMQP URL, with the password; None when the node was never started.
+        url: The URL for applications, with the password and both ports; None when the node was never started.
         port: The AMQP port, or None.
         stream_port: The port of the stream protocol, or None.
         node_name: The name of the Erlang node.
@@ -81,6 +81,15 @@ class PrivateNode:
             HostFault: The node was never started.
         """
         return self._known_record().url
+
+    @property
+    def application_url(self) -> str:
+        """The URL for applications: the AMQP URL, and at which port the stream protocol is.
+
+        Raises:
+            HostFault: The node was never started.
+        """
+        return _application_url(self._known_record())
 
     def start(self) -> str:
         """Start the node, or find it running, and wait until it accepts connections.
@@ -135,7 +144,7 @@ class PrivateNode:
         return NodeStatus(
             running=bool(pids) and record is not None and _answers(record.amqp_port),
             pid=pids[0] if pids else None,
-            url=record.url if record else None,
+            url=_application_url(record) if record else None,
             port=record.amqp_port if record else None,
             stream_port=record.stream_port if record else None,
             node_name=self._folder.node_name,
@@ -255,6 +264,10 @@ class PrivateNode:
         if record is not None:
             port = str(record.epmd_port)
             processes.end(lambda: processes.with_arguments("epmd", "-port", port), grace_seconds=_STOP_SECONDS)
+
+
+def _application_url(record: NodeRecord) -> str:
+    return f"{record.url}?stream_port={record.stream_port}"
 
 
 def _answers(port: int) -> bool:

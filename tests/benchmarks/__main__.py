@@ -33,6 +33,10 @@ def _end(document: dict[str, Any], *, publish: bool) -> None:
 @click.group()
 def main() -> None:
     """Measure modelcast beside the limit of the machine and beside what people use."""
+    from tests.benchmarks.documents import is_busy
+
+    if is_busy():
+        click.echo("This machine is busy: the figures will tell more of its other work than of modelcast.", err=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))   # so that servers are stopped and files removed
 
 

@@ -28,6 +28,11 @@ PROGRAM_SECONDS = 20.0
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
+def is_busy() -> bool:
+    """Whether others use the machine: more than a quarter of its cores were wanted in the last minute."""
+    return os.getloadavg()[0] > (os.cpu_count() or 1) / 4
+
+
 def machine_facts(**more: Any) -> dict[str, Any]:
     """Return what somebody must know to judge the figures; ``more`` is added."""
     return {

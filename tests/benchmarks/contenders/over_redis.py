@@ -1,4 +1,4 @@
-"""Redis: chunks of 1 MiB under keys of their own, and a message of Redis when all are there."""
+"""Redis: chunks of 1 MiB under keys of their own, and a message of Redis when all are there; read with hiredis, as it recommends."""
 
 from collections.abc import Iterator
 

@@ -14,7 +14,7 @@ TITLES = {"arrays": "NumPy weights", "forest": "random forest", "objects": "dict
 LAYER_BYTES = 8 * 2**20
 FOREST_SAMPLES = 30_000
 FITTED_TREES = 16
-DOCUMENT = json.dumps([{"id": number, "values": [number, number + 1]} for number in range(300)])
+DOCUMENT = json.dumps([{"id": number, "values": [number, number + 1]} for number in range(800)])
 """What comes with a request: parsing it makes containers, as requests do, so that the cyclic collector runs as it does in service."""
 
 
@@ -69,7 +69,7 @@ def import_libraries(kind: str) -> None:
 
 
 def request(kind: str) -> Callable[[Any, int], object]:
-    """Return what a request does: parse what came, ask the model in another place each time. About 0.2 ms."""
+    """Return what a request does: parse what came, ask the model in another place each time. Under half a millisecond."""
     if kind == "arrays":
         return lambda model, number: (json.loads(DOCUMENT), float(model[number % len(model)][number % 1024].sum()))
     if kind == "forest":

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tests.benchmarks.contender import MIB, Contender
-from tests.benchmarks.ground import Ground
+from tests.benchmarks.ground import Ground, touch_memory
 from tests.benchmarks.measuring import AnonymousPeak, cpu_seconds_of, memory_of, reset_peak
 from tests.benchmarks.players import Player
 from tests.benchmarks.task import Mark, Task
@@ -115,6 +115,7 @@ def _timed(contender: Contender, players: Sequence[Player], server_pid: int | No
     publisher, *instances = players
     for player in instances:
         player.wait_for("ready")
+    touch_memory(size * (len(instances) + 2))
     if server_pid is not None:
         reset_peak(server_pid)
     with AnonymousPeak([player.pid for player in instances], period_seconds=0.05 if len(instances) >= MANY else 0.02) as anonymous:

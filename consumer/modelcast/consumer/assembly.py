@@ -19,7 +19,7 @@ MAX_OPEN_FILES = 64
 """Descriptors held at once; a host's limit is often 1,024 and most of it is the application's."""
 RESUME, MAX_RESUME_BYTES = "resume", 20
 """Beside the files: the offset from which an interrupted transfer goes on; a hint, whose digits fit in so many bytes."""
-RESUME_EVERY_BYTES = 8 * MIB
+RESUME_EVERY_BYTES = 4 * MIB
 """How much may be fetched again after a process was killed; noting the offset takes 50 µs."""
 
 

@@ -85,8 +85,9 @@ class Reassembly:
 
     def transfer(self) -> dict[str, int | str]:
         """Return what was fetched and reused, for the report."""
+        sources = {"source": ", ".join(sorted(self.sources))} if self.sources else {}
         return {
             "total_bytes": self.total_bytes, "fetched_bytes": self.fetched_bytes, "reused_bytes": self.reused_bytes,
             "fetched_chunks": self.fetched_chunks, "reused_chunks": self.reused_chunks, "damaged_chunks": self.damaged_chunks,
-            "foreign_messages": self.foreign_messages, "wire_bytes": self.wire_bytes, **({"source": ", ".join(sorted(self.sources))} if self.sources else {}),
+            "foreign_messages": self.foreign_messages, "wire_bytes": self.wire_bytes, **sources,
         }

@@ -52,7 +52,8 @@ class Reporter:
 
     def verdict(
         self, order: str, verdict: Verdict, active: ActiveModel | None, *, trusted: TrustedOrder | None = None,
-        fault: SenderFault | None = None, stages_ms: Mapping[str, float] | None = None, transfer: Mapping[str, int | str] | None = None,
+        fault: SenderFault | None = None, stages_ms: Mapping[str, float] | None = None,
+        transfer: Mapping[str, int | str] | None = None,
     ) -> bytes:
         """Return a report of a verdict on an order."""
         fields: dict[str, Any] = {

@@ -54,7 +54,7 @@ class Stage:
 
     def __exit__(self, *_: object) -> None:
         for player in (self._update, *self._crowds):
-            player.kill()
+            player.close()
 
     def _task(self, number: int) -> Task:
         name = "update" if number < 0 else f"crowd-{number}"

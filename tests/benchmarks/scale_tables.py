@@ -57,7 +57,7 @@ class Units:
         past: CPU of the broker for each order in the history, whenever an instance joins.
         past_own: The instance's own.
         past_bytes: What an order takes in the history.
-        gib: CPU of the broker for a GiB delivered to many.
+        gib: CPU of the broker for a GiB delivered to many, beside the order.
         gib_own: The instance's own.
         egress: Most bytes per second that the node sent, in sum.
     """
@@ -113,10 +113,13 @@ def units(document: Mapping[str, Any]) -> Units:
     quiet, reports, bulk = points[-1]["idle"], max(1, beat["reports"]), document["bulk"][-1]
     idle = both(lambda name: max(0.0, slope([(idle["instances"], idle[name] / idle["seconds"]) for idle in idles])))
     join = both(lambda name: sum(point["join"][name] for point in large) / sum(point["join"]["added"] for point in large))
-    order = both(lambda name: median(_mid(point["orders"], name) / point["instances"] for point in large))
+    order = (
+        median(_mid(point["orders"], CPU[0]) / point["instances"] for point in large),
+        min(_mid(point["orders"], CPU[1]) / point["instances"] for point in points),   # many in one process wait for its lock
+    )
     report = both(lambda name: (beat[name] - quiet[name] * beat["seconds"] / quiet["seconds"]) / reports)
     in_past = both(lambda name: (past["after"][name] - past["before"][name]) / past["joins"] / past["orders"])
-    gib = both(lambda name: bulk[name] * GIB / bulk["size"] / bulk["instances"])
+    gib = [max(0.0, (bulk[name] / bulk["instances"] - order[side]) * GIB / bulk["size"]) for side, name in enumerate(CPU)]
     return Units(
         connections=each("connections"), channels=each("channels"), queues=each("queues"), descriptors=each("descriptors"),
         memory_bytes=each("resident_bytes"), erlang_bytes=each("erlang_bytes"), idle=idle[0], idle_own=idle[1], join=join[0],
@@ -220,7 +223,7 @@ def unit_lines(document: Mapping[str, Any], cost: Units) -> list[list[str]]:
         ["a report of the state: bytes in the stream; in the message", f"{cost.report_bytes:.0f}", f"{beat['report_bytes']}"],
         [f"waiting for a share: reading {know['reports_in_stream']:,} reports of the last minutes", f"{know['seconds']:.2f} s",
          f"{know['update_cpu_seconds']:.2f} s of CPU"],
-        ["a GiB delivered to many: CPU", f"{cost.gib:.2f} s", f"{cost.gib_own:.2f} s"],
+        ["a GiB delivered to many, beside the order: CPU", f"{cost.gib:.2f} s", f"{cost.gib_own:.2f} s"],
     ]
 
 

@@ -329,6 +329,16 @@ def measured(kind: str) -> Callable[[], str]:
     return write
 
 
+def scaled(kind: str) -> Callable[[], str]:
+    """Return what writes a table of ``tests/benchmarks/scale_tables.py``; imported when it is asked for."""
+    def write() -> str:
+        from tests.benchmarks import scale_tables
+
+        return scale_tables.part(kind)()
+
+    return write
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "state-diagram": state_diagram,
     "topology": topology_table,
@@ -350,6 +360,9 @@ PARTS: dict[str, Callable[[], str]] = {
     "benchmarks-growth": measured("growth"),
     "benchmarks-delta": measured("delta"),
     "benchmarks-small": measured("small"),
+    "scale-units": scaled("units"),
+    "scale-measured": scaled("measured"),
+    "scale-fleets": scaled("fleets"),
 }
 
 

@@ -182,7 +182,7 @@ def test_an_object_that_changes_between_two_readings_is_never_announced(fake_bro
     before = orders(fake_broker)
 
     def change(progress: Progress) -> None:
-        weights[0] += progress.stage == "sending"
+        weights[-1] += progress.stage == "sending"
 
     with pytest.raises(ChangedWhileReading, match="changed while"):
         first.publish({"weights": weights}, model="fraud", version="1.0.0", lineage={}, resend=True, watch=change)

@@ -103,6 +103,11 @@ class Draft:
         return sum(file.size for file in self.files)
 
     @property
+    def wholes(self) -> list[bool]:
+        """For each file whether it gets a SHA-256 of its own."""
+        return [file.exists_elsewhere for file in self.files]
+
+    @property
     def chunk_count(self) -> int:
         """Number of its chunks."""
         return sum(map(len, self.sizes))
@@ -171,7 +176,7 @@ def _blank(sizes: Sequence[Sequence[int]]) -> Digests:
 def describe(drafted: Draft, watch: Watcher) -> Manifest:
     """Read all files and return their manifest."""
     done, total = 0, drafted.total_bytes
-    with Hashing(len(drafted.files)) as hashing:
+    with Hashing(drafted.wholes) as hashing:
         for place in drafted.places():
             hashing.take(place.file, drafted.read(place))
             done += place.size

@@ -94,7 +94,8 @@ def _tell(output: Output, publication: "Publication") -> None:
         output.data(f"{what} is what {publication.channel} runs already, with the same bytes: nothing to do.")
         return
     output.data(f"{what} ordered for {publication.channel}: release {publication.release[:12]}, order {publication.sequence}")
-    output.data(f"reused {as_size(publication.reused_bytes)}, sent {as_size(publication.sent_bytes)}")
+    packed = f", packed into {as_size(publication.wire_bytes)}" if publication.wire_bytes < publication.sent_bytes else ""
+    output.data(f"reused {as_size(publication.reused_bytes)}, sent {as_size(publication.sent_bytes)}{packed}")
 
 
 def _line(report: "Report") -> str:

@@ -4,6 +4,7 @@ Decides how far that thread may lag behind, and with it how much memory a public
 """
 
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
@@ -24,11 +25,11 @@ class Digests:
     """The digests of an artifact's files.
 
     Attributes:
-        files: The SHA-256 of each file, in order.
+        files: The SHA-256 of each file, in order; None where nobody asked for it.
         chunks: For each file the BLAKE3 digests of its chunks, in order, joined.
     """
 
-    files: tuple[bytes, ...]
+    files: tuple[bytes | None, ...]
     chunks: tuple[bytes, ...]
 
 
@@ -36,12 +37,12 @@ class Hashing:
     """Takes an artifact's chunks in order, as a context manager.
 
     Args:
-        files: How many files there are.
+        whole: For each file whether its SHA-256 is wanted as well.
     """
 
-    def __init__(self, files: int) -> None:
-        self._wholes: list[Any] = [sha256() for _ in range(files)]
-        self._chunks: list[list[bytes]] = [[] for _ in range(files)]
+    def __init__(self, whole: Sequence[bool]) -> None:
+        self._wholes: list[Any] = [sha256() if wanted else None for wanted in whole]
+        self._chunks: list[list[bytes]] = [[] for _ in whole]
         self._beside = ThreadPoolExecutor(1, "modelcast hashing")   # starts its thread with the first large piece
         self._waiting: deque[Future[None]] = deque()
 
@@ -56,7 +57,9 @@ class Hashing:
     def take(self, file: int, content: bytes | memoryview) -> bytes:
         """Return a chunk's BLAKE3 digest; its bytes must stay as they are until ``digests`` returns."""
         whole = self._wholes[file]
-        if self._waiting or len(content) >= MIN_BESIDE_BYTES:
+        if whole is None:
+            pass
+        elif self._waiting or len(content) >= MIN_BESIDE_BYTES:
             if len(self._waiting) >= MOST_WAITING:
                 self._waiting.popleft().result()
             self._waiting.append(self._beside.submit(whole.update, content))
@@ -70,4 +73,7 @@ class Hashing:
         """Wait for the thread and return all digests."""
         while self._waiting:
             self._waiting.popleft().result()
-        return Digests(tuple(whole.digest() for whole in self._wholes), tuple(b"".join(chunks) for chunks in self._chunks))
+        return Digests(
+            tuple(None if whole is None else whole.digest() for whole in self._wholes),
+            tuple(b"".join(chunks) for chunks in self._chunks),
+        )

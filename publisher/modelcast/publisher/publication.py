@@ -122,8 +122,8 @@ def _check_same_bytes(known: KnownRelease, manifest: Manifest) -> None:
             f"{manifest.model} {manifest.version} was published on {known.manifest.created} with other bytes.",
             hint="A version never changes its meaning: publish these bytes under a higher version.",
             facts={
-                "known_sha256": {entry.path: entry.sha256.hex() for entry in known.manifest.artifact.files},
-                "new_sha256": {entry.path: entry.sha256.hex() for entry in manifest.artifact.files},
+                "known_files": {entry.path: entry.identity.hex() for entry in known.manifest.artifact.files},
+                "new_files": {entry.path: entry.identity.hex() for entry in manifest.artifact.files},
             },
         )
 
@@ -199,7 +199,7 @@ def _left_behind(road: PublisherRoad, begun: Begun, watch: Watcher, total: int) 
 
 def _send(road: PublisherRoad, draft: Draft, plan: Plan, begin: Begun | None, watch: Watcher) -> tuple[Manifest, int]:
     done, wire_bytes, total, count, choice = 0, 0, draft.total_bytes, draft.chunk_count, CodecChoice(draft)
-    with Hashing(len(draft.files)) as hashing:
+    with Hashing(draft.wholes) as hashing:
         for index, place in enumerate(draft.places()):
             content = draft.read(place)
             identity = hashing.take(place.file, content)

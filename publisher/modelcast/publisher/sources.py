@@ -32,6 +32,11 @@ class SourceFile(Protocol):
         """Offsets where a chunk must begin, so that unchanged parts keep their digests."""
         ...
 
+    @property
+    def exists_elsewhere(self) -> bool:
+        """Whether people have this very file, so that its SHA-256 tells them something."""
+        ...
+
     def read(self, offset: int, size: int) -> bytes | memoryview:
         """Return ``size`` bytes from ``offset``; raises ChangedWhileReading when they are not those of the start."""
         ...
@@ -45,6 +50,8 @@ class MemoryFile:
         parts: The buffers in order.
         cuts: Offsets where a chunk must begin.
     """
+
+    exists_elsewhere = False
 
     def __init__(self, path: str, parts: Sequence[bytes | memoryview], cuts: Sequence[int] = ()) -> None:
         self.path, self.cuts = path, cuts
@@ -79,6 +86,7 @@ class DiskFile:
     """
 
     cuts: Sequence[int] = ()
+    exists_elsewhere = True
 
     def __init__(self, path: str, location: Path) -> None:
         self.path, self._location = path, location

@@ -58,16 +58,21 @@ class FileEntry(WireValue):
     Attributes:
         path: Relative path with ``/``; safe on every system.
         size: Bytes.
-        sha256: SHA-256 of the whole file.
+        sha256: SHA-256 of the whole file, for people and other tools; None for a file that only modelcast writes and reads.
         chunk_digests: The BLAKE3 digests of its chunks in order, 32 bytes each, joined.
         chunk_sizes: The sizes of its chunks in bytes, in the same order; they add up to ``size``.
     """
 
     path: str
     size: Annotated[int, Field(ge=0, le=DEFAULT_LIMITS.artifact_bytes)]
-    sha256: Bytes32
+    sha256: Bytes32 | None = None
     chunk_digests: bytes
     chunk_sizes: Annotated[tuple[Annotated[int, Field(ge=1, le=DEFAULT_LIMITS.chunk_bytes)], ...], Strict(strict=False)]
+
+    @property
+    def identity(self) -> bytes:
+        """The SHA-256 where there is one; else a digest of the chunks, so that other chunks are another file."""
+        return self.sha256 or digest(pack({"sizes": list(self.chunk_sizes), "digests": self.chunk_digests}))
 
     @field_validator("path")
     @classmethod
@@ -128,8 +133,8 @@ class Artifact(WireValue):
 
     @cached_property
     def identity(self) -> bytes:
-        """Digest of format and file contents: equal for equal bytes, whatever their chunks or training facts."""
-        files = [[entry.path, entry.size, entry.sha256] for entry in self.files]
+        """Digest of format and file contents, whatever the training facts: equal for equal files."""
+        files = [[entry.path, entry.size, entry.identity] for entry in self.files]
         return digest(pack({"format": self.format, "loader": self.loader, "files": files}))
 
     def chunks(self) -> Iterator[Chunk]:

@@ -9,7 +9,7 @@ from modelcast.shared.report import Report, ReportKind, Verdict
 
 
 def a_publication(*, sent: int, reused: int) -> Publication:
-    return Publication("m", "1.2.0", "production", "r", "o", 3, 0, sent + reused, sent, reused, was_current=False)
+    return Publication("m", "1.2.0", "production", "r", "o", 3, 0, sent + reused, sent, reused, sent, was_current=False)
 
 
 def a_report(verdict: Verdict, **fields: object) -> Report:

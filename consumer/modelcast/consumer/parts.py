@@ -15,8 +15,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from modelcast.consumer.active import Slot
 from modelcast.consumer.companions import Companions, HostWorkshop
 from modelcast.consumer.courier import Courier
@@ -85,6 +83,8 @@ class Blueprint:
         )
 
     def _log(self, **facts: object) -> Any:
+        import structlog  # noqa: PLC0415 - 70 ms; whoever only imports the consumer need not wait for them
+
         return structlog.get_logger("modelcast.consumer").bind(**facts, model=self.model, channel=self.channel)
 
     def receiver(self, store: Store, runtime: Runtime) -> Receiver:

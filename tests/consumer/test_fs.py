@@ -109,3 +109,17 @@ def test_every_usual_failure_says_what_to_do(number: int) -> None:
     assert str(fault) == f"Cannot write /store/file: {os.strerror(number)}."
     assert fault.hint
     assert fault.facts == {"errno": number, "path": "/store/file"}
+
+
+def test_what_is_posted_takes_the_place_of_what_was_there(tmp_path: Path) -> None:
+    for content in (b"one", b"two"):
+        Fs().post(tmp_path / "notice", content)
+        assert (tmp_path / "notice").read_bytes() == content
+    assert [path.name for path in tmp_path.iterdir()] == ["notice"]
+
+
+def test_a_post_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "notice").mkdir()
+    with pytest.raises(StorageFault):
+        Fs().post(tmp_path / "notice", b"content")
+    assert [path.name for path in tmp_path.iterdir()] == ["notice"]

@@ -154,6 +154,7 @@ class Fs:
         temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{secrets.token_hex(4)}")
 
         def write() -> None:
+            """Write beside it, then take its name."""
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
             try:
                 os.write(descriptor, content)   # a torn one does not fit its digest
@@ -161,7 +162,12 @@ class Fs:
                 os.close(descriptor)
             os.replace(temporary, path)
 
-        _guarded("write", path, write)
+        try:
+            _guarded("write", path, write)
+        except BaseException:
+            with suppress(OSError):   # a full disk: each attempt would leave another one
+                temporary.unlink(missing_ok=True)
+            raise
 
     def rename(self, source: Path, target: Path) -> None:
         """Rename within a folder, or into another one, durably."""

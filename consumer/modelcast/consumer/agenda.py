@@ -42,6 +42,7 @@ class Agenda:
         rollbacks = sorted(t.order.sequence for t in self._pending.values() if t.is_rollback)
 
         def rank(trusted: TrustedOrder) -> tuple[int, semver.Version, int]:
+            """Return what is compared: rollbacks before it, version, sequence."""
             era = sum(1 for sequence in rollbacks if sequence <= trusted.order.sequence)
             # by precedence alone: two builds of a version must tie, so that the later order decides
             return era, trusted.version.parsed, trusted.order.sequence

@@ -47,14 +47,17 @@ class _InPieces:
         self._stream, self._breather = stream, breather
 
     def read(self, size: int) -> bytes:
+        """Return the next ``size`` bytes, after a rest if one is due."""
         self._breather.breathe()
         return self._stream.read(size)
 
     def readinto(self, buffer: memoryview) -> int:
+        """Fill ``buffer``, after a rest if one is due; returns how many bytes came."""
         self._breather.breathe()
         return self._stream.readinto(buffer)   # type: ignore[attr-defined,no-any-return] # BinaryIO of open() has it
 
     def readline(self) -> bytes:
+        """Return the next line; only old protocols have lines."""
         return self._stream.readline()
 
 

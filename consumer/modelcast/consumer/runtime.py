@@ -168,6 +168,7 @@ def bounded(call: Callable[[], Any], seconds: float, what: str) -> Any:
     outcome: list[tuple[Any, BaseException | None]] = []
 
     def run() -> None:
+        """Run in the thread that may be left behind."""
         try:
             outcome.append((call(), None))
         except BaseException as caught:  # noqa: BLE001 - handed to the caller below

@@ -59,6 +59,7 @@ class AmqpRoad:
     def chunks(self, model: str, offset: int | None) -> ChunkSource:
         """See ``road.Road.chunks``."""
         def by_amqp() -> ChunkSource:
+            """Open them over a connection of their own."""
             link = self._broker.connect(name=f"{self._name} chunks of {model}")
             return _closing_on_error(link, lambda: AmqpChunkSource(link, model, "first" if offset is None else offset))
 

@@ -32,6 +32,7 @@ def tolerate_strange_headers() -> None:
         return
 
     def decode_table(encoded: bytes, offset: int) -> tuple[dict[str, Any], int]:
+        """Decode a table, or pass over it by the length that it claims; returns where the next field begins."""
         try:
             decoded: tuple[dict[str, Any], int] = original(encoded, offset)
         except (ValueError, ArithmeticError, LookupError, OSError, RecursionError, struct.error, AMQPError):

@@ -212,6 +212,7 @@ class _Fields:
         self._content, self._at = memoryview(content), 0
 
     def take(self, count: int) -> memoryview:
+        """Return the next ``count`` bytes; raises ProtocolViolation when there are fewer."""
         end = self._at + count
         if end > len(self._content):
             raise ProtocolViolation(f"A frame of {len(self._content)} bytes ends in the middle of a field.")
@@ -219,23 +220,28 @@ class _Fields:
         return taken
 
     def number(self, count: int) -> int:
+        """Return an unsigned number of ``count`` bytes, the highest first."""
         return int.from_bytes(self.take(count), "big")
 
     def text(self) -> str:
+        """Return a text behind its length of two bytes; empty for null."""
         length = self.number(2)
         return "" if length == 0xFFFF else str(self.take(length), "utf-8", "replace")   # 0xFFFF is -1: null
 
     def several(self, one: Callable[[], Item]) -> list[Item]:
+        """Return an array behind its length of four bytes, of at most ``MOST_ITEMS``; ``one`` takes each."""
         count = self.number(4)
         if count > MOST_ITEMS:
             raise ProtocolViolation(f"A frame claims to hold {count} items; {MOST_ITEMS} are the most.")
         return [one() for _ in range(count)]
 
     def pair(self) -> tuple[str, str]:
+        """Return two texts."""
         return self.text(), self.text()
 
     @property
     def is_empty(self) -> bool:
+        """Whether all was taken."""
         return self._at == len(self._content)
 
 

@@ -134,6 +134,7 @@ def dead_letters(stage: Stage) -> None:
     letters: list[dict[str, Any]] = []
 
     def are_all_there() -> bool:
+        """Look again, and tell whether all of them are in the queue."""
         letters[:] = read_dead_letters(stage.url, stage.model)
         return len(letters) >= expected
 

@@ -105,6 +105,7 @@ class Stage:
         self.narrator.say(published(publication, time.monotonic() - began))
 
         def on_verdict(report: Report) -> None:
+            """Tell a verdict as it comes, and remember when."""
             nonlocal last
             last = time.monotonic() - began
             self.narrator.say(told(report))

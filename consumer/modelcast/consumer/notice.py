@@ -1,17 +1,14 @@
 """The notice: what the receiving process tells the other processes of its store. Pure: bytes to value and back.
 
 Decides the record. It is self-checking like the pointer, but not durable: it is about processes that run now, and nobody
-trusts it. What it names is verified by whoever loads it. Imports packing and digests.
+trusts it. What it names is verified by whoever loads it. Imports sealed.
 """
 
 from dataclasses import dataclass
 
-from modelcast.shared.digest import digest, same
-from modelcast.shared.errors import SenderFault
-from modelcast.shared.packing import pack, unpack
+from modelcast.consumer.sealed import seal, unseal
 
 MAGIC = b"modelcast notice 1\n"
-CHECK_BYTES = 32
 MAX_NOTICE_BYTES = 4096
 
 
@@ -32,22 +29,18 @@ class Notice:
     connected_since_ms: int | None = None
 
     def to_bytes(self) -> bytes:
-        """Return the record: a magic line, the digest of the rest, the rest."""
-        body = pack({
+        """Return the record."""
+        return seal(MAGIC, {
             "pid": self.pid, "instance": self.instance, "candidate": self.candidate, "connected_since_ms": self.connected_since_ms,
         })
-        return MAGIC + digest(body) + body
 
     @classmethod
     def from_bytes(cls, record: bytes) -> "Notice | None":
         """Return the notice that ``record`` holds, or None when it is torn, altered or of another format."""
-        if not record.startswith(MAGIC):
-            return None
-        check, body = record[len(MAGIC) : len(MAGIC) + CHECK_BYTES], record[len(MAGIC) + CHECK_BYTES :]
-        if not same(check, digest(body)):
-            return None
+        fields = unseal(MAGIC, record, max_bytes=MAX_NOTICE_BYTES)
         try:
-            fields = unpack(body, what="notice", max_bytes=MAX_NOTICE_BYTES)
-            return cls(fields["pid"], fields["instance"], fields["candidate"], fields["connected_since_ms"])
-        except (SenderFault, KeyError):
+            return None if fields is None else cls(
+                fields["pid"], fields["instance"], fields["candidate"], fields["connected_since_ms"]
+            )
+        except KeyError:
             return None

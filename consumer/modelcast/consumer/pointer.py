@@ -1,17 +1,14 @@
 """The pointer: one small self-checking record that says what an instance runs. Pure: bytes to value and back.
 
 Decides the commit point of every promotion. A record that is torn or altered does not parse; the caller falls back to the
-one before. Imports packing and digests.
+one before. Imports sealed.
 """
 
 from dataclasses import dataclass
 
-from modelcast.shared.digest import digest, same
-from modelcast.shared.errors import SenderFault
-from modelcast.shared.packing import pack, unpack
+from modelcast.consumer.sealed import seal, unseal
 
 MAGIC = b"modelcast pointer 1\n"
-CHECK_BYTES = 32
 MAX_POINTER_BYTES = 64 * 1024
 TRIES = 3
 """How often a release may be loaded at a start of the process before it counts as the cause of the crashes."""
@@ -44,27 +41,23 @@ class Pointer:
     is_lost: bool = False
 
     def to_bytes(self) -> bytes:
-        """Return the record: a magic line, the digest of the rest, the rest."""
-        body = pack({
+        """Return the record."""
+        return seal(MAGIC, {
             "generation": self.generation, "release": self.release, "previous": self.previous, "sequence": self.sequence,
             "floor": self.floor, "floor_artifact": self.floor_artifact, "tries_left": self.tries_left, "bad": list(self.bad),
             "is_lost": self.is_lost,
         })
-        return MAGIC + digest(body) + body
 
     @classmethod
     def from_bytes(cls, record: bytes) -> "Pointer | None":
         """Return the pointer that ``record`` holds, or None when it is torn, altered or of another format."""
-        if not record.startswith(MAGIC):
-            return None
-        check, body = record[len(MAGIC) : len(MAGIC) + CHECK_BYTES], record[len(MAGIC) + CHECK_BYTES :]
-        if not same(check, digest(body)):
+        fields = unseal(MAGIC, record, max_bytes=MAX_POINTER_BYTES)
+        if fields is None:
             return None
         try:
-            fields = unpack(body, what="pointer", max_bytes=MAX_POINTER_BYTES)
             return cls(
                 fields["generation"], fields["release"], fields["previous"], fields["sequence"], fields["floor"],
                 fields["floor_artifact"], fields["tries_left"], tuple(fields["bad"]), fields["is_lost"],
             )
-        except (SenderFault, KeyError, TypeError):
+        except (KeyError, TypeError):
             return None

@@ -1,9 +1,9 @@
 """zstd frames around chunks: made where a look at the data shows that it pays, opened within bounds.
 
-Decides when it pays, from figures (``docs/adr/0019-zstd.md``): packing runs at about 550 MB/s and unpacking at 1,000 to 1,500,
-beside 1,000 to 2,000 for sending and receiving as it is. To half the size or less, both sides of the broker win even on
-one machine; weights of floats shrink by 8 % and only cost time. A digest is always that of the bytes before packing: what is
-shared with other releases does not depend on it. Imports ``zstandard``, when it is first needed.
+Decides when it pays, from figures (``docs/adr/0019-zstd.md``): packing runs at 300 to 550 MB/s and unpacking at 1,000 to 1,500. To
+half the size or less, every wire slower than that gains (300 MB/s are 2.4 Gbit/s), and the broker stores and sends half; weights
+of floats shrink by 8 % and only cost time. A digest is always that of the bytes before packing: what is shared with other
+releases does not depend on it. Imports ``zstandard``, when it is first needed.
 """
 
 from collections.abc import Iterable

@@ -82,11 +82,10 @@ def _round(ground: Ground, settings: dict[str, Any], size: int, what: str) -> di
 @click.command()
 @click.option("--sizes", default="64,512", show_default=True, help="MiB, with commas; 2048 takes 12 GiB of room.")
 @click.option("--directory", type=click.Path(file_okay=False, path_type=Path), help="Where files lie; memory (/dev/shm) if left out.")
-@click.option("--publish", is_flag=True, help="Keep the result as the one that the documentation shows.")
-def main(*, sizes: str, directory: Path | None, publish: bool) -> None:
+def main(*, sizes: str, directory: Path | None) -> None:
     """Memory of an instance while it receives, and after."""
     document = run(directory, [int(size) for size in sizes.split(",")])
-    click.echo(f"Written: {documents.save(document, is_published=publish)}", err=True)
+    click.echo(f"Written: {documents.save(document, is_published=False)}", err=True)
 
 
 if __name__ == "__main__":

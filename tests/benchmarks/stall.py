@@ -203,10 +203,9 @@ def bars_of(found: Sequence[dict[str, Any]]) -> list[Bar]:
 @click.option("--nice", default=10, show_default=True, help="Added to the nice value of publisher and broker.")
 @click.option("--directory", type=click.Path(file_okay=False, path_type=Path), help="Where files lie; memory (/dev/shm) if left out.")
 @click.option("--quick", is_flag=True, help="Small and once: a look, not a measurement.")
-@click.option("--publish", is_flag=True, help="Keep the result as the one that the documentation shows.")
 def main(
     *, size: int, entries: int, kinds: str, ways: str, modes: str, repeats: int, collector: str, waiting: bool, nice: int,
-    directory: Path | None, quick: bool, publish: bool,
+    directory: Path | None, quick: bool,
 ) -> None:
     """How long a serving thread waits while a model comes and goes."""
     if quick:
@@ -214,7 +213,7 @@ def main(
     plan = Plan(
         kinds.split(","), ways.split(","), modes.split(","), size * MIB, entries, repeats, collector, waiting, nice, directory
     )
-    click.echo(f"Written: {documents.save(run(plan), is_published=publish)}", err=True)
+    click.echo(f"Written: {documents.save(run(plan), is_published=False)}", err=True)
 
 
 if __name__ == "__main__":

@@ -146,6 +146,20 @@ def test_chunks_are_read_from_the_mark_to_the_end_of_the_release(chunk_road: Amq
     assert source.receive(BRIEF) is None
 
 
+def test_a_chunk_says_which_one_of_which_version_it_is_however_it_is_read(chunk_road: AmqpRoad, opened) -> None:
+    publisher = opened(chunk_road.publish("fraud", "production"))
+    begin = publisher.chunks.mark()
+    for index in (0, 1, 255, 70_000):
+        publisher.chunks.send(b"x", version="2.1.0-rc.1", index=index, count=70_001, digest="00")
+    publisher.chunks.finish("release")
+    source = opened(chunk_road.chunks("fraud", begin))
+    came: list[tuple[str | None, int | None]] = []
+    while (arrived := source.receive(SOON)) is not None and arrived.ends is None:
+        if arrived.is_chunk:
+            came.append((arrived.version, arrived.index))
+    assert came == [("2.1.0-rc.1", index) for index in (0, 1, 255, 70_000)]
+
+
 def test_without_an_offset_chunks_are_read_from_the_oldest(chunk_road: AmqpRoad, opened) -> None:
     publisher = opened(chunk_road.publish("fraud", "production"))
     send(publisher, "one", b"x")
@@ -258,6 +272,30 @@ def test_an_order_reaches_every_instance_of_its_channel_and_no_other(road: AmqpR
     publisher.order("production", b"order")
     assert [next_from_queue(joined).body for joined in instances] == [b"order", b"order"]
     assert elsewhere.next_order(BRIEF) is None
+
+
+def test_an_announcement_reaches_the_instances_that_are_there_before_its_order_and_is_in_no_history(road: AmqpRoad, opened) -> None:
+    publisher = opened(road.publish("fraud", "production"))
+    publisher.announce("production", b"nobody is there")
+    here = opened(road.join(HERE))
+    elsewhere = opened(road.join(Target("fraud", "staging", "a")))
+    publisher.announce("production", b"announced")
+    publisher.order("production", b"order")
+    came = [next_from_queue(here) for _ in range(2)]
+    assert [(arrived.body, arrived.is_announcement) for arrived in came] == [(b"announced", True), (b"order", False)]
+    assert elsewhere.next_order(BRIEF) is None
+    late = opened(road.join(Target("fraud", "production", "late")))
+    assert next_order(late).body == b"order"
+    assert late.next_order(BRIEF) is None
+
+
+def test_an_announcement_is_settled_like_an_order(road: AmqpRoad, opened) -> None:
+    publisher, joined = opened(road.publish("fraud", "production")), road.join(HERE)
+    publisher.announce("production", b"announced")
+    publisher.order("production", b"order")
+    joined.settle(next_from_queue(joined), accept=True)
+    joined.close()
+    assert next_from_queue(opened(road.join(HERE))).body == b"order"
 
 
 def test_an_instance_that_comes_late_finds_the_orders_in_the_history(road: AmqpRoad, opened) -> None:

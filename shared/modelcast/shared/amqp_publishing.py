@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 
 from modelcast.shared import topology as names
+from modelcast.shared.chunk_message import ANNOUNCEMENT, BEGIN, CHUNK, END, MARKERS, PROBE
 from modelcast.shared.compression import CODEC, unpack_chunk
 from modelcast.shared.errors import BrokerUnreachable
 from modelcast.shared.limits import DEFAULT_LIMITS
@@ -18,8 +19,6 @@ SEND_WINDOW = 32
 """Unconfirmed chunks: between the 16 and 64 at which throughput levels off (measured), 32 MiB in flight."""
 READ_AHEAD = 32
 """Chunks that the broker sends ahead: bounds a reader's memory."""
-CHUNK, BEGIN, END, PROBE = "chunk", "begin", "end", "probe"
-MARKERS = frozenset({BEGIN, END, PROBE})
 TAIL_SECONDS = 30.0
 """Longest wait for one's own marker to come by; the broker answers in milliseconds or is not there."""
 
@@ -35,6 +34,11 @@ class AmqpPublisherRoad:
         self._outbox = link.outbox(window=SEND_WINDOW)
         self.register = AmqpRegister(link, model)
         self.chunks = AmqpChunkSink(link, model)
+
+    def announce(self, channel: str, body: bytes) -> None:
+        """See ``road.PublisherRoad.announce``; by the outbox of the orders, so that it cannot come after its order."""
+        exchange = names.announcements_name(self._model, channel)
+        self._outbox.post(exchange, body, headers={names.HEADER_KIND: ANNOUNCEMENT}, mandatory=False)   # nobody may be there
 
     def order(self, channel: str, body: bytes) -> None:
         """See ``road.PublisherRoad.order``."""

@@ -61,6 +61,10 @@ class _DamagingSession:
         self.chunks: ChunkSink = _DamagingSink(session.chunks, road)
         self.retention_bytes: int | None = session.retention_bytes
 
+    def announce(self, channel: str, body: bytes) -> None:
+        """See ``road.PublisherRoad.announce``."""
+        self._session.announce(channel, body)
+
     def order(self, channel: str, body: bytes) -> None:
         """See ``road.PublisherRoad.order``."""
         self._session.order(channel, body)

@@ -1,4 +1,4 @@
-"""The module that knows pika (with ``pika_levers`` and its ``pika_frames``): a link over one ``SelectConnection``, driven by the thread that owns it.
+"""The module that knows pika (with its levers): a link over one ``SelectConnection``, driven by the thread that owns it.
 
 Decides how AMQP 0-9-1 is spoken: confirms in a window, one channel for each inbox and outbox (an error of one never
 closes another), every wait with a deadline, every broker error mapped to one of ours at one place. ``SelectConnection``

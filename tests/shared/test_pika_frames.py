@@ -15,7 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pika.exceptions import InvalidFrameError
 
-from modelcast.shared.pika_frames import BEHIND_BYTES, BUFFER_BYTES, HEAD, MOST_BODY_BYTES, MOST_FRAME_BYTES, FrameReader
+from modelcast.shared.pika_frames import (
+    BEHIND_BYTES,
+    BUFFER_BYTES,
+    FRAMES_AHEAD,
+    GAP_BYTES,
+    HEAD,
+    MOST_BODY_BYTES,
+    MOST_FRAME_BYTES,
+    FrameReader,
+)
 
 DELIVER = pika.spec.Basic.Deliver("tag", 7, False, "exchange", "key")
 PROPERTIES = pika.BasicProperties(headers={"kind": "chunk", "index": 3})
@@ -159,20 +168,47 @@ def test_a_large_body_comes_whole_and_as_bytes(size: int) -> None:
     assert (type(first[3]), first[3], second[3]) == (bytes, body[:size], b"next")
 
 
-def test_most_of_a_body_is_received_where_it_stays() -> None:
+def begun(size: int) -> FrameReader:
+    """A reader in the middle of a body, whose first frame has 100,000 bytes."""
     reader = FrameReader()
-    for _ in reader.feed(method(1) + header(1, 200_000) + HEAD.pack(3, 1, 131_064)):
-        pass
-    there, behind = reader.room()
-    assert (len(there), len(behind)) == (131_064, BEHIND_BYTES)
-    there[:] = b"x" * 131_064
-    behind[:8] = b"\xce" + HEAD.pack(3, 1, 68_936)
-    assert list(reader.take(131_064 + 8)) == []
-    there, behind = reader.room()
-    there[:] = b"y" * 68_936
-    behind[:1] = b"\xce"
-    (frame,) = reader.take(68_937)
-    assert frame.fragment == b"x" * 131_064 + b"y" * 68_936
+    list(reader.feed(method(1) + header(1, size) + HEAD.pack(3, 1, 100_000)))
+    return reader
+
+
+def test_a_body_is_received_where_it_stays_in_one_go() -> None:
+    reader = begun(250_000)
+    room = reader.room()
+    assert [len(piece) for piece in room] == [100_000, GAP_BYTES, 100_000, GAP_BYTES, 50_000, BEHIND_BYTES]
+    wire = b"x" * 100_000 + b"\xce" + fragment(1, b"y" * 100_000) + fragment(1, b"z" * 50_000)
+    at = 0
+    for piece in room[:-1]:
+        piece[:] = wire[at : at + len(piece)]
+        at += len(piece)
+    room[-1][:1] = b"\xce"
+    del piece, room   # nobody can write to the body any more
+    (frame,) = reader.take(len(wire))
+    assert frame.fragment == b"x" * 100_000 + b"y" * 100_000 + b"z" * 50_000
+
+
+def test_only_so_many_frames_are_received_in_one_go() -> None:
+    assert len(begun(100_000 * 50).room()) == 1 + 2 * FRAMES_AHEAD + 1
+
+
+@pytest.mark.parametrize("other", [method(2), fragment(2, b"of another channel"), fragment(1, b"z" * 300), pika.frame.Heartbeat().marshal()])
+def test_what_comes_instead_of_the_frame_that_was_guessed_is_read_all_the_same(other: bytes) -> None:
+    rest = b"x" * 100_000 + b"\xce" + other + fragment(1, b"y" * 100_000) + method(3)
+    for count in (100_001, 100_005, 100_020, 150_000, len(rest)):
+        reader, frames = begun(250_000), list[Any]()
+        for piece in (rest[:count], rest[count:]):
+            at = 0
+            for room in reader.room():
+                size = min(len(room), len(piece) - at)
+                room[:size] = piece[at : at + size]
+                at += size
+            frames += [*reader.take(at), *reader.feed(piece[at:])]
+        assert frames[-1].channel_number == 3
+        assert reader._body is not None
+        assert reader._body.filled == 200_000 + (300 if b"z" in other else 0)
 
 
 def test_a_body_is_written_once_and_never_again_after_it_was_handed_out() -> None:
@@ -187,7 +223,9 @@ def test_a_body_is_written_once_and_never_again_after_it_was_handed_out() -> Non
         list(reader.feed(start))
         assert reader._body is not None
         kept.append(reader._body._content)
-        bodies += [frame.fragment for frame in reader.feed(rest)]
+        outcome = Outcome()
+        outcome.process = lambda frame: bodies.append(frame.fragment)  # type: ignore[method-assign]
+        fill(reader, rest, outcome)
     assert bodies == [b"a" * 500, b"b" * 500]
     assert all(body is content.getvalue() for body, content in zip(bodies, kept, strict=True))
 

@@ -28,6 +28,17 @@ MOST_FRAME_BYTES = 16 * MIB
 """Largest frame that is waited for. RabbitMQ sends 128 KiB unless it is told otherwise, and message headers in one frame."""
 
 
+GAP_BYTES = 1 + HEAD.size
+"""Between the payloads of two frames: an end and a head."""
+FRAMES_AHEAD = 8
+"""Frames that may be read at once after the one that is being read: with 128 KiB each as much as a chunk."""
+
+
+def _between(channel: int, size: int) -> bytes:
+    """Return the end of a frame and the head of the next, which holds ``size`` bytes of a body."""
+    return bytes([pika.spec.FRAME_END]) + HEAD.pack(pika.spec.FRAME_BODY, channel, size)
+
+
 class _Body:
     """The body of one message while it comes in: ``bytes`` that nobody has seen yet, and so may still be written."""
 
@@ -59,14 +70,29 @@ class FrameReader:
         self._start = self._end = 0
         self._body: _Body | None = None
         self._missing: int | None = None   # of the frame of that body that is being read; None between frames
+        self._frame_bytes = 0   # of the payload of that frame
+        gaps = memoryview(bytearray(GAP_BYTES * FRAMES_AHEAD))
+        self._gaps = [gaps[at : at + GAP_BYTES] for at in range(0, len(gaps), GAP_BYTES)]
+        self._pieces: list[memoryview] = []   # where the next bytes go when they go into the body
 
     def room(self) -> list[memoryview]:
         """Return where the next bytes go, at least one piece; none is empty."""
-        end, body = self._end, self._body
+        end, body, missing = self._end, self._body, self._missing
         if body is None or end >= HEAD.size:
             return [self._buffer[end:]]
         behind = self._buffer[end : end + BEHIND_BYTES]
-        return [body.view[body.filled : body.filled + self._missing], behind] if self._missing else [behind]
+        if not missing:
+            return [behind]
+        at = body.filled + missing
+        pieces = [body.view[body.filled : at]]
+        for gap in self._gaps:   # a guess: frames like this one follow, until the body is whole
+            if at >= body.size:
+                break
+            pieces += [gap, body.view[at : at + self._frame_bytes]]
+            at += self._frame_bytes
+        pieces.append(behind)
+        self._pieces = pieces
+        return pieces
 
     def take(self, count: int) -> Iterator[Any]:
         """Yield the frames that the ``count`` bytes which were written into ``room()`` complete; go on to the last of them.
@@ -75,11 +101,10 @@ class FrameReader:
             InvalidFrameError: What pika's decoder raises, or a frame is larger than ``MOST_FRAME_BYTES``.
         """
         if self._missing and self._body is not None:
-            here = min(count, self._missing)
-            self._body.filled += here
-            self._missing -= here
-            count -= here
-        self._end += count
+            astray = self._take_into_body(self._body, self._missing, count)
+        else:
+            self._end += count
+            astray = b""
         while self._start < self._end:
             if self._missing is not None:
                 if (finished := self._go_on_with_body(self._missing)) is not None:
@@ -90,6 +115,26 @@ class FrameReader:
                     break
                 yield from self._decode(size)
         self._move_to_front()
+        if astray:
+            yield from self.feed(astray)
+
+    def _take_into_body(self, body: _Body, missing: int, count: int) -> bytes:
+        """Count what landed in the body and behind it; returns a copy of what stands elsewhere than was guessed."""
+        pieces, self._pieces = self._pieces, []
+        here = min(count, missing)
+        body.filled += here
+        self._missing, count = missing - here, count - here
+        for index in range(1, len(pieces) - 1, 2):
+            if not count:
+                return b""
+            size = len(pieces[index + 1])
+            if count < GAP_BYTES or bytes(pieces[index]) != _between(body.channel, size):
+                return b"".join(pieces[index:])[:count]
+            here = min(count - GAP_BYTES, size)
+            body.filled += here
+            self._missing, count = size - here, count - GAP_BYTES - here
+        self._end += count
+        return b""
 
     def feed(self, data: bytes) -> Iterator[Any]:
         """Yield the frames that ``data``, which lies elsewhere, completes; raises like ``take``."""
@@ -130,7 +175,7 @@ class FrameReader:
         if kind != pika.spec.FRAME_BODY or channel != body.channel or size > body.size - body.filled:
             return False
         self._start += HEAD.size
-        self._missing = size
+        self._missing = self._frame_bytes = size
         return True
 
     def _whole_frame(self) -> int:

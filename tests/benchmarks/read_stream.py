@@ -2,7 +2,8 @@
 
 Fills the stream of a model through its exchange, then lets N processes read all of it, without hashing and writing unless told,
 and prints MB/s in sum, CPU seconds per GiB of readers and broker, peak memory and page faults of a reader. A private broker of its
-own (``MODELCAST_RABBITMQ_SERVER`` chooses another server); Linux, for ``/proc``.
+own (``MODELCAST_RABBITMQ_SERVER`` chooses another server); Linux, for ``/proc``. With ``--plain`` AMQP is measured a second time, without
+what modelcast changes when it receives: pika reads and joins as it comes, and every chunk is acknowledged by itself.
 """
 
 import json
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from modelcast.shared import stream_source
+from modelcast.shared import amqp_channel, pika_levers, stream_source
 from modelcast.shared.digest import digest
 from modelcast.shared.limits import MIB
 from modelcast.shared.localbroker.node import PrivateNode
@@ -61,6 +62,12 @@ def read(url: str, *, hashing: bool) -> dict[str, float]:
     }
 
 
+def receive_as_pika_comes() -> None:
+    """Pull none of the levers of receiving in this process."""
+    pika_levers.read_in_place = lambda _connection: None
+    amqp_channel.CREDIT_SHARE = sys.maxsize
+
+
 def broker_cpu(pid: int) -> float:
     """Return the CPU seconds that a node has used, those of its own programs included."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -71,7 +78,7 @@ def measure(url: str, readers: int, pid: int, flags: list[str]) -> str:
     """Let ``readers`` processes read at once; returns a line of the table."""
     command = [sys.executable, "-m", "tests.benchmarks.read_stream", "--as-reader", url, *flags]
     processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(readers)]
-    name = {process.stdout.readline().strip() for process in processes}.pop()
+    name = {process.stdout.readline().strip() for process in processes}.pop() + (", plain" if "--plain" in flags else "")
     cpu = broker_cpu(pid)
     for process in processes:
         process.stdin.write("\n")
@@ -82,9 +89,9 @@ def measure(url: str, readers: int, pid: int, flags: list[str]) -> str:
     seconds = max(one["ended"] for one in found) - min(one["began"] for one in found)
     per_gib = GIB / size
     return (
-        f"{name:>8} {readers:>8} {size / seconds / 1e6:>8.0f} {sum(one['user'] for one in found) * per_gib:>12.3f}"
+        f"{name:>11} {readers:>8} {size / seconds / 1e6:>8.0f} {sum(one['user'] for one in found) * per_gib:>12.3f}"
         f" {sum(one['system'] for one in found) * per_gib:>14.3f} {cpu * per_gib:>14.3f} {max(one['peak'] for one in found) / MIB:>9.0f}"
-        f" {max(one['faults'] for one in found):>7.0f}"
+        f" {sum(one['faults'] for one in found) * per_gib:>10.0f}"
     )
 
 
@@ -96,13 +103,18 @@ def measure(url: str, readers: int, pid: int, flags: list[str]) -> str:
 @click.option("--hashing", is_flag=True, help="Hash each body, as an instance does.")
 @click.option("--credit", type=int, help="Osiris chunks that the broker may send ahead.")
 @click.option("--crc-kib", type=int, help="Up to which size osiris chunks are compared with their CRC-32.")
+@click.option("--plain", is_flag=True, help="AMQP once more, as pika comes.")
 @click.option("--as-reader", hidden=True)
-def main(mib: int, chunk_kib: int, readers: str, rounds: int, hashing: bool, credit: int | None, crc_kib: int | None, as_reader: str | None) -> None:
+def main(
+    mib: int, chunk_kib: int, readers: str, rounds: int, hashing: bool, credit: int | None, crc_kib: int | None, plain: bool, as_reader: str | None
+) -> None:
     if credit is not None:
         stream_source.CREDIT, stream_source.TOP_UP = credit, max(1, credit // 2)
     if crc_kib is not None:
         stream_source.CRC_BYTES = crc_kib * 1024
     if as_reader is not None:
+        if plain:
+            receive_as_pika_comes()
         print(json.dumps(read(as_reader, hashing=hashing)))
         return
     flags = [*(["--hashing"] if hashing else []), *(["--credit", str(credit)] if credit else [])]
@@ -113,11 +125,13 @@ def main(mib: int, chunk_kib: int, readers: str, rounds: int, hashing: bool, cre
         try:
             url, pid = node.application_url, node.status().pid
             fill(url, mib * MIB, chunk_kib * 1024)
-            print("  source  readers     MB/s  user s/GiB  system s/GiB  broker s/GiB  peak MiB  faults")
+            print("     source  readers     MB/s   user s/GiB   system s/GiB   broker s/GiB  peak MiB faults/GiB")
             for number in map(int, readers.split(",")):
                 for _ in range(rounds):
                     for source in ("stream", "amqp"):
                         print(measure(f"{url}&chunks={source}", number, pid, flags), flush=True)
+                    if plain:
+                        print(measure(f"{url}&chunks=amqp", number, pid, [*flags, "--plain"]), flush=True)
         finally:
             node.stop()
 

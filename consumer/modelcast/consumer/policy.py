@@ -5,8 +5,7 @@ from enum import StrEnum
 
 from modelcast.shared.errors import MisuseError
 from modelcast.shared.limits import DEFAULT_LIMITS
-from modelcast.shared.manifest import BUILT_IN_FORMATS
-from modelcast.shared.names import VersionRange
+from modelcast.shared.names import BUILT_IN_FORMATS, VersionRange
 
 
 class Dependencies(StrEnum):

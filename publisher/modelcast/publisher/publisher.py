@@ -10,8 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import structlog
-
 from modelcast.publisher.preparation import Wish, prepare
 from modelcast.publisher.progress import Watcher, unwatched
 from modelcast.publisher.publication import Intent, Keys, Publication, carry_out
@@ -59,7 +57,6 @@ class Publisher:
         self._keys = Keys(manifests, orders)
         self._road: Road = as_road(url, retention_bytes=retention_bytes)
         self._chunk_bytes, self._busy_seconds = chunk_bytes, busy_seconds
-        self._log = structlog.get_logger("modelcast.publisher")
 
     def __enter__(self) -> Self:
         return self
@@ -121,7 +118,9 @@ class Publisher:
             publication = carry_out(session, intent, watch)
         finally:
             session.close()
-        self._log.info(
+        import structlog  # noqa: PLC0415 - 70 ms; whoever only imports the publisher need not wait for them
+
+        structlog.get_logger("modelcast.publisher").info(
             "published", model=publication.model, version=publication.version, channel=publication.channel,
             release=publication.release[:12], sequence=publication.sequence, sent_bytes=publication.sent_bytes,
             reused_bytes=publication.reused_bytes, wire_bytes=publication.wire_bytes, was_current=publication.was_current,

@@ -190,7 +190,7 @@ class AmqpChunkSource:
         self._current: Delivery | None = None
 
     def receive(self, seconds: float) -> ArrivedChunk | None:
-        """See ``road.ChunkSource.receive``; asking for the next chunk lets the broker send one more."""
+        """See ``road.ChunkSource.receive``; asking for the next chunks lets the broker send as many more."""
         if self._current is not None:
             self._inbox.accept(self._current)
         self._current = self._inbox.receive(seconds)

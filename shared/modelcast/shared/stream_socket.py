@@ -7,6 +7,7 @@ Imports the address and the errors; no thread.
 """
 
 import ast
+import mmap
 import select
 import socket
 import ssl
@@ -50,7 +51,7 @@ class ReceiveWindow:
     """A buffer that is filled at one end and let go of at the other; what is shown stays in one piece."""
 
     def __init__(self, first_bytes: int = FIRST_BYTES) -> None:
-        self._bytes = memoryview(bytearray(first_bytes))
+        self._bytes = _fresh(first_bytes)
         self._start = self._end = 0
 
     @property
@@ -69,7 +70,7 @@ class ReceiveWindow:
         if self._start + count > len(self._bytes) or is_cramped or self._start == self._end:
             held = self._bytes[self._start : self._end]
             if count > len(self._bytes):
-                self._bytes = memoryview(bytearray(count + AHEAD_BYTES))
+                self._bytes = _fresh(count + AHEAD_BYTES)
             self._bytes[: len(held)] = held
             self._start, self._end = 0, len(held)
         return self._bytes[self._end : min(len(self._bytes), self._start + count + AHEAD_BYTES)]
@@ -289,6 +290,11 @@ def tls_of(url: BrokerUrl) -> tuple[ssl.SSLContext, str | None] | None:
         return context, given.get("server_hostname")
     except (ValueError, TypeError, SyntaxError, AttributeError, OSError) as error:
         raise MisuseError(f"The option 'ssl_options' in the broker's URL cannot be read: {_reason(error)}.") from error
+
+
+def _fresh(count: int) -> memoryview:
+    """Return bytes that nobody has touched: a ``bytearray`` is filled with zeros while no other thread can run, for 10 ms."""
+    return memoryview(mmap.mmap(-1, count, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
 def _reason(error: BaseException) -> str:

@@ -365,6 +365,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "benchmarks-growth": measured("growth"),
     "benchmarks-delta": measured("delta"),
     "benchmarks-small": measured("small"),
+    "benchmarks-stall": measured("stall"),
+    "benchmarks-memory": measured("memory"),
     "scale-units": scaled("units"),
     "scale-measured": scaled("measured"),
     "scale-fleets": scaled("fleets"),

@@ -14,7 +14,7 @@ from tests.fakes.stream_peer import HEARTBEAT, StreamPeer, frame
 
 from modelcast.shared.broker_url import BrokerUrl
 from modelcast.shared.errors import BrokerUnreachable, MisuseError
-from modelcast.shared.stream_socket import AHEAD_BYTES, Address, ReceiveWindow, StreamSocket, tls_of
+from modelcast.shared.stream_socket import AHEAD_BYTES, LITTLE_BYTES, Address, ReceiveWindow, StreamSocket, tls_of
 
 SOON = 20.0
 PLAIN = BrokerUrl.parse("amqp://u:p@127.0.0.1/")
@@ -76,6 +76,13 @@ def test_the_buffer_grows_to_what_is_needed_and_is_used_again() -> None:
     assert window.capacity == 1_000_000 + AHEAD_BYTES
 
 
+def test_a_little_that_is_left_is_moved_rather_than_received_behind_in_pieces() -> None:
+    window = ReceiveWindow(4 * LITTLE_BYTES)
+    window.filled(len(window.room(4 * LITTLE_BYTES)))
+    window.take(4 * LITTLE_BYTES - 10)
+    assert len(window.room(20)) == 4 * LITTLE_BYTES - 10
+
+
 # --------------------------------------------------------------------------- waiting
 
 
@@ -91,6 +98,26 @@ def test_a_wait_ends_at_its_deadline_and_what_came_is_kept(connect: Connect) -> 
     stream = connect(b"abc")
     assert stream.need(4, time.monotonic() + 0.2) is None
     assert bytes(stream.need(3, time.monotonic()) or b"") == b"abc"
+
+
+def test_a_large_piece_of_which_a_part_has_come_is_waited_for_no_longer_than_told(connect: Connect) -> None:
+    half = bytes(range(256)) * 4_000
+    stream = connect(half, lambda *_: half)
+    began = time.monotonic()
+    while stream.need(len(half), time.monotonic() + 0.1) is None:
+        assert time.monotonic() < began + SOON
+    assert stream.need(2 * len(half), time.monotonic() + 0.2) is None
+    assert time.monotonic() < began + SOON
+    stream.send(frame(HEARTBEAT, b""))
+    assert bytes(stream.need(2 * len(half), soon()) or b"") == 2 * half
+
+
+def test_what_has_come_already_is_had_without_waiting(connect: Connect) -> None:
+    stream = connect(bytes(3 * AHEAD_BYTES))
+    assert stream.need(1, soon())
+    while stream.need(2 * AHEAD_BYTES, time.monotonic() - 1) is None:
+        assert stream.need(1, soon())
+    assert stream.capacity <= 3 * AHEAD_BYTES
 
 
 def test_what_is_of_no_use_is_let_go_of_without_being_kept(connect: Connect) -> None:
@@ -134,6 +161,26 @@ def test_a_peer_that_is_silent_for_two_heartbeats_is_gone(connect: Connect) -> N
     stream.beat, stream.heartbeat_seconds = frame(HEARTBEAT, b""), 1
     with pytest.raises(BrokerUnreachable, match="nothing was heard of it for 2 s"):
         stream.need(1, soon())
+
+
+def test_a_peer_that_falls_silent_in_the_middle_of_a_large_piece_is_gone(connect: Connect) -> None:
+    stream = connect(bytes(100_000))
+    stream.beat, stream.heartbeat_seconds = frame(HEARTBEAT, b""), 1
+    with pytest.raises(BrokerUnreachable, match="nothing was heard of it for 2 s"):
+        stream.need(1_000_000, soon())
+
+
+def test_a_piece_that_comes_bit_by_bit_keeps_no_heartbeat_waiting(connect: Connect) -> None:
+    heard: list[int] = []
+
+    def answers(key: int, *_: object) -> bytes:
+        heard.append(key)
+        return b"beat"
+
+    stream = connect(b"first", answers)
+    stream.beat, stream.heartbeat_seconds = frame(HEARTBEAT, b""), 1
+    assert stream.need(1_000_000, time.monotonic() + 1.3) is None   # longer than two beats, one call for each
+    assert len(heard) >= 2
 
 
 def test_a_peer_that_takes_nothing_is_gone(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ MAX_OPEN_FILES = 64
 RESUME, MAX_RESUME_BYTES = "resume", 20
 """Beside the files: the offset from which an interrupted transfer goes on; a hint, whose digits fit in so many bytes."""
 RESUME_EVERY_BYTES = 4 * MIB
-"""How much may be fetched again after a process was killed; noting the offset takes 50 µs."""
+"""How much may be fetched again after a process was killed."""
 
 
 class Assembly:
@@ -40,6 +40,7 @@ class Assembly:
         self.folder = store.incoming(release) / FILES
         self.progress = Reassembly(artifact)
         self._open: OrderedDict[int, int] = OrderedDict()
+        self._resume: int | None = None
         self._unnoted_bytes = 0
         self._fs.make_folder(self.folder)
         for folder in sorted({(self.folder / entry.path).parent for entry in artifact.files}):
@@ -127,7 +128,11 @@ class Assembly:
         self._unnoted_bytes += read_bytes
         if self._unnoted_bytes >= RESUME_EVERY_BYTES:
             self._unnoted_bytes = 0
-            self._fs.post(self.folder.parent / RESUME, b"%d" % offset)
+            path = self.folder.parent / RESUME
+            if self._resume is None:
+                self._resume = self._fs.open_for_assembly(path, MAX_RESUME_BYTES)
+            digits = b"%0*d" % (MAX_RESUME_BYTES, offset)
+            self._fs.write_at(self._resume, digits, 0, path)   # one call: beside a busy thread each waits for the interpreter
 
     def sync(self) -> None:
         """Make all files and folders durable; only a complete assembly is worth it."""
@@ -142,6 +147,9 @@ class Assembly:
         """Close the files; what was written stays and is found again."""
         while self._open:
             os.close(self._open.popitem()[1])
+        if self._resume is not None:
+            os.close(self._resume)
+            self._resume = None
 
     def _path(self, index: int) -> Path:
         return self.folder / self._artifact.files[index].path

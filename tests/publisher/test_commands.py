@@ -120,3 +120,11 @@ def test_options_that_cannot_be_read_are_refused(run: Run, tmp_path: Path) -> No
     (tmp_path / "t.json").write_text("[1]")
     assert "one JSON object" in str(run("1.0.0", "--training", str(tmp_path / "t.json")).exception)
     assert isinstance(run("1.0.0", "--training", str(tmp_path / "no.json")).exception, MisuseError)
+
+
+def test_a_file_that_would_be_packed_travels_as_it_is_when_told_so(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "model.bin").write_bytes(b"weights " * 40_000)
+    packed, plain = (
+        json.loads(run("1.0.0", "--model", f"fraud{len(more)}", "--json", *more).stdout)["publication"] for more in ((), ("--no-pack",))
+    )
+    assert packed["wire_bytes"] < packed["sent_bytes"] == plain["sent_bytes"] == plain["wire_bytes"]

@@ -80,6 +80,11 @@ def test_a_strangers_name_never_reaches_the_terminal_as_it_is() -> None:
     assert "evil" in conclusion
 
 
+def test_it_says_when_verdicts_may_be_missing() -> None:
+    conclusion = _conclusion(Outcome({}, {}, {}, (), 1, timed_out=True, fault="No RabbitMQ answers."))
+    assert conclusion.endswith("asked for: 1. Verdicts may be missing: No RabbitMQ answers.")
+
+
 def test_a_release_that_an_instance_serves_already_is_not_waited_for(run: Run, consumer: ModelConsumer) -> None:
     with consumer:
         assert run("1.0.0", "--wait", "1", "--timeout", "30").return_value == 0

@@ -108,7 +108,8 @@ def _line(report: "Report") -> str:
 def _conclusion(outcome: "Outcome") -> str:
     counts = f"{len(outcome.promoted)} promoted, {len(outcome.rejected)} rejected, {len(outcome.superseded)} superseded"
     silent = f", {len(outcome.silent)} silent ({', '.join(outcome.silent[:5])})" if outcome.silent else ""
-    return printable(f"{'Time is over: ' if outcome.timed_out else ''}{counts}{silent}; asked for: {outcome.needed}.")
+    away = f" Verdicts may be missing: {outcome.fault}" if outcome.fault else ""
+    return printable(f"{'Time is over: ' if outcome.timed_out else ''}{counts}{silent}; asked for: {outcome.needed}.{away}")
 
 
 def _document(publication: "Publication", outcome: "Outcome | None") -> dict[str, object]:
@@ -122,7 +123,8 @@ def _document(publication: "Publication", outcome: "Outcome | None") -> dict[str
                 {"instance": name, "reason": report.reason, "message": report.message, "facts": report.facts}
                 for name, report in sorted(outcome.rejected.items())
             ],
-            "needed": outcome.needed, "timed_out": outcome.timed_out, "exit_code": outcome.exit_code,
+            "needed": outcome.needed, "timed_out": outcome.timed_out, "fault": outcome.fault,
+            "exit_code": outcome.exit_code,
         }
     return document
 

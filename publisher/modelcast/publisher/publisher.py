@@ -13,11 +13,12 @@ from typing import Any, Self
 
 import structlog
 
+from modelcast.publisher.listening import LastingReports, minutes_to_read
 from modelcast.publisher.preparation import Wish, prepare
 from modelcast.publisher.progress import Watcher, unwatched
 from modelcast.publisher.publication import Intent, Keys, Publication, carry_out
 from modelcast.publisher.sampling import SampleSet
-from modelcast.publisher.waiting import KNOWN_MINUTES, Outcome, Tally, await_verdicts, check_wish
+from modelcast.publisher.waiting import Outcome, Tally, await_verdicts, check_wish
 from modelcast.shared.errors import MisuseError, PublisherBusy
 from modelcast.shared.keyfiles import load_signing_key
 from modelcast.shared.limits import DEFAULT_LIMITS, KIB
@@ -136,30 +137,33 @@ class Publisher:
         self, publication: Publication, *, instances: int | None = None, share: float | None = None, timeout_seconds: float = 600.0,
         on_verdict: Callable[[Report], None] = lambda _report: None,
     ) -> Outcome:
-        """Wait until instances have decided on a publication.
+        """Wait until instances have decided on a publication; a connection that is lost meanwhile is made anew.
 
         Args:
             publication: What ``publish`` returned.
             instances: Wait for so many instances, or
-            share: for this share of those that reported within the last five minutes.
+            share: for this share of those that reported within the five minutes before it was ordered, or since.
             timeout_seconds: Longest wait.
             on_verdict: Is called with each verdict as it comes.
 
         Returns:
-            Who promoted, who rejected and why, who is silent, and whether the time ran out.
+            Who promoted, who rejected and why, who is silent, whether the time ran out, and whether the road was away at the end.
 
         Raises:
             MisuseError: Not exactly one of ``instances`` and ``share`` is given, or a number is out of range.
-            HostFault: The road broke.
+            HostFault: The road does not let us read reports. One that is away is waited for.
         """
         check_wish(instances, share, timeout_seconds)
-        age_minutes = max(0, time.time_ns() // 1_000_000 - publication.issued_ms) // 60_000
-        source = self._road.reports(since_minutes=age_minutes + KNOWN_MINUTES)
+        minutes = minutes_to_read(publication.issued_ms, time.time_ns() // 1_000_000)
+        source = LastingReports(
+            lambda since: self._road.reports(since_minutes=since), minutes, clock=time.monotonic, rest=time.sleep
+        )
         try:
             tally = Tally(publication, instances, share)
-            return await_verdicts(
+            outcome = await_verdicts(
                 source, tally, timeout_seconds=timeout_seconds, clock=time.monotonic, on_verdict=on_verdict
             )
+            return replace(outcome, fault=source.fault)
         finally:
             source.close()
 

@@ -14,12 +14,15 @@ from tests.fakes.fault_fs import FaultFs
 from tests.fakes.publisher_sim import PublisherSimulator, withheld
 
 from modelcast.consumer.lifecycle import State
+from modelcast.consumer.pointer import KeptBookmark
 from modelcast.consumer.policy import Policy, Timing
+from modelcast.consumer.trust import reader_of
 from modelcast.consumer.updater import pause_seconds
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.names import VersionRange
-from modelcast.shared.order import Kind
+from modelcast.shared.order import Kind, order_id
 from modelcast.shared.report import Verdict
+from modelcast.shared.road import ArrivedOrder, Bookmark
 
 
 @pytest.fixture
@@ -296,6 +299,32 @@ def test_what_was_published_right_after_a_rollback_is_taken_while_the_rollback_i
     assert desk.bench.version == "1.0.1"
     assert str(desk.updater.standing.floor) == "1.0.1"
     assert ("1.0.0", "superseded", None) in desk.verdict_reports()
+
+
+def test_the_pointer_says_from_where_on_the_history_matters(sim, desk) -> None:
+    first, second, third = (sim.publish(sim.release(version)) for version in ("1.0.0", "1.1.0", "1.2.0"))
+    desk.updater.on_order(ArrivedOrder(first, offset=0))
+    desk.updater.on_order(ArrivedOrder(b"noise", offset=1))
+    desk.updater.on_order(ArrivedOrder(second, offset=2))
+    desk.work()
+    kept = desk.bench.store.pointer().bookmark
+    assert kept == KeptBookmark(Bookmark(2, order_id(second)), reader_of(desk.bench.ring))
+    assert desk.updater.go_on_from() == kept.bookmark
+    desk.deliver(third)   # the history is slower than the queue
+    desk.work()
+    assert (desk.bench.version, desk.bench.store.pointer().bookmark) == ("1.2.0", kept)
+    desk.updater.on_order(ArrivedOrder(third, offset=3))
+    assert desk.updater.go_on_from() == Bookmark(3, order_id(third))
+
+
+def test_an_order_whose_judgement_fails_is_read_again(sim, desk) -> None:
+    desk.updater.on_order(ArrivedOrder(sim.publish(sim.release("1.0.0")), offset=0))
+    before = desk.updater.go_on_from()
+    failing = ArrivedOrder(sim.publish(sim.release("1.1.0"), expires_ms=1), offset=1)
+    desk.now_ms = None   # a clock with a bug
+    with pytest.raises(TypeError):
+        desk.updater.on_order(failing)
+    assert desk.updater.go_on_from() == before
 
 
 def test_stopping_drops_what_is_in_hand_and_nothing_begins_after_it(sim, desk) -> None:

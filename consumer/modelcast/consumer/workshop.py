@@ -18,14 +18,14 @@ from modelcast.consumer.fs import host_fault
 from modelcast.consumer.headroom import Headroom, read_headroom, refuse_what_cannot_fit
 from modelcast.consumer.journal import Journal, Rejection
 from modelcast.consumer.loaders import Loader
-from modelcast.consumer.pointer import TRIES, Pointer
+from modelcast.consumer.pointer import TRIES, KeptBookmark, Pointer
 from modelcast.consumer.policy import Loading, Timing
 from modelcast.consumer.probing import Bounded, Validator, check_samples, run_validators
 from modelcast.consumer.receiving import Fetch, OpenSource, fetch
 from modelcast.consumer.rules import Standing, floor_after
 from modelcast.consumer.store import Store, damage_in, misfit_in
 from modelcast.consumer.trial import Trial
-from modelcast.consumer.trust import open_manifest
+from modelcast.consumer.trust import open_manifest, reader_of
 from modelcast.shared.errors import HostFault, SenderFault, StorageFault
 from modelcast.shared.limits import shortened
 from modelcast.shared.manifest import Manifest
@@ -186,8 +186,11 @@ class Workshop:
             if before is not None and floor != trusted.version:
                 floor_artifact = before.floor_artifact
             bad = tuple(release for release in before.bad if release != trusted.release) if before else ()
+            kept = before.bookmark if before else None
+            if trial.bookmark is not None:
+                kept = KeptBookmark(trial.bookmark, reader_of(self._tools.ring))
             self._store.point(Pointer(
-                0, trusted.release, previous, trusted.order.sequence, floor.text, floor_artifact, TRIES, bad
+                0, trusted.release, previous, trusted.order.sequence, floor.text, floor_artifact, TRIES, bad, bookmark=kept
             ))
             self._slot.swap(trial.model, trusted.manifest, trusted.release)
         trial.model = None
@@ -289,5 +292,5 @@ def _without_active(pointer: Pointer, *, bad: tuple[str, ...]) -> Pointer:
     """Go back to the previous release; the order of a lost one may be carried out again, that of a bad one may not."""
     return Pointer(
         0, pointer.previous, None, pointer.sequence, pointer.floor, pointer.floor_artifact, TRIES, bad,
-        is_lost=pointer.release not in bad,
+        is_lost=pointer.release not in bad, bookmark=pointer.bookmark,
     )

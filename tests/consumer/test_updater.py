@@ -13,9 +13,10 @@ from tests.fakes.fake_broker import FakeBroker
 from tests.fakes.fault_fs import FaultFs
 from tests.fakes.publisher_sim import PublisherSimulator, withheld
 
+from modelcast.consumer.headroom import Headroom
 from modelcast.consumer.lifecycle import State
 from modelcast.consumer.pointer import KeptBookmark
-from modelcast.consumer.policy import Policy, Timing
+from modelcast.consumer.policy import Loading, Policy, Timing
 from modelcast.consumer.trust import reader_of
 from modelcast.consumer.updater import pause_seconds
 from modelcast.shared.amqp_road import AmqpRoad
@@ -248,6 +249,29 @@ def test_a_fault_of_the_host_is_tried_again_after_a_pause_and_never_refused(sim,
         assert "No space left on device" in str(desk.updater.fault)
         desk.tell()
         assert (desk.road.reports, desk.road.settled) == ([], [])
+
+
+def test_a_shortage_of_memory_is_waited_for_and_a_lasting_one_is_refused(sim, tmp_path, road, key_ring) -> None:
+    short = [Headroom(0, 1 << 40, "this host's memory")]
+    with Bench(tmp_path / "short", road, key_ring, headroom=lambda: short, loading=Loading(shortage_seconds=3600)) as bench:
+        desk = Desk(bench)
+        arrived = desk.deliver(sim.publish(sim.pickled("1.0.0", [1, 2, 3])))
+        while desk.updater.fault is None:
+            desk.do_one()
+        assert "leaves 0 MiB now" in desk.updater.fault
+        desk.verdicts.tell(desk.road)
+        assert desk.verdict_reports() == desk.road.settled == []
+        short.clear()   # somebody else let go of it
+        desk.work()
+        desk.tell()
+        assert (desk.verdict_reports(), desk.road.settled) == ([("1.0.0", "promoted", None)], [(arrived, True)])
+    lasting = Loading(shortage_seconds=0)
+    with Bench(tmp_path / "none", road, key_ring, headroom=lambda: [Headroom(0, 1 << 40, "no")], loading=lasting) as bench:
+        desk = Desk(bench)
+        desk.deliver(sim.publish(sim.pickled("1.1.0", [1, 2, 3])))
+        desk.work()
+        desk.tell()
+        assert desk.verdict_reports() == [("1.1.0", "rejected", "too-large-for-memory")]
 
 
 def test_a_fault_that_is_overcome_is_forgotten(sim, tmp_path, road, key_ring) -> None:

@@ -15,7 +15,7 @@ from modelcast.consumer.active import Slot
 from modelcast.consumer.assembly import Assembly
 from modelcast.consumer.collecting import sparing
 from modelcast.consumer.fs import host_fault
-from modelcast.consumer.headroom import Headroom, read_headroom, refuse_what_cannot_fit
+from modelcast.consumer.headroom import Headroom, MemoryCheck, read_headroom
 from modelcast.consumer.journal import Journal, Rejection
 from modelcast.consumer.loaders import Loader
 from modelcast.consumer.pointer import TRIES, KeptBookmark, Pointer
@@ -74,13 +74,15 @@ class Workshop:
 
     def __init__(self, store: Store, journal: Journal, slot: Slot, tools: Tools) -> None:
         self._store, self.journal, self._slot, self._tools = store, journal, slot, tools
+        self._memory = MemoryCheck(tools.loading, tools.headroom)
 
     def receive(self, trial: Trial) -> None:
         """Bring the artifact's bytes onto this disk."""
-        trusted = trial.trusted
+        trusted, artifact = trial.trusted, trial.trusted.manifest.artifact
+        self._memory.before_bytes(artifact)
         if self._store.has(trusted.release):
+            self._memory.before_load(trusted.id, artifact)   # verifying reads all of it, at each new try
             return
-        artifact = trusted.manifest.artifact
         with trial.timed("received"), closing(Assembly(self._store, trusted.release, artifact)) as assembly:
             assembly.find_again(trial.check)
             for other in self._store.releases():
@@ -129,6 +131,7 @@ class Workshop:
         """Load the model into the shadow slot."""
         trusted = trial.trusted
         with trial.timed("loaded"):
+            self._memory.before_load(trusted.id, trusted.manifest.artifact)
             tries = self.journal.begin_try(trusted.id)
             with self._ending_the_try_on_error():
                 if tries > MAX_TRIES:
@@ -136,8 +139,6 @@ class Workshop:
                         Reason.LOAD_FAILED, f"The process ended {MAX_TRIES} times while this model was loaded or tried.",
                         facts={"tries": tries - 1},
                     )
-                if self._tools.loading.check_memory:
-                    refuse_what_cannot_fit(trusted.manifest.artifact, self._tools.headroom())
                 trial.model = self._load(trusted.manifest, self._store.folder(trusted.release))
                 trial.check()
 

@@ -15,7 +15,8 @@ from tests.fakes.faulty_broker import CutAfter, Fault, FaultyBroker
 from tests.fakes.publisher_sim import withheld
 from tests.fakes.stage import LONG, QUEUE, QUICK, Doubler, Stage
 
-from modelcast.consumer import ModelConsumer, Timing
+from modelcast.consumer import ModelConsumer, Timing, companions
+from modelcast.consumer.fs import Fs
 from modelcast.publisher.sampling import SampleSet
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.errors import (
@@ -697,6 +698,19 @@ def test_a_store_whose_worker_outlives_the_stop_is_freed_when_that_ends(stage: S
     for thread in threads:
         thread.join(LONG)
     assert stage.started() is not None
+
+
+def test_a_disk_that_hangs_holds_up_neither_reports_nor_orders(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    consumer, hang = stage.joined(), Hang()
+    stage.sim.publish(stage.sim.release("1.0.0"))
+    stage.serves(consumer, "1.0.0")
+    monkeypatch.setattr(companions, "BEAT_SECONDS", 0.0)
+    monkeypatch.setattr(Fs, "post", lambda *_: hang())
+    assert hang.entered.wait(LONG)
+    told = len(stage.broker.node.queues[REPORTS]._held)
+    stage.eventually(lambda: len(stage.broker.node.queues[REPORTS]._held) >= told + 3)
+    assert consumer.status().live
+    hang.let_go()
 
 
 def test_an_orderly_stop_while_a_model_is_tried_is_no_crash(stage: Stage) -> None:

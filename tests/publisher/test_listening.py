@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.fakes import specimens
 
@@ -151,6 +151,7 @@ def test_it_reads_back_to_the_order_and_a_little_farther_but_not_for_ever(age_mi
     assert minutes_to_read(10**12, 10**12 + age_minutes * MINUTE) == minutes
 
 
+@settings(max_examples=200)
 @given(
     reports=st.lists(st.tuples(st.floats(-290, 900), st.sampled_from("abc"), st.sampled_from(list(Verdict))), max_size=30),
     losses=st.lists(st.tuples(st.floats(0, 900), st.floats(0.001, 200)), max_size=5),

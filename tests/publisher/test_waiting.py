@@ -132,6 +132,9 @@ def test_a_verdict_that_is_told_again_changes_nothing() -> None:
     outcome, seen = Source([first, then, first, then]).outcome(instances=2)
     assert [r.verdict for r in seen] == [Verdict.SUPERSEDED, Verdict.PROMOTED]
     assert list(outcome.promoted) == ["a"]  # type: ignore[attr-defined]
+    twice = [report("a", Verdict.PROMOTED), report("a", Verdict.PROMOTED, version="2.1.0+b"), report("a", Verdict.REJECTED, reason="x")]
+    outcome, seen = Source([*twice, *twice]).outcome(instances=2)
+    assert [r.verdict for r in seen] == [Verdict.PROMOTED, Verdict.REJECTED]
 
 
 def test_superseded_and_then_promoted_counts_as_promoted() -> None:

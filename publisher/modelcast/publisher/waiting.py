@@ -94,9 +94,11 @@ class Tally:
         if report.kind != ReportKind.VERDICT or report.order != self.publication.order:
             return None
         identity, before = digest(body), self.decided.get(report.instance)
-        if identity in self.counted or (before is not None and before.verdict == report.verdict):
+        if identity in self.counted:
             return None
         self.counted.add(identity)
+        if before is not None and before.verdict == report.verdict:
+            return None
         self.decided[report.instance] = report
         self.serving.pop(report.instance, None)   # the verdict counts
         return report

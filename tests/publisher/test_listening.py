@@ -161,4 +161,4 @@ def test_wherever_the_connection_is_lost_the_count_is_that_of_one_that_never_was
 ) -> None:
     told = [(at, report(name, verdict, number)) for number, (at, name, verdict) in enumerate(sorted(reports))]
     whole, cut = Stream(told), Stream(told, away=[(at, at + seconds) for at, seconds in losses])
-    assert cut.wait(instances=9, timeout_seconds=4000) == whole.wait(instances=9, timeout_seconds=4000)
+    assert cut.wait(instances=9, timeout_seconds=1500) == whole.wait(instances=9, timeout_seconds=1500)

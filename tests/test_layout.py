@@ -16,6 +16,7 @@ TESTED_ELSEWHERE = {
     "shared/amqp_channel.py": "tests/contract/test_link_contract.py runs all of it on RabbitMQ",
     "shared/road.py": "protocols; tests/contract/test_road_contract.py",
     "shared/amqp_road.py": "tests/contract/test_road_contract.py",
+    "shared/amqp_history.py": "tests/contract/test_history_contract.py",
     "shared/amqp_publishing.py": "tests/contract/test_road_contract.py",
     "shared/cli/__main__.py": "two lines; tests/end_to_end/test_bad_input.py goes through it",
     "shared/localbroker/install.py": "tests/shared/localbroker/test_chooser.py, with an apt-get of its own",

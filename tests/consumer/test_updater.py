@@ -15,13 +15,17 @@ from tests.fakes.fault_fs import FaultFs
 from tests.fakes.publisher_sim import PublisherSimulator, honest, withheld
 
 from modelcast.consumer.ahead import layout_of
+from modelcast.consumer.headroom import Headroom
 from modelcast.consumer.lifecycle import State
-from modelcast.consumer.policy import Policy, Timing
+from modelcast.consumer.pointer import KeptBookmark
+from modelcast.consumer.policy import Loading, Policy, Timing
+from modelcast.consumer.trust import reader_of
 from modelcast.consumer.updater import pause_seconds
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.names import VersionRange
-from modelcast.shared.order import AnnouncementMessage, Kind, OrderMessage
+from modelcast.shared.order import AnnouncementMessage, Kind, OrderMessage, order_id
 from modelcast.shared.report import Verdict
+from modelcast.shared.road import ArrivedOrder, Bookmark
 
 
 @pytest.fixture
@@ -249,6 +253,29 @@ def test_a_fault_of_the_host_is_tried_again_after_a_pause_and_never_refused(sim,
         assert (desk.road.reports, desk.road.settled) == ([], [])
 
 
+def test_a_shortage_of_memory_is_waited_for_and_a_lasting_one_is_refused(sim, tmp_path, road, key_ring) -> None:
+    short = [Headroom(0, 1 << 40, "this host's memory")]
+    with Bench(tmp_path / "short", road, key_ring, headroom=lambda: short, loading=Loading(shortage_seconds=3600)) as bench:
+        desk = Desk(bench)
+        arrived = desk.deliver(sim.publish(sim.pickled("1.0.0", [1, 2, 3])))
+        while desk.updater.fault is None:
+            desk.do_one()
+        assert "leaves 0 MiB now" in desk.updater.fault
+        desk.verdicts.tell(desk.road)
+        assert desk.verdict_reports() == desk.road.settled == []
+        short.clear()   # somebody else let go of it
+        desk.work()
+        desk.tell()
+        assert (desk.verdict_reports(), desk.road.settled) == ([("1.0.0", "promoted", None)], [(arrived, True)])
+    lasting = Loading(shortage_seconds=0)
+    with Bench(tmp_path / "none", road, key_ring, headroom=lambda: [Headroom(0, 1 << 40, "no")], loading=lasting) as bench:
+        desk = Desk(bench)
+        desk.deliver(sim.publish(sim.pickled("1.1.0", [1, 2, 3])))
+        desk.work()
+        desk.tell()
+        assert desk.verdict_reports() == [("1.1.0", "rejected", "too-large-for-memory")]
+
+
 def test_a_fault_that_is_overcome_is_forgotten(sim, tmp_path, road, key_ring) -> None:
     fs = FaultFs(tmp_path / "faulty")
     with Bench(tmp_path / "faulty", road, key_ring, fs=fs) as bench:
@@ -298,6 +325,32 @@ def test_what_was_published_right_after_a_rollback_is_taken_while_the_rollback_i
     assert desk.bench.version == "1.0.1"
     assert str(desk.updater.standing.floor) == "1.0.1"
     assert ("1.0.0", "superseded", None) in desk.verdict_reports()
+
+
+def test_the_pointer_says_from_where_on_the_history_matters(sim, desk) -> None:
+    first, second, third = (sim.publish(sim.release(version)) for version in ("1.0.0", "1.1.0", "1.2.0"))
+    desk.updater.on_order(ArrivedOrder(first, offset=0))
+    desk.updater.on_order(ArrivedOrder(b"noise", offset=1))
+    desk.updater.on_order(ArrivedOrder(second, offset=2))
+    desk.work()
+    kept = desk.bench.store.pointer().bookmark
+    assert kept == KeptBookmark(Bookmark(2, order_id(second)), reader_of(desk.bench.ring))
+    assert desk.updater.go_on_from() == kept.bookmark
+    desk.deliver(third)   # the history is slower than the queue
+    desk.work()
+    assert (desk.bench.version, desk.bench.store.pointer().bookmark) == ("1.2.0", kept)
+    desk.updater.on_order(ArrivedOrder(third, offset=3))
+    assert desk.updater.go_on_from() == Bookmark(3, order_id(third))
+
+
+def test_an_order_whose_judgement_fails_is_read_again(sim, desk) -> None:
+    desk.updater.on_order(ArrivedOrder(sim.publish(sim.release("1.0.0")), offset=0))
+    before = desk.updater.go_on_from()
+    failing = ArrivedOrder(sim.publish(sim.release("1.1.0"), expires_ms=1), offset=1)
+    desk.now_ms = None   # a clock with a bug
+    with pytest.raises(TypeError):
+        desk.updater.on_order(failing)
+    assert desk.updater.go_on_from() == before
 
 
 def test_stopping_drops_what_is_in_hand_and_nothing_begins_after_it(sim, desk) -> None:

@@ -99,3 +99,12 @@ print([name for name in ("pika", "structlog", "numpy", "sklearn") if name in sys
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_the_same_objects_travel_as_they_are_where_nothing_shall_be_packed(fake_broker: FakeBroker, signing_key: SigningKey) -> None:
+    sent = {}
+    for pack in (True, False):
+        publisher = Publisher(AmqpRoad(fake_broker), signing_key=signing_key, pack=pack)
+        sent[pack] = publisher.publish(["the same again and again"] * 20_000 + [pack], model=f"fraud-{pack}".lower(), version="1.0.0")
+    assert sent[True].wire_bytes < sent[True].sent_bytes
+    assert sent[False].wire_bytes == sent[False].sent_bytes

@@ -111,7 +111,7 @@ class Courier:
         if pause > 0:
             self._bell.wait(min(pause, limit))
             return
-        joined = self.road.join(self.target)
+        joined = self.road.join(self.target, bookmark=self.updater.go_on_from())
         self._joined, self._failures, self.fault = joined, 0, None
         self.connected_since_ms, self._next_state = now_ms(), 0.0
         self.log.info("connected")

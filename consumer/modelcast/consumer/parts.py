@@ -92,7 +92,7 @@ class Blueprint:
         instance = self.instance or kept_instance(self.store_root, store.fs)
         target, log, tools = Target(self.model, self.channel, instance), self._log(instance=instance), self._tools()
         host = Host(platform.python_version(), sys.implementation.name, _installed, frozenset(tools.loaders))
-        companions = Companions(store, instance, log)
+        companions = Companions(store, instance, log, aside=runtime.aside)
         workshop = HostWorkshop(store, Journal(store.root / "journal", store.fs), self.slot, tools, companions)
         reporter = Reporter(target)
         verdicts = Verdicts(reporter, workshop, self.slot, runtime.submit, log)

@@ -24,7 +24,7 @@ from modelcast.consumer.workshop import Workshop
 from modelcast.shared.errors import HostFault, SenderFault
 from modelcast.shared.order import order_id
 from modelcast.shared.report import Verdict
-from modelcast.shared.road import ArrivedOrder, Target
+from modelcast.shared.road import ArrivedOrder, Bookmark, Target
 from modelcast.shared.signing import KeyRing
 
 
@@ -57,6 +57,7 @@ class Updater:
         verdicts: Where decisions go.
         submit: Gives jobs to the worker.
         log: Bound logger.
+        kept: Where the store says that the history is read on.
     """
 
     setting: Setting
@@ -69,6 +70,7 @@ class Updater:
     fault: str | None = None
     foreign: int = 0
     passed_over: str | None = None
+    kept: Bookmark | None = None
     _agenda: Agenda = field(default_factory=Agenda)
     _trial: Trial | None = None
     _announcements: Announcements = field(default_factory=Announcements)
@@ -104,9 +106,19 @@ class Updater:
         if self.state is not State.STOPPED:
             self.state, _ = step(self.state, Event.STOP_REQUESTED)
 
+    def go_on_from(self) -> Bookmark | None:
+        """Return where a new connection begins to read the history; None is at its beginning."""
+        return self._agenda.go_on_from(self.kept)
+
     def on_order(self, arrived: ArrivedOrder) -> None:
-        """Judge an order as it arrives: known, trusted, allowed."""
-        identity, ledger = order_id(arrived.body), self.verdicts.ledger
+        """Judge an order as it arrives (known, trusted, allowed), then note how far the history is read."""
+        identity = order_id(arrived.body)
+        self._judge(identity, arrived)
+        if arrived.offset is not None:
+            self._agenda.passed(Bookmark(arrived.offset, identity))
+
+    def _judge(self, identity: str, arrived: ArrivedOrder) -> None:
+        ledger = self.verdicts.ledger
         ledger.hold(identity, arrived)
         if ledger.knows(identity) or identity in self._agenda:
             return   # decided or in hand: the receipt joins it
@@ -222,6 +234,8 @@ class Updater:
             Action.LOAD: (self.workshop.load, Event.LOADED), Action.PROBE: (self.workshop.probe, Event.PROBED),
             Action.PROMOTE: (self.workshop.promote, Event.PROMOTED),
         }
+        if action is Action.PROMOTE:
+            trial.bookmark = self._agenda.bookmark_after(trial.trusted)
         if action in steps:
             work, then = steps[action]
             self.submit(partial(work, trial), partial(self._after, then))

@@ -32,11 +32,26 @@ class ArrivedOrder:
         body: Its bytes.
         receipt: What the road needs to settle it; None for one from the history, which nobody settles.
         is_announcement: Whether it claims to say only that an order will follow, when the bytes are there.
+        offset: Where it stands in the history; None for one that came to the instance itself.
     """
 
     body: bytes
     receipt: object = None
     is_announcement: bool = False
+    offset: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bookmark:
+    """An order in a channel's history, to go on reading from: a hint, worth nothing unless that very order stands there.
+
+    Attributes:
+        offset: Where it stands.
+        order: Its identity, 64 hexadecimal digits.
+    """
+
+    offset: int
+    order: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -242,8 +257,8 @@ class Road(Protocol):
         """Open a publisher's session; raises PublisherBusy when another one is open."""
         ...
 
-    def join(self, target: Target) -> WakeableInstanceRoad:
-        """Connect an instance."""
+    def join(self, target: Target, *, bookmark: Bookmark | None = None) -> WakeableInstanceRoad:
+        """Connect an instance; the history is read again from ``bookmark`` on if that order stands there, otherwise all of it."""
         ...
 
     def chunks(self, model: str, offset: int | None) -> ChunkSource:

@@ -72,6 +72,9 @@ class Blueprint:
     slot: Slot
     loading: Loading = field(default_factory=Loading)
 
+    def __post_init__(self) -> None:
+        import structlog  # noqa: F401, PLC0415 - not with the module (70 ms), but before an application forks: see docs/processes.md
+
     def store(self) -> Store:
         """Return the store, not yet open."""
         return Store(self.store_root / self.model / self.channel, Fs())
@@ -83,7 +86,7 @@ class Blueprint:
         )
 
     def _log(self, **facts: object) -> Any:
-        import structlog  # noqa: PLC0415 - 70 ms; whoever only imports the consumer need not wait for them
+        import structlog  # noqa: PLC0415 - see __post_init__
 
         return structlog.get_logger("modelcast.consumer").bind(**facts, model=self.model, channel=self.channel)
 

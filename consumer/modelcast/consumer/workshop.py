@@ -14,7 +14,6 @@ from typing import Any
 from modelcast.consumer.active import Slot
 from modelcast.consumer.assembly import Assembly
 from modelcast.consumer.collecting import sparing
-from modelcast.consumer.fs import host_fault
 from modelcast.consumer.headroom import Headroom, read_headroom, refuse_what_cannot_fit
 from modelcast.consumer.journal import Journal, Rejection
 from modelcast.consumer.loaders import Loader
@@ -27,6 +26,7 @@ from modelcast.consumer.store import Store, damage_in, misfit_in
 from modelcast.consumer.trial import Trial
 from modelcast.consumer.trust import open_manifest
 from modelcast.shared.errors import HostFault, SenderFault, StorageFault
+from modelcast.shared.fs import host_fault
 from modelcast.shared.limits import shortened
 from modelcast.shared.manifest import Manifest
 from modelcast.shared.names import Version

@@ -12,8 +12,8 @@ import threading
 import weakref
 from pathlib import Path
 
-from modelcast.consumer.fs import storage_fault
 from modelcast.shared.errors import StorageFault
+from modelcast.shared.fs import storage_fault
 
 _HELD_ELSEWHERE = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES})
 _NO_LOCKS_HERE = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP})

@@ -1,0 +1,172 @@
+"""The file road: a directory that publishers and instances share, without a broker.
+
+Decides how an instance and an operator use a depot; ``file_publishing`` is the publisher's half, ``file_reading`` what reads
+chunks and reports. Imports the depot, the locks and the watch.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import cast
+
+from modelcast.shared.depot.depot import Depot
+from modelcast.shared.depot.disk import Disk
+from modelcast.shared.depot.layout import REPORTS, ModelPlaces
+from modelcast.shared.depot.reports import ReportWriter, now_ms
+from modelcast.shared.depot.settled import MAX_BYTES, Settled
+from modelcast.shared.errors import DepotUnusable, HostFault
+from modelcast.shared.file_publishing import FilePublisherRoad
+from modelcast.shared.file_reading import FileChunkSource, FileReportSource
+from modelcast.shared.file_url import FileUrl
+from modelcast.shared.file_watch import Watch
+from modelcast.shared.locks import HostLock
+from modelcast.shared.road import ArrivedOrder, Confirmed, DeadLetter, Target
+
+
+class FileRoad:
+    """See ``road.Road``.
+
+    Args:
+        url: Where the depot is.
+        disk: Its disk; faults are injected here.
+    """
+
+    def __init__(self, url: FileUrl, *, disk: Disk | None = None) -> None:
+        self._poll_seconds = url.poll_seconds
+        self.depot = Depot(Path(url.path), allow_shared_writes=url.allow_shared_writes, disk=disk)
+
+    def publish(self, model: str, channel: str) -> FilePublisherRoad:
+        """See ``road.Road.publish``."""
+        return FilePublisherRoad(self.depot, model, channel)
+
+    def join(self, target: Target) -> "FileInstanceRoad":
+        """See ``road.Road.join``."""
+        return FileInstanceRoad(self.depot, target, self._poll_seconds)
+
+    def chunks(self, model: str, offset: int | None) -> FileChunkSource:
+        """See ``road.Road.chunks``."""
+        self.depot.enter()
+        return FileChunkSource(self.depot, model, offset or 0, self._poll_seconds)
+
+    def reports(self, *, since_minutes: int | None) -> FileReportSource:
+        """See ``road.Road.reports``."""
+        self.depot.enter()
+        since_ms = None if since_minutes is None else now_ms() - since_minutes * 60_000
+        return FileReportSource(self.depot, since_ms, self._poll_seconds)
+
+    def dead_letters(self, limit: int) -> Iterator[DeadLetter]:
+        """See ``road.DeadLetterRoad.dead_letters``."""
+        self.depot.enter()
+        yield from self.depot.letters().read(limit)
+
+    def retire(self, model: str, channel: str, instances: Iterable[str]) -> None:
+        """See ``road.OpenRoad.retire``: the model's folder goes, whoever is in it."""
+        del channel, instances
+        self.depot.enter()
+        self.depot.letters().remove_of(model)
+        self.depot.disk.remove_tree(self.depot.root / ModelPlaces(model).folder)
+
+
+class FileInstanceRoad:
+    """See ``road.InstanceRoad``: all orders of the channel as the history, then those that this instance has not settled."""
+
+    def __init__(self, depot: Depot, target: Target, poll_seconds: float | None) -> None:
+        depot.enter()
+        self._depot, self._target = depot, target
+        depot.make_model(target.model)
+        depot.make_channel(target.model, target.channel)
+        self._places = depot.make_instance(target)
+        self._lock = HostLock(depot.root / self._places.lock)
+        if not self._lock.take():
+            raise HostFault(
+                f"An instance {target.instance} of {target.model}/{target.channel} is connected already.",
+                hint="Give each instance a name of its own.",
+            )
+        try:
+            depot.sweep(self._places.incoming)
+            self._orders = depot.orders(target.model, target.channel)
+            self._watch = Watch([self._orders.folder], poll_seconds)
+        except BaseException:
+            self._lock.release()
+            raise
+        try:
+            numbers = self._orders.numbers()
+            self._settled = self._recall(max(numbers, default=0))
+        except BaseException:
+            self.close()
+            raise
+        self._reports = ReportWriter(depot.disk, depot.root / REPORTS, target)
+        self._history = deque(numbers)
+        self._waiting = deque(number for number in numbers if not self._settled.has(number))
+        self._seen = max(numbers, default=0)
+
+    def _recall(self, last: int) -> Settled:
+        """Return what is settled; for an instance that is here for the first time all that came before it is history."""
+        path = self._depot.root / self._places.settled
+        content = self._depot.disk.read_if_there(path, MAX_BYTES)
+        if content is not None:
+            return Settled.from_bytes(content) or Settled(0)   # a torn one: orders come again, and do nothing
+        settled = Settled(last)
+        self._depot.disk.write_whole(path, settled.to_bytes())
+        return settled
+
+    def next_order(self, seconds: float) -> ArrivedOrder | None:
+        """See ``road.InstanceRoad.next_order``."""
+        arrived = self._pending()
+        if arrived is None and seconds > 0:
+            self._watch.wait(seconds)
+            arrived = self._pending()
+        return arrived
+
+    def _pending(self) -> ArrivedOrder | None:
+        while self._history:
+            body = self._orders.read(self._history.popleft())
+            if body is not None:
+                return ArrivedOrder(body)
+        if not self._waiting:
+            self._look()
+        while self._waiting:
+            number = self._waiting.popleft()
+            body = self._orders.read(number)
+            if body is not None:
+                return ArrivedOrder(body, (self, number))
+        return None
+
+    def _look(self) -> None:
+        if not self._orders.folder.is_dir():
+            raise DepotUnusable(f"{self._orders.folder} is gone.", hint="Is the directory still mounted?")
+        found = [number for number in self._orders.numbers() if number > self._seen]
+        self._waiting.extend(found)
+        self._seen = max(found, default=self._seen)
+
+    def settle(self, arrived: ArrivedOrder, *, accept: bool) -> None:
+        """See ``road.InstanceRoad.settle``; a refused order is a dead letter before it counts as settled."""
+        if arrived.receipt is None:
+            return
+        owner, number = cast("tuple[FileInstanceRoad, int]", arrived.receipt)
+        if owner is not self:
+            return   # it is given out again by this connection, and that one will be settled
+        if not accept:
+            incoming = self._depot.root / self._places.incoming
+            self._depot.letters().add(self._target, number, arrived.body, now_ms(), incoming)
+        self._settled = self._settled.with_order(number)
+        self._depot.disk.write_whole(self._depot.root / self._places.settled, self._settled.to_bytes())
+
+    def report(self, body: bytes) -> Confirmed:
+        """See ``road.InstanceRoad.report``: it is on the disk when this returns."""
+        self._reports.append(body)
+        return _is_on_disk
+
+    def wake(self) -> None:
+        """See ``road.Wakeable.wake``."""
+        self._watch.wake()
+
+    def close(self) -> None:
+        """See ``road.InstanceRoad.close``."""
+        self._reports.close()
+        self._watch.close()
+        self._lock.release()
+
+
+def _is_on_disk() -> bool:
+    return True

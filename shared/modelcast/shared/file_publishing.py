@@ -26,11 +26,9 @@ class FilePublisherRoad:
         self._depot, self._model = depot, model
         places = depot.make_model(model)
         depot.make_channel(model, channel)
-        self._lock = HostLock(depot.root / places.lock)
+        self._lock = HostLock(depot.root / places.lock, mode=depot.disk.FILE_MODE)
         if not self._lock.take():
-            raise PublisherBusy(
-                f"Another publisher is publishing {model} right now.", hint="Wait until it is done, or stop it.", facts={"model": model}
-            )
+            raise PublisherBusy(f"Another publisher is publishing {model} right now.", hint="Wait until it is done, or stop it.")
         try:
             depot.sweep(places.incoming)
             self.register = FileRegister(depot.register(model))
@@ -90,10 +88,8 @@ class FileChunkSink:
 
     def finish(self, release: str) -> None:
         """See ``road.ChunkSink.finish``."""
-        self._shelf.sync(self._index.unsynced())
-        self._index.sync()
-        self._index.append(Entry(EntryKind.END, bytes.fromhex(release)))
-        self._index.sync()
+        self._shelf.sync(self._index.unsynced)
+        self._index.end(bytes.fromhex(release))
 
     def held_since(self, offset: int) -> Iterator[bytes | memoryview]:
         """See ``road.ChunkSink.held_since``."""

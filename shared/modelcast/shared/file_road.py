@@ -76,44 +76,42 @@ class FileInstanceRoad:
         depot.make_model(target.model)
         depot.make_channel(target.model, target.channel)
         self._places = depot.make_instance(target)
-        self._lock = HostLock(depot.root / self._places.lock)
+        self._lock = HostLock(depot.root / self._places.lock, mode=depot.disk.FILE_MODE)
         if not self._lock.take():
             raise HostFault(
                 f"An instance {target.instance} of {target.model}/{target.channel} is connected already.",
                 hint="Give each instance a name of its own.",
             )
+        self._orders = depot.orders(target.model, target.channel)
+        self._reports = ReportWriter(depot.disk, depot.root / REPORTS, target)
+        self._watch: Watch | None = None
         try:
             depot.sweep(self._places.incoming)
-            self._orders = depot.orders(target.model, target.channel)
-            self._watch = Watch([self._orders.folder], poll_seconds)
-        except BaseException:
-            self._lock.release()
-            raise
-        try:
+            self._watch = Watch([self._orders.folder], poll_seconds)   # before the first look: nothing comes in between
+            self._folder = depot.disk.identity_of(self._orders.folder)
             numbers = self._orders.numbers()
-            self._settled = self._recall(max(numbers, default=0))
+            self._last = max(numbers, default=0)
+            self._settled = self._recall()
         except BaseException:
             self.close()
             raise
-        self._reports = ReportWriter(depot.disk, depot.root / REPORTS, target)
         self._history = deque(numbers)
         self._waiting = deque(number for number in numbers if not self._settled.has(number))
-        self._seen = max(numbers, default=0)
 
-    def _recall(self, last: int) -> Settled:
+    def _recall(self) -> Settled:
         """Return what is settled; for an instance that is here for the first time all that came before it is history."""
         path = self._depot.root / self._places.settled
         content = self._depot.disk.read_if_there(path, MAX_BYTES)
         if content is not None:
             return Settled.from_bytes(content) or Settled(0)   # a torn one: orders come again, and do nothing
-        settled = Settled(last)
+        settled = Settled(self._last)
         self._depot.disk.write_whole(path, settled.to_bytes())
         return settled
 
     def next_order(self, seconds: float) -> ArrivedOrder | None:
         """See ``road.InstanceRoad.next_order``."""
         arrived = self._pending()
-        if arrived is None and seconds > 0:
+        if arrived is None and seconds > 0 and self._watch is not None:
             self._watch.wait(seconds)
             arrived = self._pending()
         return arrived
@@ -130,14 +128,15 @@ class FileInstanceRoad:
             body = self._orders.read(number)
             if body is not None:
                 return ArrivedOrder(body, (self, number))
+            self._settled = self._settled.with_order(number)   # it was pruned
         return None
 
     def _look(self) -> None:
-        if not self._orders.folder.is_dir():
-            raise DepotUnusable(f"{self._orders.folder} is gone.", hint="Is the directory still mounted?")
-        found = [number for number in self._orders.numbers() if number > self._seen]
-        self._waiting.extend(found)
-        self._seen = max(found, default=self._seen)
+        if self._depot.disk.identity_of(self._orders.folder) != self._folder:
+            raise DepotUnusable(f"{self._orders.folder} is gone, or another one.", hint="Is the directory still mounted?")
+        while self._orders.has(self._last + 1):
+            self._last += 1
+            self._waiting.append(self._last)
 
     def settle(self, arrived: ArrivedOrder, *, accept: bool) -> None:
         """See ``road.InstanceRoad.settle``; a refused order is a dead letter before it counts as settled."""
@@ -159,12 +158,14 @@ class FileInstanceRoad:
 
     def wake(self) -> None:
         """See ``road.Wakeable.wake``."""
-        self._watch.wake()
+        if self._watch is not None:
+            self._watch.wake()
 
     def close(self) -> None:
         """See ``road.InstanceRoad.close``."""
         self._reports.close()
-        self._watch.close()
+        if self._watch is not None:
+            self._watch.close()
         self._lock.release()
 
 

@@ -38,7 +38,8 @@ class FileUrl:
         except ValueError:
             parts, options = urlsplit(""), {}
         path = unquote(parts.path).rstrip("/")
-        if parts.scheme != "file" or parts.netloc not in {"", "localhost"} or not path.startswith("/") or "\0" in path or parts.fragment:
+        is_here = parts.scheme == "file" and parts.netloc in {"", "localhost"} and path.startswith("/")
+        if not is_here or "\0" in path or parts.fragment:
             raise MisuseError(
                 f"{text[:200]!r} is no address of a directory.",
                 hint="Write three slashes and the whole path, such as file:///srv/models; '#', '?' and '%' as %23, %3F and %25.",

@@ -7,7 +7,7 @@ Imports disk, the layout and the index's entries.
 
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from modelcast.shared.depot.disk import Disk
@@ -85,19 +85,31 @@ class ChunkIndex:
         self._disk, self.path = disk, path
         self._descriptor: int | None = None
         self._next = 0
+        self._unsynced: list[Entry] = []
 
     def open(self) -> None:
-        """Open it for appending, and cut off what a crash left at its end that is no entry."""
+        """Open it for appending, and cut off what a crash left that is no entry: a power cut may leave holes, too.
+
+        Up to the last end of a release everything was made durable; only what follows is looked at.
+        """
         self._descriptor = self._disk.open_for_appending(self.path)
         count = self._disk.size_of_open(self._descriptor, self.path) // ENTRY_BYTES
-        while count and self._entry(count - 1) is None:
-            count -= 1
-        self._disk.cut(self._descriptor, count * ENTRY_BYTES, self.path)
-        self._next = count
+        first = count
+        while first and not self._ends_release(first - 1):
+            first -= 1
+        self._next, self._unsynced = first, []
+        while self._next < count and (entry := self._entry(self._next)) is not None:
+            self._unsynced.append(entry)
+            self._next += 1
+        self._disk.cut(self._descriptor, self._next * ENTRY_BYTES, self.path)
 
     def _entry(self, offset: int) -> Entry | None:
         assert self._descriptor is not None
         return Entry.from_bytes(self._disk.read_at(self._descriptor, ENTRY_BYTES, offset * ENTRY_BYTES, self.path))
+
+    def _ends_release(self, offset: int) -> bool:
+        entry = self._entry(offset)
+        return entry is not None and entry.kind is EntryKind.END
 
     def append(self, entry: Entry) -> int:
         """Add an entry and return its offset; readers see it at once, and it is durable after ``sync``."""
@@ -105,23 +117,21 @@ class ChunkIndex:
         offset = self._next
         self._disk.write_at(self._descriptor, entry.to_bytes(), offset * ENTRY_BYTES, self.path)
         self._next += 1
+        self._unsynced.append(entry)
         return offset
 
-    def sync(self) -> None:
-        """Make all entries durable."""
-        assert self._descriptor is not None
-        self._disk.sync(self._descriptor, self.path)
+    @property
+    def unsynced(self) -> Sequence[Entry]:
+        """The entries since the last end of a release: what nobody has made durable, a crashed publisher's too."""
+        return self._unsynced
 
-    def unsynced(self) -> list[Entry]:
-        """Return the entries since the last end of a release: what nobody has made durable, a crashed publisher's too."""
-        found: list[Entry] = []
-        for offset in range(self._next - 1, -1, -1):
-            entry = self._entry(offset)
-            if entry is not None and entry.kind is EntryKind.END:
-                break
-            if entry is not None:
-                found.append(entry)
-        return found
+    def end(self, release: bytes) -> None:
+        """Note that a release whose chunks are durable ends here, durably."""
+        assert self._descriptor is not None
+        self._disk.sync(self._descriptor, self.path)   # what it stands behind is there before it
+        self.append(Entry(EntryKind.END, release))
+        self._disk.sync(self._descriptor, self.path)
+        self._unsynced = []
 
     def close(self) -> None:
         """Close it; never raises."""

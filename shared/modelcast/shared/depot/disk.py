@@ -8,7 +8,7 @@ import ctypes
 import errno
 import os
 import sys
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,7 @@ class Disk(Fs):
             raise storage_fault("open", path, error) from error
         try:
             filled = 0
-            while got := guarded("read", path, lambda: os.preadv(descriptor, [buffer[filled:]], filled)):
+            while got := guarded("read", path, partial(os.preadv, descriptor, [buffer[filled:]], filled)):
                 filled += got
             return filled
         finally:
@@ -105,6 +105,16 @@ class Disk(Fs):
             return None
         except OSError as error:
             raise storage_fault("look at", path, error) from error
+
+    def identity_of(self, path: Path) -> tuple[int, int] | None:
+        """Return what tells a file or folder from another one that has its name now, or None when it does not exist."""
+        try:
+            facts = os.stat(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise storage_fault("look at", path, error) from error
+        return facts.st_dev, facts.st_ino
 
     def size_of_open(self, descriptor: int, path: Path) -> int:
         """Return the size of an open file in bytes."""

@@ -43,6 +43,10 @@ class NumberedLog:
         """Return the highest number, 0 when there is none."""
         return max(self.numbers(), default=0)
 
+    def has(self, number: int) -> bool:
+        """Whether a record is there."""
+        return self._disk.size_of(self._folder / number_name(number)) is not None
+
     def read(self, number: int) -> bytes | None:
         """Return a record, or None when it is not there (yet, or any more)."""
         return self._disk.read_if_there(self._folder / number_name(number), self._max_bytes)

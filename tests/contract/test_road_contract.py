@@ -6,10 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
-from tests.fakes.fake_broker import FakeBroker
 from tests.fakes.faulty_broker import CutAfter, FaultyBroker
 
 from modelcast.shared.amqp_road import AmqpInstanceRoad, AmqpRoad
@@ -19,39 +17,11 @@ from modelcast.shared.errors import AuthenticationRefused, BrokerUnreachable, Ho
 from modelcast.shared.link import Broker
 from modelcast.shared.pika_link import PikaBroker
 from modelcast.shared.road import ArrivedOrder, InstanceRoad, OpenRoad, Target
-from modelcast.shared.roads import open_road
 from modelcast.shared.stream_source import ChosenChunks
 
 SOON = 20.0
 BRIEF = 0.2
 HERE = Target("fraud", "production", "a")
-
-
-@pytest.fixture(params=["fake", "rabbitmq", "file", "file polled"])
-def road(request: pytest.FixtureRequest, tmp_path: Path) -> OpenRoad:
-    """Each road; a directory whose file system tells of changes, and one that is polled."""
-    if request.param.startswith("file"):
-        return file_road(tmp_path, "?poll=0.05" if request.param == "file polled" else "")
-    broker = FakeBroker() if request.param == "fake" else PikaBroker(request.getfixturevalue("broker_url"))
-    return AmqpRoad(broker, name="contract", retention_bytes=64 * 1024 * 1024)
-
-
-def file_road(tmp_path: Path, options: str = "") -> OpenRoad:
-    folder = tmp_path / "depot"
-    folder.mkdir(mode=0o700)
-    return open_road(f"file://{folder}{options}")
-
-
-@pytest.fixture(params=["fake", "amqp", "stream", "file"])
-def chunk_road(request: pytest.FixtureRequest, tmp_path: Path) -> OpenRoad:
-    """A road for each way to read chunks."""
-    if request.param == "file":
-        return file_road(tmp_path)
-    if request.param == "fake":
-        return AmqpRoad(FakeBroker(), name="contract")
-    url = request.getfixturevalue("broker_url")
-    port = request.getfixturevalue("node").status().stream_port
-    return open_road(f"{url}?stream_port={port}&chunks={request.param}", retention_bytes=64 * 1024 * 1024)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from modelcast.shared.depot.depot import Depot
-from modelcast.shared.depot.disk import Disk
+from modelcast.shared.depot.disk import Disk, temporary_name
 from modelcast.shared.depot.layout import REPORTS, ModelPlaces
 from modelcast.shared.depot.reports import ReportWriter, now_ms
 from modelcast.shared.depot.settled import MAX_BYTES, Settled
@@ -104,9 +104,14 @@ class FileInstanceRoad:
         content = self._depot.disk.read_if_there(path, MAX_BYTES)
         if content is not None:
             return Settled.from_bytes(content) or Settled(0)   # a torn one: orders come again, and do nothing
-        settled = Settled(self._last)
-        self._depot.disk.write_whole(path, settled.to_bytes())
-        return settled
+        self._keep(Settled(self._last))
+        return Settled(self._last)
+
+    def _keep(self, settled: Settled) -> None:
+        root = self._depot.root
+        self._depot.disk.replace_whole(
+            root / self._places.settled, settled.to_bytes(), root / self._places.incoming / temporary_name()
+        )
 
     def next_order(self, seconds: float) -> ArrivedOrder | None:
         """See ``road.InstanceRoad.next_order``."""
@@ -149,7 +154,7 @@ class FileInstanceRoad:
             incoming = self._depot.root / self._places.incoming
             self._depot.letters().add(self._target, number, arrived.body, now_ms(), incoming)
         self._settled = self._settled.with_order(number)
-        self._depot.disk.write_whole(self._depot.root / self._places.settled, self._settled.to_bytes())
+        self._keep(self._settled)
 
     def report(self, body: bytes) -> Confirmed:
         """See ``road.InstanceRoad.report``: it is on the disk when this returns."""

@@ -6,14 +6,12 @@ Imports disk, the layout and the index's entries.
 """
 
 import os
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from modelcast.shared.depot.disk import Disk
+from modelcast.shared.depot.disk import Disk, temporary_name
 from modelcast.shared.depot.index import ENTRY_BYTES, Entry, EntryKind
 from modelcast.shared.depot.layout import ModelPlaces
-from modelcast.shared.fs import TEMPORARY_PREFIX
 from modelcast.shared.limits import DEFAULT_LIMITS
 
 SYNC_EACH_BELOW = 16
@@ -49,7 +47,7 @@ class ChunkShelf:
         if path.parent not in self._folders:
             self._disk.make_folder(path.parent)
             self._folders.add(path.parent)
-        temporary = self._root / self._places.incoming / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+        temporary = self._root / self._places.incoming / temporary_name()
         self._disk.write_new(temporary, body, is_durable=False)
         self._disk.move(temporary, path)
         return True

@@ -7,13 +7,14 @@ twice, without syncfs(2) each file is synced. Imports fs.
 import ctypes
 import errno
 import os
+import secrets
 import sys
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from modelcast.shared.errors import StorageFault
-from modelcast.shared.fs import NO_FOLLOW, OTHERS_MAY_WRITE, Fs, guarded, storage_fault
+from modelcast.shared.fs import NO_FOLLOW, OTHERS_MAY_WRITE, TEMPORARY_PREFIX, Fs, guarded, storage_fault
 
 _NO_LINKS_HERE = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
 _SYNCFS_TELLS_ERRORS = (5, 8)
@@ -31,6 +32,11 @@ def _syncfs() -> Any:
     return getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
 
 
+def temporary_name() -> str:
+    """Return a name that nobody else uses, for what is being written."""
+    return f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+
+
 class Disk(Fs):
     """See ``fs.Fs``; for a depot."""
 
@@ -43,6 +49,11 @@ class Disk(Fs):
                 self.sync(descriptor, path)
         finally:
             guarded("close", path, lambda: os.close(descriptor))
+
+    def replace_whole(self, path: Path, content: bytes, temporary: Path) -> None:
+        """Replace a file by ``content``, durably, so that a crash leaves the old or the new one; it is written as ``temporary``."""
+        self.write_new(temporary, content, is_durable=True)
+        self.rename(temporary, path)
 
     def take_name(self, source: Path, target: Path) -> bool:
         """Give a file a name that nobody has, durably; returns whether the name was free. The file keeps its old name, too, or not."""

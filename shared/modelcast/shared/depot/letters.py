@@ -4,15 +4,13 @@ Decides the record and its name, by which the same refusal after a crash is foun
 the layout, packing and the road's values.
 """
 
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from modelcast.shared.depot.disk import Disk
+from modelcast.shared.depot.disk import Disk, temporary_name
 from modelcast.shared.depot.layout import is_letter, letter_name
 from modelcast.shared.digest import digest
 from modelcast.shared.errors import SenderFault
-from modelcast.shared.fs import TEMPORARY_PREFIX
 from modelcast.shared.limits import DEFAULT_LIMITS, KIB
 from modelcast.shared.packing import pack, unpack
 from modelcast.shared.road import DeadLetter, Target
@@ -50,9 +48,7 @@ class LetterBox:
             "format": 1, "model": target.model, "channel": target.channel, "instance": target.instance, "number": number,
             "died_ms": died_ms, "cause": CAUSE, "body": body,
         })
-        temporary = incoming / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
-        self._disk.write_new(temporary, content, is_durable=True)
-        self._disk.rename(temporary, self._folder / letter_name(died_ms, identity))
+        self._disk.replace_whole(self._folder / letter_name(died_ms, identity), content, incoming / temporary_name())
 
     def _names(self) -> list[str]:
         return [name for name in self._disk.names(self._folder) if is_letter(name)]

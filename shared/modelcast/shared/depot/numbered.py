@@ -4,13 +4,11 @@ Decides how a record gets the next number: written beside, synced, then linked u
 the layout.
 """
 
-import secrets
 from pathlib import Path
 
-from modelcast.shared.depot.disk import Disk
+from modelcast.shared.depot.disk import Disk, temporary_name
 from modelcast.shared.depot.layout import number_name, number_of
 from modelcast.shared.errors import StorageFault
-from modelcast.shared.fs import TEMPORARY_PREFIX
 
 ATTEMPTS = 1000
 """How often a number may be taken by somebody else before this one."""
@@ -53,7 +51,7 @@ class NumberedLog:
 
     def append(self, body: bytes) -> int:
         """Add a record and return its number; it is durable then."""
-        temporary = self._incoming / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+        temporary = self._temporary()
         self._disk.write_new(temporary, body, is_durable=True)
         try:
             if self._last is None:
@@ -66,9 +64,12 @@ class NumberedLog:
             self._disk.remove(temporary)
         raise StorageFault(f"No number is free in {self._folder}.", facts={"path": str(self._folder)})
 
+    def _temporary(self) -> Path:
+        return self._incoming / temporary_name()
+
     def replace(self, number: int, body: bytes) -> None:
         """Put another record in the place of one; readers see the old or the new one."""
-        self._disk.write_whole(self._folder / number_name(number), body)
+        self._disk.replace_whole(self._folder / number_name(number), body, self._temporary())
 
     def remove(self, number: int) -> None:
         """Remove a record; its number is not given again while a higher one is there."""

@@ -67,7 +67,8 @@ class ChunkShelf:
         for path in sorted(paths):
             self._disk.sync_file(path)
         for folder in sorted({path.parent for path in paths}):
-            self._disk.sync_folder(folder)
+            if folder.is_dir():   # a power cut may have left an entry and not its chunk
+                self._disk.sync_folder(folder)
         self._disk.sync_folder(self._root / self._places.chunks)
 
 
@@ -91,6 +92,14 @@ class ChunkIndex:
         Up to the last end of a release everything was made durable; only what follows is looked at.
         """
         self._descriptor = self._disk.open_for_appending(self.path)
+        try:
+            self._mend()
+        except BaseException:
+            self.close()
+            raise
+
+    def _mend(self) -> None:
+        assert self._descriptor is not None
         count = self._disk.size_of_open(self._descriptor, self.path) // ENTRY_BYTES
         first = count
         while first and not self._ends_release(first - 1):

@@ -69,11 +69,11 @@ def left_over(root: Path) -> list[Path]:
 
 
 def test_killed_at_any_step_the_next_publisher_goes_on_and_no_order_promises_what_is_not_there(
-    tmp_path: Path, signing_key: SigningKey, key_ring: KeyRing
+    memory: Path, signing_key: SigningKey, key_ring: KeyRing
 ) -> None:
     step, happened = 0, True
     while happened:
-        case = tmp_path / str(step)
+        case = memory / str(step)
         case.mkdir()
         root = depot_in(case)
         publish(root, signing_key, "1.0.0")
@@ -160,4 +160,4 @@ def test_a_bit_that_flips_in_a_chunk_is_mended_by_sending_it_again(tmp_path: Pat
         MODEL | {"version": "1.0.0"}, model="fraud", version="1.0.0", resend=True
     )
     assert again.release == publication.release
-    assert whole_orders(root, key_ring) == ["1.0.0", "1.0.0"]
+    assert set(whole_orders(root, key_ring)) == {"1.0.0"}

@@ -55,10 +55,10 @@ def live(root: Path, disk: FaultDisk | None = None) -> None:
         joined.close()
 
 
-def test_killed_at_any_step_an_order_is_settled_or_comes_again_and_a_refusal_is_kept_once(tmp_path: Path) -> None:
+def test_killed_at_any_step_an_order_is_settled_or_comes_again_and_a_refusal_is_kept_once(memory: Path) -> None:
     step, happened = 0, True
     while happened:
-        case = tmp_path / str(step)
+        case = memory / str(step)
         (case / "depot").mkdir(mode=0o700, parents=True)
         root = case / "depot"
         road_to(root).join(HERE).close()

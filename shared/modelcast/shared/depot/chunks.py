@@ -6,12 +6,12 @@ Imports disk, the layout and the index's entries.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from modelcast.shared.depot.disk import Disk, temporary_name
 from modelcast.shared.depot.index import ENTRY_BYTES, Entry, EntryKind
-from modelcast.shared.depot.layout import ModelPlaces
+from modelcast.shared.depot.layout import ModelPlaces, digest_of
 from modelcast.shared.limits import DEFAULT_LIMITS
 
 SYNC_EACH_BELOW = 16
@@ -54,6 +54,24 @@ class ChunkShelf:
 
     def _holds(self, path: Path, body: bytes | memoryview) -> bool:
         return self._disk.size_of(path) == len(body) and self._disk.read_if_there(path, len(body)) == body
+
+    def remove_but(self, kept: Collection[bytes], *, tries: bool) -> tuple[int, int]:
+        """Remove the chunks whose digests are not ``kept``; ``tries`` only counts them.
+
+        Returns:
+            How many there are of them and their bytes.
+        """
+        count = size = 0
+        chunks = self._root / self._places.chunks
+        for folder in self._disk.names(chunks):
+            for name in self._disk.names(chunks / folder):
+                found = digest_of(name)
+                if found is None or bytes.fromhex(found) in kept:
+                    continue
+                count, size = count + 1, size + (self._disk.size_of(chunks / folder / name) or 0)
+                if not tries:
+                    self._disk.remove(chunks / folder / name)
+        return count, size
 
     def read_into(self, entry: Entry, buffer: memoryview) -> int | None:
         """Read a chunk into a buffer and return how many bytes it has, or None when it is gone; a larger file is cut."""

@@ -56,7 +56,8 @@ class Stage:
     """Everything that the chapters play with.
 
     Attributes:
-        url: Address of the broker.
+        url: Address of the road.
+        place: What carries the releases, in words: ``the broker``, ``the shared directory``.
         model: Name of the model.
         key: The private key that the instances trust.
         stranger: A private key that nobody trusts.
@@ -69,6 +70,7 @@ class Stage:
     """
 
     url: str
+    place: str
     model: str
     key: Path
     stranger: Path
@@ -102,7 +104,7 @@ class Stage:
             trained.model, model=self.model, version=version, samples=self.school.samples(trained.model),
             training=trained.parameters, metrics={"accuracy": trained.accuracy}, lineage={"dataset": DATASET},
         )
-        self.narrator.say(published(publication, time.monotonic() - began))
+        self.narrator.say(published(publication, time.monotonic() - began, self.place))
 
         def on_verdict(report: Report) -> None:
             """Tell a verdict as it comes, and remember when."""
@@ -134,11 +136,11 @@ class Stage:
         )
 
 
-def published(publication: Publication, seconds: float) -> str:
+def published(publication: Publication, seconds: float, place: str) -> str:
     """Return a publication as a sentence."""
     text = f"Published {publication.version}: {as_size(publication.sent_bytes)} sent"
     if publication.reused_bytes:
-        text += f", {as_size(publication.reused_bytes)} were on the broker already"
+        text += f", {as_size(publication.reused_bytes)} were in {place} already"
     return f"{text}; chunks first, the order last; {seconds * 1000:.0f} ms."
 
 

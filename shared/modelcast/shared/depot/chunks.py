@@ -45,7 +45,7 @@ class ChunkShelf:
         if self._holds(path, body):
             return False
         if path.parent not in self._folders:
-            self._disk.make_folder(path.parent)
+            self._disk.add_folder(path.parent)
             self._folders.add(path.parent)
         temporary = self._root / self._places.incoming / temporary_name()
         self._disk.write_new(temporary, body, is_durable=False)

@@ -50,6 +50,10 @@ class Disk(Fs):
         finally:
             guarded("close", path, lambda: os.close(descriptor))
 
+    def add_folder(self, path: Path) -> None:
+        """Create a folder in one that is there, if it is not; not durable before that one is synced."""
+        guarded("create", path, lambda: path.mkdir(mode=self.FOLDER_MODE, exist_ok=True))
+
     def replace_whole(self, path: Path, content: bytes, temporary: Path) -> None:
         """Replace a file by ``content``, durably, so that a crash leaves the old or the new one; it is written as ``temporary``."""
         self.write_new(temporary, content, is_durable=True)

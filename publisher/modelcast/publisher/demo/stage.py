@@ -104,7 +104,7 @@ class Stage:
             trained.model, model=self.model, version=version, samples=self.school.samples(trained.model),
             training=trained.parameters, metrics={"accuracy": trained.accuracy}, lineage={"dataset": DATASET},
         )
-        self.narrator.say(published(publication, time.monotonic() - began, self.place))
+        self.narrator.say(published(publication, time.monotonic() - began))
 
         def on_verdict(report: Report) -> None:
             """Tell a verdict as it comes, and remember when."""
@@ -136,11 +136,11 @@ class Stage:
         )
 
 
-def published(publication: Publication, seconds: float, place: str) -> str:
+def published(publication: Publication, seconds: float) -> str:
     """Return a publication as a sentence."""
     text = f"Published {publication.version}: {as_size(publication.sent_bytes)} sent"
     if publication.reused_bytes:
-        text += f", {as_size(publication.reused_bytes)} were in {place} already"
+        text += f", {as_size(publication.reused_bytes)} were there already"
     return f"{text}; chunks first, the order last; {seconds * 1000:.0f} ms."
 
 

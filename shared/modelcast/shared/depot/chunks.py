@@ -85,7 +85,7 @@ class ChunkShelf:
         for path in sorted(paths):
             self._disk.sync_file(path)
         for folder in sorted({path.parent for path in paths}):
-            if folder.is_dir():   # a power cut may have left an entry and not its chunk
+            if self._disk.is_folder(folder):   # a power cut may have left an entry and not its chunk
                 self._disk.sync_folder(folder)
         self._disk.sync_folder(self._root / self._places.chunks)
 

@@ -51,7 +51,7 @@ class Depot:
             DepotUnusable: It is missing, foreign, of a newer format, or others may write it.
             StorageFault: It cannot be read or written.
         """
-        if not self.root.is_dir():
+        if not self.disk.is_folder(self.root):
             raise DepotUnusable(
                 f"There is no directory {self.root}.", hint=f"Is it mounted? Otherwise create it: mkdir -p -m 700 {self.root}",
                 facts={"path": str(self.root)},
@@ -72,7 +72,7 @@ class Depot:
 
     def check_alone(self, path: Path) -> None:
         """Refuse a folder that other users may write, unless that is allowed."""
-        if self._shares or not path.exists() or self.disk.is_owners_alone(path):
+        if self._shares or not self.disk.is_folder(path) or self.disk.is_owners_alone(path):
             return
         raise DepotUnusable(
             f"Other users may write to {path}.",

@@ -88,7 +88,8 @@ class FileInstanceRoad:
         self._watch: Watch | None = None
         try:
             depot.sweep(self._places.incoming)
-            self._watch = Watch([self._orders.folder, self._announcements.folder], poll_seconds)   # before the first look: nothing comes in between
+            folders = [self._orders.folder, self._announcements.folder]
+            self._watch = Watch(folders, poll_seconds)   # before the first look: nothing comes in between
             self._folder = depot.disk.identity_of(self._orders.folder)
             numbers = self._orders.numbers()
             self._last, self._heard = max(numbers, default=0), self._announcements.last()

@@ -35,13 +35,18 @@ end, lists:seq({first}, {last})).
 
 
 @pytest.fixture(scope="session")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateNode]:
-    """A RabbitMQ that belongs to this test run."""
+def rabbitmq_installed() -> None:
+    """The programs of RabbitMQ, for tests that start nodes of their own; installed if they are not there."""
     notes: list[str] = []
     try:
         ensure_installed(notes.append)
     except BrokerMissing as error:
         pytest.fail(f"These tests need RabbitMQ. {error} {error.hint or ''} {' '.join(notes)}", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def node(rabbitmq_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateNode]:
+    """A RabbitMQ that belongs to this test run."""
     private = PrivateNode(tmp_path_factory.mktemp("rabbitmq") / "node")
     private.start()
     yield private

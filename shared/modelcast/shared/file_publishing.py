@@ -11,6 +11,7 @@ from modelcast.shared.depot.chunks import CHUNK_ROOM, ChunkIndex, ChunkShelf, re
 from modelcast.shared.depot.depot import Depot
 from modelcast.shared.depot.index import Entry, EntryKind
 from modelcast.shared.depot.numbered import NumberedLog
+from modelcast.shared.digest import digest as digest_of
 from modelcast.shared.errors import PublisherBusy
 from modelcast.shared.limits import DEFAULT_LIMITS
 
@@ -35,6 +36,15 @@ class FilePublisherRoad:
         except BaseException:
             self._lock.release()
             raise
+
+    def announce(self, channel: str, body: bytes) -> None:
+        """See ``road.PublisherRoad.announce``: who is there sees it; the one before it goes."""
+        self._depot.make_channel(self._model, channel)
+        log = self._depot.announcements(self._model, channel)
+        newest = log.append(body)
+        for number in log.numbers():
+            if number < newest:   # the newest stays, so that its number is not given again
+                log.remove(number)
 
     def order(self, channel: str, body: bytes) -> None:
         """See ``road.PublisherRoad.order``."""
@@ -80,8 +90,8 @@ class FileChunkSink:
         self, body: bytes | memoryview, *, version: str, index: int, count: int, digest: str, codec: str = "none"
     ) -> None:
         """See ``road.ChunkSink.send``."""
-        del version, index, count   # for people who look at a stream
-        entry = Entry(EntryKind.CHUNK, bytes.fromhex(digest), len(body), codec == CODEC)
+        del count   # for people who look at a stream
+        entry = Entry(EntryKind.CHUNK, bytes.fromhex(digest), len(body), codec == CODEC, version, index)
         self._shelf.put(entry, body)
         self._index.append(entry)
 
@@ -90,7 +100,7 @@ class FileChunkSink:
         self._shelf.sync(self._index.unsynced)
         self._index.end(bytes.fromhex(release))
 
-    def held_since(self, offset: int) -> Iterator[bytes | memoryview]:
+    def held_since(self, offset: int) -> Iterator[bytes]:
         """See ``road.ChunkSink.held_since``."""
         buffer = memoryview(bytearray(CHUNK_ROOM))
         for _, entry in read_entries(self._depot.disk, self._index.path, offset):
@@ -101,7 +111,7 @@ class FileChunkSink:
             if entry.is_packed:
                 body = unpack_chunk(buffer[:size], max_bytes=DEFAULT_LIMITS.chunk_bytes)
             if body is not None:
-                yield body
+                yield digest_of(body)
 
     def close(self) -> None:
         """Close the index; never raises."""

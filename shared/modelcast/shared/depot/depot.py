@@ -117,7 +117,8 @@ class Depot:
     def make_channel(self, model: str, channel: str) -> ChannelPlaces:
         """Make a channel's folders and return where they are."""
         places = ChannelPlaces(model, channel)
-        self.disk.make_folder(self.root / places.orders)
+        for folder in (places.orders, places.announcements):
+            self.disk.make_folder(self.root / folder)
         self.check_alone(self.root / ModelPlaces(model).folder)
         return places
 
@@ -134,10 +135,15 @@ class Depot:
 
     def orders(self, model: str, channel: str) -> NumberedLog:
         """Return a channel's orders."""
+        return self._messages(model, ChannelPlaces(model, channel).orders)
+
+    def announcements(self, model: str, channel: str) -> NumberedLog:
+        """Return a channel's announcements; only the newest is there."""
+        return self._messages(model, ChannelPlaces(model, channel).announcements)
+
+    def _messages(self, model: str, folder: str) -> NumberedLog:
         incoming = self.root / ModelPlaces(model).incoming
-        return NumberedLog(
-            self.disk, self.root / ChannelPlaces(model, channel).orders, incoming, max_bytes=DEFAULT_LIMITS.order_bytes
-        )
+        return NumberedLog(self.disk, self.root / folder, incoming, max_bytes=DEFAULT_LIMITS.order_bytes)
 
     def shelf(self, model: str) -> ChunkShelf:
         """Return a model's chunks."""

@@ -57,11 +57,13 @@ class ChannelPlaces:
     Attributes:
         folder: All that the channel has.
         orders: Its orders, numbered.
+        announcements: The newest announcement, numbered.
     """
 
     def __init__(self, model: str, channel: str) -> None:
         self.folder = f"{ModelPlaces(model).channels}/{check_name('channel', channel)}"
         self.orders = f"{self.folder}/orders"
+        self.announcements = f"{self.folder}/announcements"
 
 
 class InstancePlaces:

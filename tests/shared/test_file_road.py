@@ -11,12 +11,14 @@ import pytest
 from tests.fakes.fault_disk import FaultDisk
 from tests.fakes.fault_fs import Crash
 
+from modelcast.shared.depot.disk import Disk
 from modelcast.shared.digest import digest
 from modelcast.shared.errors import DepotUnusable, HostFault, StorageFault
 from modelcast.shared.file_publishing import FilePublisherRoad
 from modelcast.shared.file_road import FileInstanceRoad, FileRoad
 from modelcast.shared.file_url import FileUrl
 from modelcast.shared.file_watch import Watch
+from modelcast.shared.fs import storage_fault
 from modelcast.shared.road import ArrivedOrder, Target
 
 HERE = Target("fraud", "production", "a")
@@ -199,6 +201,35 @@ def test_reports_of_the_last_minutes_are_read_without_what_is_older(root: Path) 
     assert heard == [b"two"]
     source.close()
     joined.close()
+
+
+class Unreadable(Disk):
+    """A disk whose chunks cannot be read."""
+
+    def read_into(self, path: Path, buffer: memoryview) -> int | None:
+        raise storage_fault("read", path, OSError(errno.EIO, os.strerror(errno.EIO)))
+
+
+def test_a_chunk_that_the_disk_does_not_give_is_the_hosts_fault_and_no_gap(root: Path) -> None:
+    session = road_to(root).publish("fraud", "production")
+    send(session, b"chunk")
+    session.close()
+    source = FileRoad(FileUrl(str(root)), disk=Unreadable()).chunks("fraud", 1)
+    with pytest.raises(StorageFault, match="Input/output error"):
+        source.receive(0)
+    source.close()
+
+
+def test_a_chunk_that_is_gone_is_passed_over_and_the_end_is_told(root: Path) -> None:
+    session = road_to(root).publish("fraud", "production")
+    send(session, b"chunk")
+    session.close()
+    next(path for path in root.rglob("chunks/*/*")).unlink()
+    source = road_to(root).chunks("fraud", 1)
+    arrived = source.receive(0)
+    assert arrived is not None
+    assert arrived.ends == digest(b"release").hex()
+    source.close()
 
 
 # --------------------------------------------------------------------------- several users

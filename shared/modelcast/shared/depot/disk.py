@@ -50,6 +50,10 @@ class Disk(Fs):
         finally:
             guarded("close", path, lambda: os.close(descriptor))
 
+    def is_link(self, path: Path) -> bool:
+        """Whether there is a symbolic link of this name."""
+        return guarded("look at", path, path.is_symlink)
+
     def add_folder(self, path: Path) -> None:
         """Create a folder in one that is there, if it is not; not durable before that one is synced."""
         guarded("create", path, lambda: path.mkdir(mode=self.FOLDER_MODE, exist_ok=True))

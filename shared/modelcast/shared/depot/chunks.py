@@ -15,7 +15,7 @@ from modelcast.shared.depot.layout import ModelPlaces, digest_of
 from modelcast.shared.limits import DEFAULT_LIMITS
 
 SYNC_EACH_BELOW = 16
-"""Fewer files are synced one by one; more at once by syncing their file system: 512 files take 0.4 s instead of 0.9 (measured)."""
+"""Fewer files are synced one by one; more at once by syncing their file system (figures: ``tests/benchmarks/durable.py``)."""
 READ_ENTRIES = 4096
 
 

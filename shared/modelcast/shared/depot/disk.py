@@ -32,6 +32,25 @@ def _syncfs() -> Any:
     return getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
 
 
+_SYNC_FILE_RANGE_WRITE = 2
+
+
+@cache
+def _sync_file_range() -> Any:
+    """Return sync_file_range(2), which Python does not have, or None."""
+    function = getattr(ctypes.CDLL(None), "sync_file_range", None) if sys.platform == "linux" else None
+    if function is not None:
+        function.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+    return function
+
+
+def _begin_to_write(descriptor: int) -> None:
+    """Have the kernel begin to write a file while the next one is made (figures: ``tests/benchmarks/durable.py``)."""
+    begin = _sync_file_range()
+    if begin is not None:
+        begin(descriptor, 0, 0, _SYNC_FILE_RANGE_WRITE)   # a hint: whether it is written, the sync at the end tells
+
+
 def temporary_name() -> str:
     """Return a name that nobody else uses, for what is being written."""
     return f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
@@ -41,12 +60,14 @@ class Disk(Fs):
     """See ``fs.Fs``; for a depot."""
 
     def write_new(self, path: Path, content: bytes | memoryview, *, is_durable: bool) -> None:
-        """Write a file that does not exist yet; ``is_durable`` syncs its content, not its name."""
+        """Write a file that does not exist yet; ``is_durable`` syncs its content, not its name. Otherwise the kernel begins to."""
         descriptor = guarded("create", path, lambda: os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW, self.FILE_MODE))
         try:
             self.write_at(descriptor, content, 0, path)
             if is_durable:
                 self.sync(descriptor, path)
+            else:
+                _begin_to_write(descriptor)
         finally:
             guarded("close", path, lambda: os.close(descriptor))
 

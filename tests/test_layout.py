@@ -18,12 +18,12 @@ TESTED_ELSEWHERE = {
     "shared/amqp_road.py": "tests/contract/test_road_contract.py",
     "shared/amqp_history.py": "tests/contract/test_history_contract.py",
     "shared/amqp_publishing.py": "tests/contract/test_road_contract.py",
+    "shared/file_reading.py": "tests/contract/test_road_contract.py, in a directory that tells and one that is polled",
     "shared/cli/__main__.py": "two lines; tests/end_to_end/test_bad_input.py goes through it",
     "shared/localbroker/install.py": "tests/shared/localbroker/test_chooser.py, with an apt-get of its own",
     "shared/localbroker/programs.py": "tests/shared/localbroker/test_host.py and test_chooser.py",
     "publisher/demo/chapters.py": "tests/end_to_end/test_demo.py plays all of them on RabbitMQ",
     "publisher/demo/letters.py": "tests/end_to_end/test_demo.py",
-    "publisher/demo/story.py": "tests/end_to_end/test_demo.py",
 }
 """Modules without a test module of their own, and why."""
 

@@ -22,9 +22,9 @@ from pathlib import Path
 import click
 from tests.benchmarks.ground import SHARED_MEMORY
 
-from modelcast.consumer.fs import Fs
 from modelcast.shared import amqp_channel, pika_levers, stream_source
 from modelcast.shared.digest import digest
+from modelcast.shared.fs import Fs
 from modelcast.shared.limits import MIB
 from modelcast.shared.localbroker.node import PrivateNode
 from modelcast.shared.roads import open_road

@@ -86,6 +86,37 @@ class RabbitMq:
             self._node = None
 
 
+class SharedDirectory:
+    """A directory for the file road: no server at all."""
+
+    def __init__(self) -> None:
+        self._settings: dict[str, Any] = {}
+
+    def missing(self) -> str | None:
+        """Nothing can be missing."""
+        return None
+
+    def start(self, folder: Path) -> dict[str, Any]:
+        """Make the directory and a key pair."""
+        from modelcast.shared.keyfiles import generate
+
+        if not self._settings:
+            (folder / "depot").mkdir(mode=0o700, parents=True)
+            key, public = generate(folder / "training")
+            self._settings = {"url": f"file://{folder / 'depot'}", "key": str(key), "trust": str(public)}
+        return self._settings
+
+    def clean(self, label: str, instances: int) -> None:
+        """Remove what a model has in it."""
+        from modelcast.shared.roads import open_road
+
+        open_road(self._settings["url"]).retire(label, "production", [])
+
+    def stop(self) -> None:
+        """Nothing runs."""
+        self._settings = {}
+
+
 class ServerProcess:
     """A server that is one program, for the classes below.
 

@@ -11,12 +11,12 @@ from tests.fakes.publisher_sim import PublisherSimulator, Release
 
 from modelcast.consumer.ahead import Ahead, layout_of, receive_ahead
 from modelcast.consumer.assembly import Assembly
-from modelcast.consumer.fs import Fs
 from modelcast.consumer.store import Store
 from modelcast.consumer.trial import Dropped
 from modelcast.consumer.trust import open_announcement
 from modelcast.shared.digest import digest
 from modelcast.shared.errors import BrokerUnreachable, StorageFault
+from modelcast.shared.fs import Fs
 from modelcast.shared.road import ArrivedChunk
 from modelcast.shared.signing import KeyRing, SigningKey
 

@@ -8,11 +8,11 @@ from tests.fakes.bench import never
 from tests.fakes.publisher_sim import PublisherSimulator, Release
 
 from modelcast.consumer.assembly import MAX_OPEN_FILES, Assembly
-from modelcast.consumer.fs import Fs
 from modelcast.consumer.store import Store, damage_in
 from modelcast.consumer.trial import Dropped
 from modelcast.shared.digest import digest
 from modelcast.shared.errors import StorageFault
+from modelcast.shared.fs import Fs
 from modelcast.shared.signing import SigningKey
 
 FILES = {"a/deep/er.bin": b"".join(n.to_bytes(4, "big") for n in range(625)), "b.bin": b"b" * 3500, "empty": b""}

@@ -16,13 +16,13 @@ from tests.fakes.stage import Doubler
 from modelcast.consumer import companions as module
 from modelcast.consumer.active import Slot
 from modelcast.consumer.companions import Companions, HostWorkshop
-from modelcast.consumer.fs import Fs, storage_fault
 from modelcast.consumer.journal import Journal
-from modelcast.consumer.locks import HostLock
 from modelcast.consumer.notice import Notice
 from modelcast.consumer.store import Store
 from modelcast.consumer.trial import Dropped
 from modelcast.shared.amqp_road import AmqpRoad
+from modelcast.shared.fs import Fs, storage_fault
+from modelcast.shared.locks import HostLock
 
 LOG = structlog.get_logger()
 ONE = "1" * 64

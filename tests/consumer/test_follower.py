@@ -16,13 +16,13 @@ from tests.fakes.stage import Doubler
 from modelcast.consumer import follower as module
 from modelcast.consumer.active import Slot
 from modelcast.consumer.follower import Follower, ReadingWorkshop
-from modelcast.consumer.fs import Fs
 from modelcast.consumer.journal import Journal
 from modelcast.consumer.notice import Notice
 from modelcast.consumer.policy import Timing
 from modelcast.consumer.store import Store
 from modelcast.publisher.sampling import SampleSet
 from modelcast.shared.amqp_road import AmqpRoad
+from modelcast.shared.fs import Fs
 from modelcast.shared.signing import KeyRing
 
 AT_ONCE = Timing(retry_first_seconds=0, retry_most_seconds=0)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelcast.consumer import journal as module
-from modelcast.consumer.fs import Fs
 from modelcast.consumer.journal import MAX_REJECTIONS, MAX_REPORTS, Journal, Rejection
+from modelcast.shared.fs import Fs
 
 
 class FastFs(Fs):

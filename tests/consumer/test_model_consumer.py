@@ -16,7 +16,6 @@ from tests.fakes.publisher_sim import withheld
 from tests.fakes.stage import LONG, QUEUE, QUICK, Doubler, Stage
 
 from modelcast.consumer import ModelConsumer, Timing, companions
-from modelcast.consumer.fs import Fs
 from modelcast.publisher.sampling import SampleSet
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.errors import (
@@ -28,6 +27,7 @@ from modelcast.shared.errors import (
     StorageFault,
     StoreInUse,
 )
+from modelcast.shared.fs import Fs
 from modelcast.shared.order import Kind
 from modelcast.shared.road import ArrivedOrder, Bookmark, Target
 from modelcast.shared.topology import DEAD, REPORTS, chunks_name, history_name, orders_name

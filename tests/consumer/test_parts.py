@@ -10,12 +10,12 @@ from tests.fakes.fake_broker import FakeBroker
 
 from modelcast.consumer.active import Slot
 from modelcast.consumer.follower import Follower
-from modelcast.consumer.fs import Fs
 from modelcast.consumer.parts import INSTANCE_FILE, Blueprint, kept_instance
 from modelcast.consumer.policy import Policy, Timing
 from modelcast.consumer.runtime import Runtime
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.errors import InvalidName
+from modelcast.shared.fs import Fs
 
 
 def nothing() -> None:

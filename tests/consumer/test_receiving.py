@@ -11,13 +11,13 @@ from tests.fakes.fault_fs import FaultFs
 from tests.fakes.publisher_sim import PublisherSimulator, Release
 
 from modelcast.consumer.assembly import Assembly
-from modelcast.consumer.fs import Fs
 from modelcast.consumer.receiving import RECONNECTS, Fetch, fetch, read_plan
 from modelcast.consumer.store import Store
 from modelcast.consumer.trial import Dropped
 from modelcast.consumer.trust import open_order
 from modelcast.shared.digest import digest
 from modelcast.shared.errors import BrokerUnreachable, HostFault, SenderFault, StorageFault
+from modelcast.shared.fs import Fs
 from modelcast.shared.reasons import Reason
 from modelcast.shared.road import ArrivedChunk
 from modelcast.shared.signing import KeyRing, SigningKey

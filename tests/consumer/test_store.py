@@ -13,11 +13,11 @@ from tests.fakes.fake_broker import FakeBroker
 from tests.fakes.fault_fs import Crash, FaultFs
 from tests.fakes.publisher_sim import PublisherSimulator
 
-from modelcast.consumer.fs import TEMPORARY_PREFIX, Fs
 from modelcast.consumer.pointer import MAX_POINTER_BYTES, Pointer
 from modelcast.consumer.store import POINTER, Store, damage_in, misfit_in
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.errors import HostFault, StorageFault, StoreInUse
+from modelcast.shared.fs import TEMPORARY_PREFIX, Fs
 from modelcast.shared.order import Kind
 from modelcast.shared.signing import KeyRing, SigningKey
 
@@ -156,7 +156,7 @@ def test_a_second_store_on_the_same_folder_is_refused(store: Store) -> None:
 
 def test_another_process_cannot_open_it(store: Store) -> None:
     program = (
-        "import sys\nfrom pathlib import Path\nfrom modelcast.consumer.fs import Fs\nfrom modelcast.consumer.store import Store\n"
+        "import sys\nfrom pathlib import Path\nfrom modelcast.shared.fs import Fs\nfrom modelcast.consumer.store import Store\n"
         "from modelcast.shared.errors import StoreInUse\n"
         "try:\n    Store(Path(sys.argv[1]), Fs()).open()\nexcept StoreInUse:\n    print('in use')\nelse:\n    print('opened')\n"
     )

@@ -16,7 +16,6 @@ from tests.fakes.fake_broker import FakeBroker
 from tests.fakes.fault_fs import Crash, FaultFs
 from tests.fakes.publisher_sim import PublisherSimulator, Release, Sent, damaged, honest, withheld
 
-from modelcast.consumer.fs import Fs
 from modelcast.consumer.headroom import Headroom
 from modelcast.consumer.journal import Rejection
 from modelcast.consumer.pointer import TRIES
@@ -27,6 +26,7 @@ from modelcast.consumer.workshop import MAX_TRIES
 from modelcast.publisher.sampling import SampleSet
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.errors import HostFault, SenderFault, StorageFault
+from modelcast.shared.fs import Fs
 from modelcast.shared.order import Kind
 from modelcast.shared.reasons import Reason
 from modelcast.shared.signing import KeyRing, SigningKey

@@ -1,13 +1,17 @@
-"""Each test of the contract runs twice: on the broker in memory and on RabbitMQ."""
+"""Each test of a contract runs on all that keeps it: the broker in memory, RabbitMQ, a shared directory."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from tests.fakes.fake_broker import FakeBroker
 
+from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.link import Broker, WaitingLink
 from modelcast.shared.localbroker.node import PrivateNode
 from modelcast.shared.pika_link import PikaBroker
+from modelcast.shared.road import OpenRoad
+from modelcast.shared.roads import open_road
 
 
 @pytest.fixture(params=["fake", "rabbitmq"])
@@ -16,6 +20,36 @@ def broker(request: pytest.FixtureRequest) -> Broker:
     if request.param == "fake":
         return FakeBroker()
     return PikaBroker(request.getfixturevalue("broker_url"))
+
+
+RETENTION_BYTES = 64 * 1024 * 1024
+
+
+def road_of(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> OpenRoad:
+    """Return an empty road: ``fake``, ``rabbitmq``, ``amqp`` or ``stream`` (how chunks are read), ``file``, or ``file polled``."""
+    if kind.startswith("file"):
+        folder = tmp_path / "depot"
+        folder.mkdir(mode=0o700)
+        return open_road(f"file://{folder}{'?poll=0.05' if kind == 'file polled' else ''}")
+    if kind == "fake":
+        return AmqpRoad(FakeBroker(), name="contract", retention_bytes=RETENTION_BYTES)
+    url = request.getfixturevalue("broker_url")
+    if kind == "rabbitmq":
+        return AmqpRoad(PikaBroker(url), name="contract", retention_bytes=RETENTION_BYTES)
+    port = request.getfixturevalue("node").status().stream_port
+    return open_road(f"{url}?stream_port={port}&chunks={kind}", retention_bytes=RETENTION_BYTES)
+
+
+@pytest.fixture(params=["fake", "rabbitmq", "file", "file polled"])
+def road(request: pytest.FixtureRequest, tmp_path: Path) -> OpenRoad:
+    """Each road; a directory whose file system tells of changes, and one that is polled."""
+    return road_of(request.param, request, tmp_path)
+
+
+@pytest.fixture(params=["fake", "amqp", "stream", "file"])
+def chunk_road(request: pytest.FixtureRequest, tmp_path: Path) -> OpenRoad:
+    """A road for each way to read chunks."""
+    return road_of(request.param, request, tmp_path)
 
 
 class Operator:

@@ -1,4 +1,4 @@
-"""The main road on the broker in memory and on RabbitMQ: what a publisher, an instance and an operator can rely on."""
+"""Every road: what a publisher, an instance and an operator can rely on, on the broker in memory, on RabbitMQ and in a directory."""
 
 import socket
 import threading
@@ -8,36 +8,21 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from tests.fakes.fake_broker import FakeBroker
 from tests.fakes.faulty_broker import CutAfter, FaultyBroker
 
 from modelcast.shared.amqp_road import AmqpInstanceRoad, AmqpRoad
 from modelcast.shared.compression import pack_chunk
+from modelcast.shared.digest import digest
 from modelcast.shared.errors import AuthenticationRefused, BrokerUnreachable, HostFault, PublisherBusy, VhostMissing
 from modelcast.shared.link import Broker
+from modelcast.shared.order import order_id
 from modelcast.shared.pika_link import PikaBroker
-from modelcast.shared.road import ArrivedOrder, InstanceRoad, Target
-from modelcast.shared.roads import open_road
+from modelcast.shared.road import ArrivedOrder, Bookmark, InstanceRoad, OpenRoad, Target
 from modelcast.shared.stream_source import ChosenChunks
 
 SOON = 20.0
 BRIEF = 0.2
 HERE = Target("fraud", "production", "a")
-
-
-@pytest.fixture
-def road(broker: Broker) -> AmqpRoad:
-    return AmqpRoad(broker, name="contract", retention_bytes=64 * 1024 * 1024)
-
-
-@pytest.fixture(params=["fake", "amqp", "stream"])
-def chunk_road(request: pytest.FixtureRequest) -> AmqpRoad:
-    """A road for each way to read chunks."""
-    if request.param == "fake":
-        return AmqpRoad(FakeBroker(), name="contract")
-    url = request.getfixturevalue("broker_url")
-    port = request.getfixturevalue("node").status().stream_port
-    return open_road(f"{url}?stream_port={port}&chunks={request.param}", retention_bytes=64 * 1024 * 1024)
 
 
 @pytest.fixture
@@ -75,7 +60,7 @@ def next_from_queue(joined: InstanceRoad) -> ArrivedOrder:
 # --------------------------------------------------------------------------- register
 
 
-def test_the_register_is_read_completely_and_in_order(road: AmqpRoad, opened) -> None:
+def test_the_register_is_read_completely_and_in_order(road: OpenRoad, opened) -> None:
     publisher = opened(road.publish("fraud", "production"))
     assert list(publisher.register.read()) == []
     records = [b"record %d" % number for number in range(100)]
@@ -86,7 +71,7 @@ def test_the_register_is_read_completely_and_in_order(road: AmqpRoad, opened) ->
     assert list(opened(road.publish("fraud", "staging")).register.read()) == records
 
 
-def test_each_model_has_a_register_of_its_own(road: AmqpRoad, opened) -> None:
+def test_each_model_has_a_register_of_its_own(road: OpenRoad, opened) -> None:
     opened(road.publish("fraud", "production")).register.append(b"mine")
     assert list(opened(road.publish("churn", "production")).register.read()) == []
 
@@ -94,7 +79,7 @@ def test_each_model_has_a_register_of_its_own(road: AmqpRoad, opened) -> None:
 # --------------------------------------------------------------------------- lock
 
 
-def test_one_publisher_of_a_model_keeps_the_next_out_until_it_closes(road: AmqpRoad, opened) -> None:
+def test_one_publisher_of_a_model_keeps_the_next_out_until_it_closes(road: OpenRoad, opened) -> None:
     first = opened(road.publish("fraud", "production"))
     with pytest.raises(PublisherBusy):
         road.publish("fraud", "staging")
@@ -102,7 +87,7 @@ def test_one_publisher_of_a_model_keeps_the_next_out_until_it_closes(road: AmqpR
     opened(road.publish("fraud", "staging"))
 
 
-def test_publishers_of_two_models_do_not_meet(road: AmqpRoad, opened) -> None:
+def test_publishers_of_two_models_do_not_meet(road: OpenRoad, opened) -> None:
     opened(road.publish("fraud", "production"))
     opened(road.publish("churn", "production"))
 
@@ -120,13 +105,18 @@ def test_a_publisher_that_fails_to_open_leaves_no_lock_behind(broker: Broker, op
 # --------------------------------------------------------------------------- chunks
 
 
+def id_of(name: str) -> str:
+    """Return an id of a release for a name."""
+    return digest(name.encode()).hex()
+
+
 def send(publisher, release: str, *bodies: bytes) -> None:
     for index, body in enumerate(bodies):
-        publisher.chunks.send(body, version="1.0.0", index=index, count=len(bodies), digest="00")
-    publisher.chunks.finish(release)
+        publisher.chunks.send(body, version="1.0.0", index=index, count=len(bodies), digest=digest(body).hex())
+    publisher.chunks.finish(id_of(release))
 
 
-def test_chunks_are_read_from_the_mark_to_the_end_of_the_release(chunk_road: AmqpRoad, opened) -> None:
+def test_chunks_are_read_from_the_mark_to_the_end_of_the_release(chunk_road: OpenRoad, opened) -> None:
     publisher = opened(chunk_road.publish("fraud", "production"))
     send(publisher, "old", b"x", b"y")
     mark = publisher.chunks.mark()
@@ -142,16 +132,16 @@ def test_chunks_are_read_from_the_mark_to_the_end_of_the_release(chunk_road: Amq
         ended = arrived.ends
         if arrived.is_chunk:
             seen.append(bytes(arrived.body))
-    assert (seen, ended) == (bodies, "new")
+    assert (seen, ended) == (bodies, id_of("new"))
     assert source.receive(BRIEF) is None
 
 
-def test_a_chunk_says_which_one_of_which_version_it_is_however_it_is_read(chunk_road: AmqpRoad, opened) -> None:
+def test_a_chunk_says_which_one_of_which_version_it_is_however_it_is_read(chunk_road: OpenRoad, opened) -> None:
     publisher = opened(chunk_road.publish("fraud", "production"))
     begin = publisher.chunks.mark()
     for index in (0, 1, 255, 70_000):
-        publisher.chunks.send(b"x", version="2.1.0-rc.1", index=index, count=70_001, digest="00")
-    publisher.chunks.finish("release")
+        publisher.chunks.send(b"x", version="2.1.0-rc.1", index=index, count=70_001, digest=digest(b"x").hex())
+    publisher.chunks.finish(id_of("release"))
     source = opened(chunk_road.chunks("fraud", begin))
     came: list[tuple[str | None, int | None]] = []
     while (arrived := source.receive(SOON)) is not None and arrived.ends is None:
@@ -160,7 +150,7 @@ def test_a_chunk_says_which_one_of_which_version_it_is_however_it_is_read(chunk_
     assert came == [("2.1.0-rc.1", index) for index in (0, 1, 255, 70_000)]
 
 
-def test_without_an_offset_chunks_are_read_from_the_oldest(chunk_road: AmqpRoad, opened) -> None:
+def test_without_an_offset_chunks_are_read_from_the_oldest(chunk_road: OpenRoad, opened) -> None:
     publisher = opened(chunk_road.publish("fraud", "production"))
     send(publisher, "one", b"x")
     send(publisher, "two", b"y")
@@ -171,11 +161,11 @@ def test_without_an_offset_chunks_are_read_from_the_oldest(chunk_road: AmqpRoad,
         return bytes(arrived.body), arrived.is_chunk, arrived.ends   # a body is good until the next one is asked for
 
     assert [taken() for _ in range(4)] == [
-        (b"x", True, None), (b"", False, "one"), (b"y", True, None), (b"", False, "two"),
+        (b"x", True, None), (b"", False, id_of("one")), (b"y", True, None), (b"", False, id_of("two")),
     ]
 
 
-def test_reading_goes_on_where_another_source_stopped(chunk_road: AmqpRoad, opened) -> None:
+def test_reading_goes_on_where_another_source_stopped(chunk_road: OpenRoad, opened) -> None:
     publisher = opened(chunk_road.publish("fraud", "production"))
     send(publisher, "one", *[b"%d" % number for number in range(20)])
     next_offset, seen = None, []
@@ -207,57 +197,57 @@ def test_a_message_of_a_stranger_whose_headers_are_no_texts_is_nobodys_chunk(
     for road in roads:
         arrived = opened(road.chunks("fraud", None)).receive(SOON)
         assert (bytes(arrived.body), arrived.is_chunk, arrived.claim, arrived.ends) == (b"x", True, None, None)
-    assert [bytes(body) for body in publisher.chunks.held_since(0)] == [b"x"]
+    assert list(publisher.chunks.held_since(0)) == [digest(b"x")]
 
 
-def test_a_source_says_how_it_reads(chunk_road: AmqpRoad, opened) -> None:
+def test_a_source_says_how_it_reads(chunk_road: OpenRoad, opened) -> None:
     opened(chunk_road.publish("fraud", "production"))
-    assert opened(chunk_road.chunks("fraud", None)).name in {"amqp", "stream"}
+    assert opened(chunk_road.chunks("fraud", None)).name in {"amqp", "stream", "file"}
 
 
-def test_a_source_of_a_model_that_nobody_published_is_a_fault_of_the_host(chunk_road: AmqpRoad) -> None:
+def test_a_source_of_a_model_that_nobody_published_is_a_fault_of_the_host(chunk_road: OpenRoad) -> None:
     with pytest.raises(HostFault):
         chunk_road.chunks("nobody", None)
 
 
-def test_a_packed_chunk_says_so_and_is_held_unpacked(chunk_road: AmqpRoad, opened) -> None:
+def test_a_packed_chunk_says_so_and_is_held_by_what_is_in_it(chunk_road: OpenRoad, opened) -> None:
     publisher = opened(chunk_road.publish("fraud", "production"))
     mark, content = publisher.chunks.mark(), b"again and " * 1000
-    for codec, body in (("zstd", pack_chunk(content)), ("none", content), ("zstd", b"no frame")):
-        publisher.chunks.send(body, version="1.0.0", index=0, count=1, digest="00", codec=codec)
-    publisher.chunks.finish("new")
+    for codec, body, claimed in (("zstd", pack_chunk(content), content), ("none", content, content), ("zstd", b"no frame", b"lost")):
+        publisher.chunks.send(body, version="1.0.0", index=0, count=1, digest=digest(claimed).hex(), codec=codec)
+    publisher.chunks.finish(id_of("new"))
     source = opened(chunk_road.chunks("fraud", mark))
     seen = []
     while (arrived := source.receive(SOON)) is not None and arrived.ends is None:
         if arrived.is_chunk:
             seen.append((arrived.is_packed, bytes(arrived.body)))
     assert seen == [(True, pack_chunk(content)), (False, content), (True, b"no frame")]
-    assert list(publisher.chunks.held_since(mark)) == [content, content]   # what cannot be unpacked is not held
+    assert list(publisher.chunks.held_since(mark)) == [digest(content)] * 2   # what cannot be unpacked is not held
 
 
-def test_a_mark_is_no_chunk_and_marks_rise(road: AmqpRoad, opened) -> None:
+def test_a_mark_is_no_chunk_and_marks_rise(road: OpenRoad, opened) -> None:
     publisher = opened(road.publish("fraud", "production"))
     marks = [publisher.chunks.mark() for _ in range(3)]
     assert marks == sorted(set(marks))
     assert list(publisher.chunks.held_since(marks[0])) == []
 
 
-def test_what_the_stream_holds_is_read_completely(road: AmqpRoad, opened) -> None:
+def test_what_the_stream_holds_is_read_completely(road: OpenRoad, opened) -> None:
     publisher = opened(road.publish("fraud", "production"))
     first = publisher.chunks.mark()
     send(publisher, "one", *[b"a%d" % number for number in range(50)])
     second = publisher.chunks.mark()
     send(publisher, "two", b"b0", b"b1")
-    assert [bytes(body) for body in publisher.chunks.held_since(second)] == [b"b0", b"b1"]
-    assert [bytes(body) for body in publisher.chunks.held_since(first)] == [*[b"a%d" % n for n in range(50)], b"b0", b"b1"]
+    assert list(publisher.chunks.held_since(second)) == [digest(b"b0"), digest(b"b1")]
+    assert list(publisher.chunks.held_since(first)) == [*[digest(b"a%d" % n) for n in range(50)], digest(b"b0"), digest(b"b1")]
 
 
-def test_looking_at_what_is_held_may_be_given_up_in_the_middle(road: AmqpRoad, opened) -> None:
+def test_looking_at_what_is_held_may_be_given_up_in_the_middle(road: OpenRoad, opened) -> None:
     publisher = opened(road.publish("fraud", "production"))
     first = publisher.chunks.mark()
     send(publisher, "one", *[b"%d" % number for number in range(50)])
     held = publisher.chunks.held_since(first)
-    assert bytes(next(held)) == b"0"
+    assert next(held) == digest(b"0")
     held.close()
     assert len(list(publisher.chunks.held_since(first))) == 50
 
@@ -265,7 +255,7 @@ def test_looking_at_what_is_held_may_be_given_up_in_the_middle(road: AmqpRoad, o
 # --------------------------------------------------------------------------- orders
 
 
-def test_an_order_reaches_every_instance_of_its_channel_and_no_other(road: AmqpRoad, opened) -> None:
+def test_an_order_reaches_every_instance_of_its_channel_and_no_other(road: OpenRoad, opened) -> None:
     publisher = opened(road.publish("fraud", "production"))
     instances = [opened(road.join(Target("fraud", "production", name))) for name in ("a", "b")]
     elsewhere = opened(road.join(Target("fraud", "staging", "a")))
@@ -274,7 +264,7 @@ def test_an_order_reaches_every_instance_of_its_channel_and_no_other(road: AmqpR
     assert elsewhere.next_order(BRIEF) is None
 
 
-def test_an_announcement_reaches_the_instances_that_are_there_before_its_order_and_is_in_no_history(road: AmqpRoad, opened) -> None:
+def test_an_announcement_reaches_the_instances_that_are_there_before_its_order_and_is_in_no_history(road: OpenRoad, opened) -> None:
     publisher = opened(road.publish("fraud", "production"))
     publisher.announce("production", b"nobody is there")
     here = opened(road.join(HERE))
@@ -289,7 +279,7 @@ def test_an_announcement_reaches_the_instances_that_are_there_before_its_order_a
     assert late.next_order(BRIEF) is None
 
 
-def test_an_announcement_is_settled_like_an_order(road: AmqpRoad, opened) -> None:
+def test_an_announcement_is_settled_like_an_order(road: OpenRoad, opened) -> None:
     publisher, joined = opened(road.publish("fraud", "production")), road.join(HERE)
     publisher.announce("production", b"announced")
     publisher.order("production", b"order")
@@ -298,7 +288,7 @@ def test_an_announcement_is_settled_like_an_order(road: AmqpRoad, opened) -> Non
     assert next_from_queue(opened(road.join(HERE))).body == b"order"
 
 
-def test_an_instance_that_comes_late_finds_the_orders_in_the_history(road: AmqpRoad, opened) -> None:
+def test_an_instance_that_comes_late_finds_the_orders_in_the_history(road: OpenRoad, opened) -> None:
     publisher = opened(road.publish("fraud", "production"))
     for body in (b"1", b"2", b"3"):
         publisher.order("production", body)
@@ -311,14 +301,14 @@ def test_an_instance_that_comes_late_finds_the_orders_in_the_history(road: AmqpR
     assert next_from_queue(joined).body == b"4"
 
 
-def test_an_instance_that_was_away_finds_its_orders_in_its_queue(road: AmqpRoad, opened) -> None:
+def test_an_instance_that_was_away_finds_its_orders_in_its_queue(road: OpenRoad, opened) -> None:
     opened(road.join(HERE)).close()
     opened(road.publish("fraud", "production")).order("production", b"order")
     arrived = next_from_queue(opened(road.join(HERE)))
     assert arrived.body == b"order"
 
 
-def test_who_joins_gets_the_history_and_what_waits_in_the_queue_each_in_its_order(road: AmqpRoad, opened) -> None:
+def test_who_joins_gets_the_history_and_what_waits_in_the_queue_each_in_its_order(road: OpenRoad, opened) -> None:
     opened(road.join(HERE)).close()
     publisher = opened(road.publish("fraud", "production"))
     bodies = [b"%d" % number for number in range(40)]   # more than the road reads ahead
@@ -333,7 +323,26 @@ def test_who_joins_gets_the_history_and_what_waits_in_the_queue_each_in_its_orde
         assert [order.body for order in arrived if (order.receipt is None) is from_history] == bodies
 
 
-def test_an_accepted_order_does_not_come_again(road: AmqpRoad, opened) -> None:
+def test_a_bookmark_saves_the_history_before_it_and_a_wrong_one_saves_nothing(road: OpenRoad, opened) -> None:
+    publisher, bodies = opened(road.publish("fraud", "production")), [b"order %d" % number for number in range(5)]
+    for body in bodies:
+        publisher.order("production", body)
+
+    def history(instance: str, bookmark: Bookmark | None, count: int) -> list[ArrivedOrder]:
+        joined = road.join(Target("fraud", "production", instance), bookmark=bookmark)
+        found = [next_order(joined) for _ in range(count)]
+        joined.close()
+        return found
+
+    whole = history("first", None, 5)
+    assert [arrived.body for arrived in whole] == bodies
+    third = whole[2]
+    assert third.offset is not None
+    assert [order.body for order in history("second", Bookmark(third.offset, order_id(third.body)), 3)] == bodies[2:]
+    assert [order.body for order in history("third", Bookmark(third.offset, order_id(b"another")), 5)] == bodies
+
+
+def test_an_accepted_order_does_not_come_again(road: OpenRoad, opened) -> None:
     joined = opened(road.join(HERE))
     publisher = opened(road.publish("fraud", "production"))
     publisher.order("production", b"1")
@@ -343,7 +352,7 @@ def test_an_accepted_order_does_not_come_again(road: AmqpRoad, opened) -> None:
     assert next_from_queue(opened(road.join(HERE))).body == b"2"
 
 
-def test_an_order_that_was_not_settled_comes_again(road: AmqpRoad, opened) -> None:
+def test_an_order_that_was_not_settled_comes_again(road: OpenRoad, opened) -> None:
     joined = opened(road.join(HERE))
     opened(road.publish("fraud", "production")).order("production", b"1")
     next_from_queue(joined)
@@ -351,7 +360,7 @@ def test_an_order_that_was_not_settled_comes_again(road: AmqpRoad, opened) -> No
     assert next_from_queue(opened(road.join(HERE))).body == b"1"
 
 
-def test_a_receipt_of_an_earlier_connection_settles_nothing(road: AmqpRoad, opened) -> None:
+def test_a_receipt_of_an_earlier_connection_settles_nothing(road: OpenRoad, opened) -> None:
     joined = opened(road.join(HERE))
     publisher = opened(road.publish("fraud", "production"))
     publisher.order("production", b"1")
@@ -368,13 +377,13 @@ def test_a_receipt_of_an_earlier_connection_settles_nothing(road: AmqpRoad, open
     assert list(road.dead_letters(10)) == []
 
 
-def test_one_instance_name_is_used_once_at_a_time(road: AmqpRoad, opened) -> None:
+def test_one_instance_name_is_used_once_at_a_time(road: OpenRoad, opened) -> None:
     opened(road.join(HERE))
     with pytest.raises(HostFault):
         road.join(HERE)
 
 
-def test_waking_ends_the_wait_for_an_order(road: AmqpRoad, opened) -> None:
+def test_waking_ends_the_wait_for_an_order(road: OpenRoad, opened) -> None:
     joined = opened(road.join(HERE))
     assert joined.next_order(BRIEF) is None
     waker = threading.Timer(0.05, joined.wake)
@@ -385,7 +394,7 @@ def test_waking_ends_the_wait_for_an_order(road: AmqpRoad, opened) -> None:
     waker.join()
 
 
-def test_polling_for_an_order_does_not_wait(road: AmqpRoad, opened) -> None:
+def test_polling_for_an_order_does_not_wait(road: OpenRoad, opened) -> None:
     joined = opened(road.join(HERE))
     began = time.monotonic()
     assert joined.next_order(0) is None
@@ -395,7 +404,7 @@ def test_polling_for_an_order_does_not_wait(road: AmqpRoad, opened) -> None:
 # --------------------------------------------------------------------------- dead letters
 
 
-def refuse(road: AmqpRoad, opened, *bodies: bytes, target: Target = HERE) -> None:
+def refuse(road: OpenRoad, opened, *bodies: bytes, target: Target = HERE) -> None:
     joined = opened(road.join(target))
     publisher = opened(road.publish(target.model, target.channel))
     for body in bodies:
@@ -405,7 +414,7 @@ def refuse(road: AmqpRoad, opened, *bodies: bytes, target: Target = HERE) -> Non
     joined.close()
 
 
-def test_a_refused_order_is_a_dead_letter_that_names_its_instance(road: AmqpRoad, opened) -> None:
+def test_a_refused_order_is_a_dead_letter_that_names_its_instance(road: OpenRoad, opened) -> None:
     refuse(road, opened, b"bad")
     (letter,) = road.dead_letters(10)
     assert (letter.body, letter.target, letter.cause) == (b"bad", HERE, "rejected")
@@ -414,13 +423,13 @@ def test_a_refused_order_is_a_dead_letter_that_names_its_instance(road: AmqpRoad
     assert len(letter.deaths) == 1
 
 
-def test_looking_at_dead_letters_leaves_them_there_in_order(road: AmqpRoad, opened) -> None:
+def test_looking_at_dead_letters_leaves_them_there_in_order(road: OpenRoad, opened) -> None:
     refuse(road, opened, b"1", b"2", b"3")
     for _ in range(2):
         assert [letter.body for letter in road.dead_letters(10)] == [b"1", b"2", b"3"]
 
 
-def test_looking_may_stop_early(road: AmqpRoad, opened) -> None:
+def test_looking_may_stop_early(road: OpenRoad, opened) -> None:
     refuse(road, opened, b"1", b"2", b"3")
     assert [letter.body for letter in road.dead_letters(2)] == [b"1", b"2"]
     looking = road.dead_letters(10)
@@ -429,7 +438,7 @@ def test_looking_may_stop_early(road: AmqpRoad, opened) -> None:
     assert len(list(road.dead_letters(10))) == 3
 
 
-def test_without_dead_letters_there_is_nothing_to_see(road: AmqpRoad) -> None:
+def test_without_dead_letters_there_is_nothing_to_see(road: OpenRoad) -> None:
     assert list(road.dead_letters(10)) == []
     assert list(road.dead_letters(0)) == []
 
@@ -437,7 +446,7 @@ def test_without_dead_letters_there_is_nothing_to_see(road: AmqpRoad) -> None:
 # --------------------------------------------------------------------------- reports
 
 
-def test_reports_are_read_from_the_past_and_as_they_come(road: AmqpRoad, opened) -> None:
+def test_reports_are_read_from_the_past_and_as_they_come(road: OpenRoad, opened) -> None:
     joined = opened(road.join(HERE))
     joined.report(b"1")
     everything, recent = opened(road.reports(since_minutes=None)), opened(road.reports(since_minutes=10))
@@ -446,7 +455,7 @@ def test_reports_are_read_from_the_past_and_as_they_come(road: AmqpRoad, opened)
         assert [source.receive(SOON), source.receive(SOON), source.receive(BRIEF)] == [b"1", b"2", None]
 
 
-def test_more_reports_than_the_reader_takes_at_once_all_come(road: AmqpRoad, opened) -> None:
+def test_more_reports_than_the_reader_takes_at_once_all_come(road: OpenRoad, opened) -> None:
     joined = opened(road.join(HERE))
     bodies = [b"%d" % number for number in range(300)]
     for body in bodies:
@@ -455,7 +464,7 @@ def test_more_reports_than_the_reader_takes_at_once_all_come(road: AmqpRoad, ope
     assert [source.receive(SOON) for _ in bodies] == bodies
 
 
-def test_reading_what_was_there_ends_though_reports_keep_coming(road: AmqpRoad, opened) -> None:
+def test_reading_what_was_there_ends_though_reports_keep_coming(road: OpenRoad, opened) -> None:
     joined = opened(road.join(HERE))
     for number in range(300):
         joined.report(b"past %d" % number)
@@ -484,7 +493,7 @@ def test_reading_what_was_there_ends_though_reports_keep_coming(road: AmqpRoad, 
         fleet.join()
 
 
-def test_an_empty_stream_of_reports_is_read_at_once(road: AmqpRoad, opened) -> None:
+def test_an_empty_stream_of_reports_is_read_at_once(road: OpenRoad, opened) -> None:
     source = opened(road.reports(since_minutes=5))
     assert not source.is_caught_up
     deadline = time.monotonic() + SOON
@@ -545,7 +554,7 @@ def test_a_host_that_does_not_exist_is_named() -> None:
         AmqpRoad(PikaBroker("amqp://u:p@no-such-host.invalid/")).join(HERE)
 
 
-def test_a_retired_model_leaves_nothing_behind_and_others_are_untouched(road: AmqpRoad, opened) -> None:
+def test_a_retired_model_leaves_nothing_behind_and_others_are_untouched(road: OpenRoad, opened) -> None:
     other = Target("other", "production", "b")
     for target, body in ((HERE, b"mine"), (other, b"theirs")):
         joined = road.join(target)

@@ -11,7 +11,6 @@ from typing import Any, Self
 import structlog
 
 from modelcast.consumer.active import Slot
-from modelcast.consumer.fs import Fs
 from modelcast.consumer.headroom import Headroom, read_headroom
 from modelcast.consumer.journal import Journal
 from modelcast.consumer.lifecycle import State
@@ -29,6 +28,7 @@ from modelcast.consumer.updater import Setting, Updater
 from modelcast.consumer.verdicts import Verdicts
 from modelcast.consumer.workshop import Tools, Workshop
 from modelcast.shared.errors import BrokerUnreachable
+from modelcast.shared.fs import Fs
 from modelcast.shared.report import Report
 from modelcast.shared.road import ArrivedOrder, Road, Target
 from modelcast.shared.signing import KeyRing

@@ -10,7 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
-from modelcast.consumer.fs import Fs, storage_fault
+from modelcast.shared.fs import Fs, storage_fault
 
 
 class Crash(BaseException):

@@ -2,7 +2,7 @@
 
 Decides what is answered over HTTP: ``POST /predict``, ``GET /status`` and ``GET /ready``. Refuses with 503 while there is no
 model; never waits for a broker. The address of the broker comes from ``--url`` or, because it holds a password and arguments
-can be read by every user of the host, from ``MODELCAST_AMQP_URL``. Imports the consumer's public classes only.
+can be read by every user of the host, from ``MODELCAST_URL`` or ``MODELCAST_AMQP_URL``. Imports the consumer's public classes only.
 """
 
 import argparse
@@ -141,8 +141,8 @@ def _end_with_stdin(end: threading.Event) -> None:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m modelcast.consumer.demo_app", description="A web application with a consumer.")
-    url = os.environ.get("MODELCAST_AMQP_URL")
-    parser.add_argument("--url", default=url, required=url is None, help="address of the broker; or set MODELCAST_AMQP_URL")
+    url = os.environ.get("MODELCAST_URL") or os.environ.get("MODELCAST_AMQP_URL")
+    parser.add_argument("--url", default=url, required=url is None, help="address of the road; or set MODELCAST_URL")
     parser.add_argument("--model", required=True, help="name of the model")
     parser.add_argument("--channel", default="production", help="name of the channel")
     parser.add_argument("--store", required=True, help="folder of this instance")

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelcast.consumer.fs import Fs
 from modelcast.shared.errors import HostFault, SenderFault
+from modelcast.shared.fs import Fs
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.packing import pack, unpack
 

@@ -19,10 +19,8 @@ from modelcast.consumer.active import Slot
 from modelcast.consumer.companions import Companions, HostWorkshop
 from modelcast.consumer.courier import Courier
 from modelcast.consumer.follower import Follower, ReadingWorkshop
-from modelcast.consumer.fs import Fs
 from modelcast.consumer.journal import Journal
 from modelcast.consumer.loaders import Loader, available_loaders
-from modelcast.consumer.locks import HostLock
 from modelcast.consumer.policy import Loading, Policy, Timing
 from modelcast.consumer.probing import Validator
 from modelcast.consumer.receiver import Receiver
@@ -33,6 +31,8 @@ from modelcast.consumer.store import Store
 from modelcast.consumer.updater import Setting, Updater
 from modelcast.consumer.verdicts import Verdicts
 from modelcast.consumer.workshop import Tools
+from modelcast.shared.fs import Fs
+from modelcast.shared.locks import HostLock
 from modelcast.shared.names import check_name, name_from_host
 from modelcast.shared.road import Road, Target
 from modelcast.shared.signing import KeyRing

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from modelcast.consumer.fs import host_fault
 from modelcast.shared.errors import HostFault, SenderFault
+from modelcast.shared.fs import host_fault
 from modelcast.shared.limits import shortened
 from modelcast.shared.manifest import Manifest, Samples
 from modelcast.shared.reasons import Reason

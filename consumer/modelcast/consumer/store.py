@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
 
-from modelcast.consumer.fs import TEMPORARY_PREFIX, Fs, is_ours_alone, storage_fault
-from modelcast.consumer.locks import HostLock
 from modelcast.consumer.notice import MAX_NOTICE_BYTES, Notice
 from modelcast.consumer.pointer import MAX_POINTER_BYTES, Pointer
 from modelcast.shared.digest import DIGEST_BYTES, digest, same
 from modelcast.shared.errors import HostFault, StorageFault, StoreInUse
+from modelcast.shared.fs import TEMPORARY_PREFIX, Fs, is_ours_alone, storage_fault
 from modelcast.shared.limits import DEFAULT_LIMITS
+from modelcast.shared.locks import HostLock
 from modelcast.shared.manifest import Artifact, FileEntry
 
 POINTER, OLD_POINTER, NOTICE = "current", "current.old", "notice"

@@ -14,7 +14,6 @@ from typing import Any
 from modelcast.consumer.active import Slot
 from modelcast.consumer.ahead import Ahead
 from modelcast.consumer.collecting import sparing
-from modelcast.consumer.fs import host_fault
 from modelcast.consumer.headroom import Headroom, MemoryCheck, read_headroom
 from modelcast.consumer.intake import Intake
 from modelcast.consumer.journal import Journal, Rejection
@@ -28,6 +27,7 @@ from modelcast.consumer.store import Store, damage_in, misfit_in
 from modelcast.consumer.trial import Trial
 from modelcast.consumer.trust import open_manifest, reader_of
 from modelcast.shared.errors import HostFault, SenderFault, StorageFault
+from modelcast.shared.fs import host_fault
 from modelcast.shared.limits import shortened
 from modelcast.shared.manifest import Manifest
 from modelcast.shared.names import Version

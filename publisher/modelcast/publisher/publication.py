@@ -111,7 +111,7 @@ def carry_out(road: PublisherRoad, intent: Intent, watch: Watcher) -> Publicatio
     last = catalog.last_order(intent.channel)
     if envelope is not None and last is not None and last.release == known.release and not intent.resend:
         return _publication(intent, last, _Recorded(known.record, known.release), was_current=True)
-    if intent.resend:
+    if intent.resend or known.is_pruned:
         record = _send_chunks(road, catalog, intent, watch, again=manifest, envelope=envelope)
         road.register.append(record.released.to_bytes())
     elif envelope is None:   # the chunks are there, but another key signed for them
@@ -179,7 +179,7 @@ def _send_chunks(
     begun = None if intent.resend else catalog.begun(intent.draft.facts.version)
     if begun is not None and begun.offset >= mark:
         begun = None   # the stream was deleted and made anew
-    resumed = _left_behind(road, begun, watch, total) if begun else set[bytes]()
+    resumed = _left_behind(road, begun, watch, intent.draft) if begun else set[bytes]()
     held = {} if intent.resend else held_by_earlier(catalog.releases, mark=mark, budget_bytes=budget)
     plan = Plan(mark=mark, resumed_from=begun.offset if begun else None, resumed=resumed, held=held)
     begin = None if begun else Begun(intent.draft.facts.version, mark)
@@ -195,14 +195,13 @@ def _send_chunks(
     return _Recorded(released, release, plan.sent_bytes, wire_bytes)
 
 
-def _left_behind(road: PublisherRoad, begun: Begun, watch: Watcher, total: int) -> set[bytes]:
+def _left_behind(road: PublisherRoad, begun: Begun, watch: Watcher, draft: Draft) -> set[bytes]:
     """Return the digests of what an interrupted attempt, or anybody since, left in the stream."""
     found: set[bytes] = set()
-    done = 0
-    for body in road.chunks.held_since(begun.offset):
-        found.add(digest(body))
-        done += len(body)
-        watch(Progress("checking", min(done, total), total))
+    for identity in road.chunks.held_since(begun.offset):
+        found.add(identity)
+        done = draft.total_bytes * len(found) // max(1, draft.chunk_count)   # about: the road tells no sizes
+        watch(Progress("checking", min(done, draft.total_bytes), draft.total_bytes))
     return found
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from modelcast.shared import topology as names
 from modelcast.shared.chunk_message import ANNOUNCEMENT, BEGIN, CHUNK, END, MARKERS, PROBE
 from modelcast.shared.compression import CODEC, unpack_chunk
+from modelcast.shared.digest import digest as digest_of
 from modelcast.shared.errors import BrokerUnreachable
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.link import Delivery, Offset, Outbox, WaitingLink
@@ -100,14 +101,14 @@ class AmqpChunkSink:
         self._outbox.post(self._name, b"", headers={names.HEADER_KIND: END, names.HEADER_RELEASE: release})
         self._outbox.flush()
 
-    def held_since(self, offset: int) -> Iterator[bytes | memoryview]:
+    def held_since(self, offset: int) -> Iterator[bytes]:
         """See ``road.ChunkSink.held_since``."""
         for delivery in _read_to_own_marker(self._link, self._outbox, self._name, offset):
             body: bytes | None = delivery.body
             if delivery.headers.get(names.HEADER_CODEC) == CODEC:
                 body = unpack_chunk(delivery.body, max_bytes=DEFAULT_LIMITS.chunk_bytes)
             if str(delivery.headers.get(names.HEADER_KIND)) not in MARKERS and body is not None:
-                yield body
+                yield digest_of(body)
 
 
 def _read_to_own_marker(

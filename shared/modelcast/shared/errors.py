@@ -111,6 +111,12 @@ class StorageFault(HostFault):
     exit_code = 23
 
 
+class DepotUnusable(HostFault):
+    """The shared directory is missing, foreign, of a newer format, or others may write it."""
+
+    exit_code = 29
+
+
 class ProtocolViolation(HostFault):
     """What came over a connection is not what the broker's protocol allows."""
 

@@ -4,7 +4,7 @@ Decides the protocols that a road keeps, each of at most four methods. Nothing a
 Imports nothing of any road.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -175,8 +175,11 @@ class ChunkSink(Protocol):
         """Mark the end of a release's chunks; returns when everything sent is durable."""
         ...
 
-    def held_since(self, offset: int) -> Iterator[bytes | memoryview]:
-        """Yield the chunks, unpacked, that the stream holds from ``offset`` on, complete up to this call."""
+    def held_since(self, offset: int) -> Iterator[bytes]:
+        """Yield the digest of each chunk, unpacked, that the road holds from ``offset`` on, complete up to this call.
+
+        Computed from the bytes where they lie, never taken from what a message or a name claims.
+        """
         ...
 
 
@@ -275,4 +278,12 @@ class DeadLetterRoad(Protocol):
 
     def dead_letters(self, limit: int) -> Iterator[DeadLetter]:
         """Yield up to ``limit`` dead letters, oldest first, and leave them where they are."""
+        ...
+
+
+class OpenRoad(Road, DeadLetterRoad, Protocol):
+    """A road with all that a command needs of it."""
+
+    def retire(self, model: str, channel: str, instances: Iterable[str]) -> None:
+        """Remove all that a model has in one channel, its dead letters too; for demonstrations. Reports stay."""
         ...

@@ -2,7 +2,7 @@
 
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.errors import MisuseError
-from modelcast.shared.road import Road
+from modelcast.shared.road import OpenRoad, Road
 from modelcast.shared.topology import CHUNKS_RETENTION_BYTES
 
 
@@ -19,21 +19,30 @@ def as_road(url: str | Road, *, retention_bytes: int = CHUNKS_RETENTION_BYTES, q
     return url
 
 
-def open_road(url: str, *, retention_bytes: int = CHUNKS_RETENTION_BYTES, queue_type: str = "classic") -> AmqpRoad:
+def open_road(url: str, *, retention_bytes: int = CHUNKS_RETENTION_BYTES, queue_type: str = "classic") -> OpenRoad:
     """Return the road that ``url`` names; nothing is connected yet.
 
     Args:
         url: ``amqp://…`` or ``amqps://…``. Chunks are read by the stream protocol where its port answers, otherwise by AMQP; the
-            option ``chunks=stream`` or ``chunks=amqp`` forces one, ``stream_port=…`` says which port it is.
+            option ``chunks=stream`` or ``chunks=amqp`` forces one, ``stream_port=…`` says which port it is. Or ``file:///srv/models``,
+            a directory that all share; the option ``poll=…`` says how many seconds lie between two looks, and
+            ``allow_shared_writes=yes`` that other users may write it.
         retention_bytes: How much the chunk stream of a new model keeps.
         queue_type: ``classic`` or ``quorum`` for the instances' order queues.
 
     Raises:
         MisuseError: The URL names no road.
     """
-    if url.partition("://")[0] not in {"amqp", "amqps"}:
+    scheme = url.partition("://")[0]
+    if scheme == "file":
+        from modelcast.shared.file_road import FileRoad  # noqa: PLC0415 - see above
+        from modelcast.shared.file_url import FileUrl  # noqa: PLC0415
+
+        return FileRoad(FileUrl.parse(url))
+    if scheme not in {"amqp", "amqps"}:
         raise MisuseError(
-            "This is no address that modelcast knows.", hint="Write amqp://user:password@host:5672/vhost, or amqps:// for TLS."
+            "This is no address that modelcast knows.",
+            hint="Write amqp://user:password@host:5672/vhost, amqps:// for TLS, or file:///srv/models for a shared directory.",
         )
     if queue_type not in {"classic", "quorum"}:
         raise MisuseError(f"{queue_type!r} is no queue type.", hint="Use 'classic', or 'quorum' on a cluster.")

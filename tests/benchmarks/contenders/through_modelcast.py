@@ -24,7 +24,7 @@ class ThroughModelcast:
     Args:
         name: One word.
         title: What the tables say.
-        server: RabbitMQ.
+        server: RabbitMQ, or a shared directory.
         chunks: Source of chunks that is forced by the URL, or None for what modelcast chooses.
         chunk_bytes: Largest chunk, or None for the default.
         is_late: Whether the instances start after the release is in the stream.

@@ -4,13 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from modelcast.shared.cli.connection import URL_FILE_VARIABLE, URL_VARIABLE, resolve_url
+from modelcast.shared.cli.connection import (
+    AMQP_URL_FILE_VARIABLE,
+    AMQP_URL_VARIABLE,
+    URL_FILE_VARIABLE,
+    URL_VARIABLE,
+    resolve_url,
+)
 from modelcast.shared.errors import BrokerUnreachable, MissingPath
 
 
 @pytest.fixture(autouse=True)
 def nothing_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in (URL_VARIABLE, URL_FILE_VARIABLE):
+    for name in (URL_VARIABLE, URL_FILE_VARIABLE, AMQP_URL_VARIABLE, AMQP_URL_FILE_VARIABLE):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
@@ -24,6 +30,19 @@ def test_the_option_wins_over_the_environment_and_that_over_the_file(monkeypatch
     monkeypatch.setenv(URL_VARIABLE, "amqp://environment")
     assert resolve_url(None, print) == "amqp://environment"
     assert resolve_url("amqp://option", print) == "amqp://option"
+
+
+def test_the_names_of_any_road_win_over_those_of_the_main_road_which_still_count(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    secret = tmp_path / "url"
+    secret.write_text("file:///srv/models\n")
+    monkeypatch.setenv(AMQP_URL_FILE_VARIABLE, str(secret))
+    assert resolve_url(None, print) == "file:///srv/models"
+    monkeypatch.setenv(AMQP_URL_VARIABLE, "amqp://broker")
+    assert resolve_url(None, print) == "amqp://broker"
+    monkeypatch.setenv(URL_FILE_VARIABLE, str(secret))
+    assert resolve_url(None, print) == "file:///srv/models"
 
 
 def test_a_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

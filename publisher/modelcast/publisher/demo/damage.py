@@ -102,6 +102,6 @@ class _DamagingSink:
         """See ``road.ChunkSink.finish``."""
         self._sink.finish(release)
 
-    def held_since(self, offset: int) -> Iterator[bytes | memoryview]:
+    def held_since(self, offset: int) -> Iterator[bytes]:
         """See ``road.ChunkSink.held_since``."""
         return self._sink.held_since(offset)

@@ -1,6 +1,7 @@
-"""Where a command finds the broker: the option, the environment, a file that it names, or the private node that runs.
+"""Where a command finds the road: the option, the environment, a file that it names, or the private node that runs.
 
-Decides the order, and says on stderr which it took when nobody named one. Passwords never need to stand in arguments.
+Decides the order, and says on stderr which it took when nobody named one. Passwords never need to stand in arguments. The
+variables of the time when RabbitMQ was the only road still count, after those that name any road.
 """
 
 import os
@@ -12,16 +13,17 @@ import click
 
 from modelcast.shared.errors import BrokerUnreachable, MissingPath
 
-URL_VARIABLE = "MODELCAST_AMQP_URL"
-URL_FILE_VARIABLE = "MODELCAST_AMQP_URL_FILE"
+URL_VARIABLE, URL_FILE_VARIABLE = "MODELCAST_URL", "MODELCAST_URL_FILE"
+AMQP_URL_VARIABLE, AMQP_URL_FILE_VARIABLE = "MODELCAST_AMQP_URL", "MODELCAST_AMQP_URL_FILE"
 
 
 def url_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--url`` to a command; resolve its value with ``resolve_url``."""
     return click.option(
         "--url",
-        help=f"Broker, amqp://user@host/vhost. Better: {URL_VARIABLE}, or {URL_FILE_VARIABLE} with the path of a file, "
-        "so that the password stands in no argument. Left out: the private node, if it runs.",
+        help="Road: a broker, amqp://user@host/vhost, or a shared directory, file:///srv/models. Better for a broker: "
+        f"{URL_VARIABLE}, or {URL_FILE_VARIABLE} with the path of a file, so that the password stands in no argument. "
+        "Left out: the private node, if it runs.",
     )(command)
 
 
@@ -31,7 +33,7 @@ def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def resolve_url(given: str | None, note: Callable[[str], None]) -> str:
-    """Return the broker's URL.
+    """Return the road's URL.
 
     Args:
         given: The value of ``--url``, or None.
@@ -43,13 +45,14 @@ def resolve_url(given: str | None, note: Callable[[str], None]) -> str:
     """
     if given:
         return given
-    if from_environment := os.environ.get(URL_VARIABLE):
-        return from_environment
-    if path := os.environ.get(URL_FILE_VARIABLE):
-        try:
-            return Path(path).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise MissingPath(f"Cannot read {path}, which {URL_FILE_VARIABLE} names: {error.strerror}.") from error
+    for variable, file_variable in ((URL_VARIABLE, URL_FILE_VARIABLE), (AMQP_URL_VARIABLE, AMQP_URL_FILE_VARIABLE)):
+        if from_environment := os.environ.get(variable):
+            return from_environment
+        if path := os.environ.get(file_variable):
+            try:
+                return Path(path).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise MissingPath(f"Cannot read {path}, which {file_variable} names: {error.strerror}.") from error
     from modelcast.shared.localbroker.host import default_state_dir  # noqa: PLC0415 - only when nothing is named
     from modelcast.shared.localbroker.node import PrivateNode  # noqa: PLC0415
 
@@ -59,7 +62,8 @@ def resolve_url(given: str | None, note: Callable[[str], None]) -> str:
         return node.url
     raise BrokerUnreachable(
         "No broker is named and no private one runs.",
-        hint=f'Set {URL_VARIABLE}, or start a private one: export {URL_VARIABLE}="$(modelcast broker start)"',
+        hint=f'Set {URL_VARIABLE} (a shared directory is a road, too: file:///srv/models), or start a private one: '
+        f'export {AMQP_URL_VARIABLE}="$(modelcast broker start)"',
     )
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tests.fakes.fault_fs import Crash, FaultFs
 
-from modelcast.consumer.fs import TEMPORARY_PREFIX, Fs, storage_fault
 from modelcast.shared.errors import StorageFault
+from modelcast.shared.fs import TEMPORARY_PREFIX, Fs, storage_fault
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Every operation on the store's disk, in one small class, so that faults can be injected by wrapping it.
+"""Every operation on a disk that must hold what it is given, in one small class, so that faults can be injected by wrapping it.
 
 Decides how bytes become durable: write all, fsync (F_FULLFSYNC on macOS), rename, fsync the folder. A failed fsync is never
 tried again on the same file (the kernel has thrown the pages away, https://www.usenix.org/conference/atc20/presentation/rebello);
@@ -19,11 +19,12 @@ from typing import TypeVar
 from modelcast.shared.errors import HostFault, StorageFault
 
 Result = TypeVar("Result")
-_NO_FOLLOW = os.O_NOFOLLOW | os.O_CLOEXEC
+NO_FOLLOW = os.O_NOFOLLOW | os.O_CLOEXEC
 TEMPORARY_PREFIX = ".tmp-"
 
 
-def _guarded(what: str, path: Path | str, operation: Callable[[], Result]) -> Result:
+def guarded(what: str, path: Path | str, operation: Callable[[], Result]) -> Result:
+    """Do an operation on a disk; what the system refuses is a StorageFault."""
     try:
         return operation()
     except OSError as error:
@@ -68,28 +69,40 @@ def host_fault(what: str, error: BaseException) -> HostFault | None:
 
 
 class Fs:
-    """The operating system's file system."""
+    """The operating system's file system.
+
+    Attributes:
+        FILE_MODE: Who may read and write what is made here: the owner alone.
+        FOLDER_MODE: The same for folders.
+    """
+
+    FILE_MODE = 0o600
+    FOLDER_MODE = 0o700
+
+    def is_folder(self, path: Path) -> bool:
+        """Whether there is a folder of this name."""
+        return guarded("look at", path, path.is_dir)
 
     def make_folder(self, path: Path) -> None:
-        """Create a folder (0700) with its parents, durably."""
-        if path.is_dir():
+        """Create a folder with its parents, durably."""
+        if self.is_folder(path):
             return
-        if not path.parent.is_dir():
+        if not self.is_folder(path.parent):
             self.make_folder(path.parent)
-        _guarded("create", path, lambda: path.mkdir(mode=0o700, exist_ok=True))
+        guarded("create", path, lambda: path.mkdir(mode=self.FOLDER_MODE, exist_ok=True))
         self.sync_folder(path.parent)
 
     def refuse_if_others_may_write(self, path: Path) -> None:
         """Raise StorageFault when a folder could be changed by another user: what it holds is loaded as code."""
-        mode = _guarded("look at", path, lambda: path.stat().st_mode)
+        mode = guarded("look at", path, lambda: path.stat().st_mode)
         if mode & OTHERS_MAY_WRITE:
             raise StorageFault(f"Other users may write to {path}.", hint=f"Run: chmod go-w {path}", facts={"mode": oct(mode)})
 
     def open_for_assembly(self, path: Path, size: int) -> int:
         """Open a file for writing by position, with room reserved for ``size`` bytes; returns the descriptor."""
-        descriptor = _guarded("create", path, lambda: os.open(path, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o600))
+        descriptor = guarded("create", path, lambda: os.open(path, os.O_RDWR | os.O_CREAT | NO_FOLLOW, self.FILE_MODE))
         try:
-            _guarded("reserve room for", path, lambda: self._reserve(descriptor, size))
+            guarded("reserve room for", path, lambda: self._reserve(descriptor, size))
         except BaseException:
             os.close(descriptor)
             raise
@@ -104,25 +117,25 @@ class Fs:
         """Write all of ``content`` at ``offset``."""
         view = memoryview(content)
         while view:
-            written = _guarded("write", path, lambda view=view, offset=offset: os.pwrite(descriptor, view, offset))  # type: ignore[misc]
+            written = guarded("write", path, lambda view=view, offset=offset: os.pwrite(descriptor, view, offset))  # type: ignore[misc]
             view, offset = view[written:], offset + written
 
     def read_at(self, descriptor: int, size: int, offset: int, path: Path) -> bytes:
         """Read up to ``size`` bytes at ``offset``."""
-        return _guarded("read", path, lambda: os.pread(descriptor, size, offset))
+        return guarded("read", path, lambda: os.pread(descriptor, size, offset))
 
     def sync(self, descriptor: int, path: Path) -> None:
         """Make a file's content durable."""
         if sys.platform == "darwin":
             import fcntl  # noqa: PLC0415 - macOS only
 
-            _guarded("sync", path, lambda: fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC))
+            guarded("sync", path, lambda: fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC))
         else:
-            _guarded("sync", path, lambda: os.fsync(descriptor))
+            guarded("sync", path, lambda: os.fsync(descriptor))
 
     def sync_folder(self, path: Path) -> None:
         """Make a folder's entries durable."""
-        descriptor = _guarded("open", path, lambda: os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        descriptor = guarded("open", path, lambda: os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         try:
             os.fsync(descriptor)
         except OSError as error:
@@ -134,15 +147,15 @@ class Fs:
     def write_whole(self, path: Path, content: bytes) -> None:
         """Replace a file by ``content`` so that a crash leaves the old or the new one, durably."""
         temporary = path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{secrets.token_hex(4)}")
-        descriptor = _guarded(
-            "create", temporary, lambda: os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
+        descriptor = guarded(
+            "create", temporary, lambda: os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW, self.FILE_MODE)
         )
         try:
             try:
                 self.write_at(descriptor, content, 0, temporary)
                 self.sync(descriptor, temporary)
             finally:
-                _guarded("close", temporary, lambda: os.close(descriptor))
+                guarded("close", temporary, lambda: os.close(descriptor))
             self.rename(temporary, path)
         except BaseException:
             with suppress(OSError):   # the disk fails already; the next start clears it away
@@ -155,7 +168,7 @@ class Fs:
 
         def write() -> None:
             """Write beside it, then take its name."""
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, 0o600)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW, self.FILE_MODE)
             try:
                 os.write(descriptor, content)   # a torn one does not fit its digest
             finally:
@@ -163,7 +176,7 @@ class Fs:
             os.replace(temporary, path)
 
         try:
-            _guarded("write", path, write)
+            guarded("write", path, write)
         except BaseException:
             with suppress(OSError):   # a full disk: each attempt would leave another one
                 temporary.unlink(missing_ok=True)
@@ -171,12 +184,12 @@ class Fs:
 
     def rename(self, source: Path, target: Path) -> None:
         """Rename within a folder, or into another one, durably."""
-        _guarded("rename", source, lambda: os.replace(source, target))
+        guarded("rename", source, lambda: os.replace(source, target))
         self.sync_folder(target.parent)
 
     def read_whole(self, path: Path, max_bytes: int) -> bytes:
         """Read a small file; raises StorageFault when it is larger than ``max_bytes``."""
-        descriptor = _guarded("open", path, lambda: os.open(path, os.O_RDONLY | _NO_FOLLOW))
+        descriptor = guarded("open", path, lambda: os.open(path, os.O_RDONLY | NO_FOLLOW))
         try:
             content = self.read_at(descriptor, max_bytes + 1, 0, path)
         finally:
@@ -187,13 +200,13 @@ class Fs:
 
     def remove(self, path: Path) -> None:
         """Remove a file if it is there."""
-        _guarded("remove", path, lambda: path.unlink(missing_ok=True))
+        guarded("remove", path, lambda: path.unlink(missing_ok=True))
 
     def remove_tree(self, path: Path) -> None:
         """Remove a folder with all that is in it."""
-        if path.is_dir():
-            _guarded("remove", path, lambda: shutil.rmtree(path))
+        if self.is_folder(path):
+            guarded("remove", path, lambda: shutil.rmtree(path))
 
     def names(self, path: Path) -> list[str]:
         """Return the names in a folder, sorted; empty when it does not exist."""
-        return _guarded("list", path, lambda: sorted(os.listdir(path))) if path.is_dir() else []
+        return guarded("list", path, lambda: sorted(os.listdir(path))) if self.is_folder(path) else []

@@ -12,8 +12,8 @@ import threading
 import weakref
 from pathlib import Path
 
-from modelcast.consumer.fs import storage_fault
 from modelcast.shared.errors import StorageFault
+from modelcast.shared.fs import storage_fault
 
 _HELD_ELSEWHERE = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES})
 _NO_LOCKS_HERE = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP})
@@ -41,10 +41,11 @@ class HostLock:
 
     Args:
         path: The file; created when it does not exist, never removed.
+        mode: Who may open it, when it is created.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, mode: int = 0o600) -> None:
+        self._path, self._mode = path, mode
         self._descriptor: int | None = None
 
     @property
@@ -69,7 +70,7 @@ class HostLock:
         _watch_forks()
         descriptor: int | None = None
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, self._mode)
             fcntl.flock(descriptor, fcntl.LOCK_NB | (fcntl.LOCK_SH if shared else fcntl.LOCK_EX))
             is_named = os.fstat(descriptor).st_nlink > 0   # somebody removed the file: a lock without a name keeps nobody out
         except OSError as error:
@@ -79,7 +80,7 @@ class HostLock:
                 return False
             if error.errno in _NO_LOCKS_HERE:
                 raise StorageFault(
-                    f"The file system of {self._path} has no locks.", hint="Put the store on a local disk.",
+                    f"The file system of {self._path} has no locks.", hint="Put it on one that has them, such as a local disk.",
                     facts={"errno": error.errno, "path": str(self._path)},
                 ) from error
             raise storage_fault("lock", self._path, error) from error

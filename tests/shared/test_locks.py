@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from modelcast.consumer.locks import HostLock
 from modelcast.shared.errors import StorageFault
+from modelcast.shared.locks import HostLock
 
 HOLDER = """
 import sys
 from pathlib import Path
-from modelcast.consumer.locks import HostLock
+from modelcast.shared.locks import HostLock
 lock = HostLock(Path(sys.argv[1]))
 print(lock.take(shared=sys.argv[2] == "shared"), flush=True)
 sys.stdin.read()
@@ -67,7 +67,7 @@ def test_a_killed_process_holds_nothing(path: Path, mode: str) -> None:
 FORK = """
 import os, sys, warnings
 from pathlib import Path
-from modelcast.consumer.locks import HostLock
+from modelcast.shared.locks import HostLock
 lock, other = HostLock(Path(sys.argv[1])), HostLock(Path(sys.argv[1]))
 lock.take()
 ends, begins = os.pipe()

@@ -1,0 +1,180 @@
+"""A model's chunks on disk: a file for each digest, and the index that says which came when.
+
+Decides how a chunk gets its name (written beside, then renamed: a name never stands for half a chunk), what makes all of them
+durable in one go, and what of the index counts after a crash. The name of a file proves nothing: whoever reads compares.
+Imports disk, the layout and the index's entries.
+"""
+
+import os
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from modelcast.shared.depot.disk import Disk, temporary_name
+from modelcast.shared.depot.index import ENTRY_BYTES, Entry, EntryKind
+from modelcast.shared.depot.layout import ModelPlaces, digest_of
+from modelcast.shared.limits import DEFAULT_LIMITS
+
+SYNC_EACH_BELOW = 16
+"""Fewer files are synced one by one; more at once by syncing their file system (figures: ``tests/benchmarks/durable.py``)."""
+READ_ENTRIES = 4096
+
+
+class ChunkShelf:
+    """The chunks of one model.
+
+    Args:
+        disk: The disk.
+        root: The depot's folder.
+        places: Where the model's things lie.
+    """
+
+    def __init__(self, disk: Disk, root: Path, places: ModelPlaces) -> None:
+        self._disk, self._root, self._places = disk, root, places
+        self._folders: set[Path] = set()
+
+    def path(self, entry: Entry) -> Path:
+        """Return where the chunk of an entry lies."""
+        return self._root / self._places.chunk(entry.digest.hex(), is_packed=entry.is_packed)
+
+    def put(self, entry: Entry, body: bytes | memoryview) -> bool:
+        """Keep a chunk; returns whether it had to be written. Not durable before ``sync``.
+
+        A file of that name with other bytes (a damaged one, or what a power cut left) is replaced.
+        """
+        path = self.path(entry)
+        if self._holds(path, body):
+            return False
+        if path.parent not in self._folders:
+            self._disk.add_folder(path.parent)
+            self._folders.add(path.parent)
+        temporary = self._root / self._places.incoming / temporary_name()
+        self._disk.write_new(temporary, body, is_durable=False)
+        self._disk.move(temporary, path)
+        return True
+
+    def _holds(self, path: Path, body: bytes | memoryview) -> bool:
+        return self._disk.size_of(path) == len(body) and self._disk.read_if_there(path, len(body)) == body
+
+    def remove_but(self, kept: Collection[bytes], *, tries: bool) -> tuple[int, int]:
+        """Remove the chunks whose digests are not ``kept``; ``tries`` only counts them.
+
+        Returns:
+            How many there are of them and their bytes.
+        """
+        count = size = 0
+        chunks = self._root / self._places.chunks
+        for folder in self._disk.names(chunks):
+            for name in self._disk.names(chunks / folder):
+                found = digest_of(name)
+                if found is None or bytes.fromhex(found) in kept:
+                    continue
+                count, size = count + 1, size + (self._disk.size_of(chunks / folder / name) or 0)
+                if not tries:
+                    self._disk.remove(chunks / folder / name)
+        return count, size
+
+    def read_into(self, entry: Entry, buffer: memoryview) -> int | None:
+        """Read a chunk into a buffer and return how many bytes it has, or None when it is gone; a larger file is cut."""
+        return self._disk.read_into(self.path(entry), buffer)
+
+    def sync(self, entries: Iterable[Entry]) -> None:
+        """Make chunks durable, with their names."""
+        paths = {self.path(entry) for entry in entries if entry.kind is EntryKind.CHUNK}
+        if len(paths) >= SYNC_EACH_BELOW and self._disk.sync_all(self._root):
+            return
+        for path in sorted(paths):
+            self._disk.sync_file(path)
+        for folder in sorted({path.parent for path in paths}):
+            if self._disk.is_folder(folder):   # a power cut may have left an entry and not its chunk
+                self._disk.sync_folder(folder)
+        self._disk.sync_folder(self._root / self._places.chunks)
+
+
+class ChunkIndex:
+    """Which chunk came when. One process at a time appends, the one that holds the publisher's lock.
+
+    Args:
+        disk: The disk.
+        path: The index's file.
+    """
+
+    def __init__(self, disk: Disk, path: Path) -> None:
+        self._disk, self.path = disk, path
+        self._descriptor: int | None = None
+        self._next = 0
+        self._unsynced: list[Entry] = []
+
+    def open(self) -> None:
+        """Open it for appending, and cut off what a crash left that is no entry: a power cut may leave holes, too.
+
+        Up to the last end of a release everything was made durable; only what follows is looked at.
+        """
+        self._descriptor = self._disk.open_for_appending(self.path)
+        try:
+            self._mend()
+        except BaseException:
+            self.close()
+            raise
+
+    def _mend(self) -> None:
+        assert self._descriptor is not None
+        count = self._disk.size_of_open(self._descriptor, self.path) // ENTRY_BYTES
+        first = count
+        while first and not self._ends_release(first - 1):
+            first -= 1
+        self._next, self._unsynced = first, []
+        while self._next < count and (entry := self._entry(self._next)) is not None:
+            self._unsynced.append(entry)
+            self._next += 1
+        self._disk.cut(self._descriptor, self._next * ENTRY_BYTES, self.path)
+
+    def _entry(self, offset: int) -> Entry | None:
+        assert self._descriptor is not None
+        return Entry.from_bytes(self._disk.read_at(self._descriptor, ENTRY_BYTES, offset * ENTRY_BYTES, self.path))
+
+    def _ends_release(self, offset: int) -> bool:
+        entry = self._entry(offset)
+        return entry is not None and entry.kind is EntryKind.END
+
+    def append(self, entry: Entry) -> int:
+        """Add an entry and return its offset; readers see it at once, and it is durable after ``sync``."""
+        assert self._descriptor is not None
+        offset = self._next
+        self._disk.write_at(self._descriptor, entry.to_bytes(), offset * ENTRY_BYTES, self.path)
+        self._next += 1
+        self._unsynced.append(entry)
+        return offset
+
+    @property
+    def unsynced(self) -> Sequence[Entry]:
+        """The entries since the last end of a release: what nobody has made durable, a crashed publisher's too."""
+        return self._unsynced
+
+    def end(self, release: bytes) -> None:
+        """Note that a release whose chunks are durable ends here, durably."""
+        assert self._descriptor is not None
+        self._disk.sync(self._descriptor, self.path)   # what it stands behind is there before it
+        self.append(Entry(EntryKind.END, release))
+        self._disk.sync(self._descriptor, self.path)
+        self._unsynced = []
+
+    def close(self) -> None:
+        """Close it; never raises."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def read_entries(disk: Disk, path: Path, offset: int) -> Iterator[tuple[int, Entry]]:
+    """Yield the entries of an index from ``offset`` on, up to the first that is not there in full yet."""
+    while content := disk.read_part(path, READ_ENTRIES * ENTRY_BYTES, offset * ENTRY_BYTES):
+        for start in range(0, len(content), ENTRY_BYTES):
+            entry = Entry.from_bytes(content[start : start + ENTRY_BYTES])
+            if entry is None:
+                return
+            yield offset, entry
+            offset += 1
+
+
+CHUNK_ROOM = DEFAULT_LIMITS.chunk_bytes + 1
+"""Bytes of a buffer that any chunk fits in, and one more: a file that is larger is no chunk."""

@@ -1,0 +1,212 @@
+"""What a depot needs of a disk besides ``fs``: names that must be free, files that grow, and many files made durable in one go.
+
+Decides what replaces what a file system does not have: without hard links the writers' lock alone keeps a number from being given
+twice, without syncfs(2) each file is synced. Imports fs.
+"""
+
+import ctypes
+import errno
+import os
+import secrets
+import sys
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from modelcast.shared.errors import StorageFault
+from modelcast.shared.fs import NO_FOLLOW, OTHERS_MAY_WRITE, TEMPORARY_PREFIX, Fs, guarded, storage_fault
+
+_NO_LINKS_HERE = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
+_SYNCFS_TELLS_ERRORS = (5, 8)
+"""Since this Linux, syncfs(2) says when something could not be written; an older one is not asked."""
+
+
+@cache
+def _syncfs() -> Any:
+    """Return syncfs(2), which Python does not have, or None."""
+    if sys.platform != "linux":
+        return None
+    numbers = os.uname().release.split("-")[0].split(".")[:2]
+    if not all(number.isdecimal() for number in numbers) or tuple(map(int, numbers)) < _SYNCFS_TELLS_ERRORS:
+        return None
+    return getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+
+
+_SYNC_FILE_RANGE_WRITE = 2
+
+
+@cache
+def _sync_file_range() -> Any:
+    """Return sync_file_range(2), which Python does not have, or None."""
+    function = getattr(ctypes.CDLL(None), "sync_file_range", None) if sys.platform == "linux" else None
+    if function is not None:
+        function.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+    return function
+
+
+def _begin_to_write(descriptor: int) -> None:
+    """Have the kernel begin to write a file while the next one is made (figures: ``tests/benchmarks/durable.py``)."""
+    begin = _sync_file_range()
+    if begin is not None:
+        begin(descriptor, 0, 0, _SYNC_FILE_RANGE_WRITE)   # a hint: whether it is written, the sync at the end tells
+
+
+def temporary_name() -> str:
+    """Return a name that nobody else uses, for what is being written."""
+    return f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+
+
+class Disk(Fs):
+    """See ``fs.Fs``; for a depot."""
+
+    def write_new(self, path: Path, content: bytes | memoryview, *, is_durable: bool) -> None:
+        """Write a file that does not exist yet; ``is_durable`` syncs its content, not its name. Otherwise the kernel begins to."""
+        descriptor = guarded("create", path, lambda: os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW, self.FILE_MODE))
+        try:
+            self.write_at(descriptor, content, 0, path)
+            if is_durable:
+                self.sync(descriptor, path)
+            else:
+                _begin_to_write(descriptor)
+        finally:
+            guarded("close", path, lambda: os.close(descriptor))
+
+    def is_link(self, path: Path) -> bool:
+        """Whether there is a symbolic link of this name."""
+        return guarded("look at", path, path.is_symlink)
+
+    def add_folder(self, path: Path) -> None:
+        """Create a folder in one that is there, if it is not; not durable before that one is synced."""
+        guarded("create", path, lambda: path.mkdir(mode=self.FOLDER_MODE, exist_ok=True))
+
+    def replace_whole(self, path: Path, content: bytes, temporary: Path) -> None:
+        """Replace a file by ``content``, durably, so that a crash leaves the old or the new one; it is written as ``temporary``."""
+        self.write_new(temporary, content, is_durable=True)
+        self.rename(temporary, path)
+
+    def take_name(self, source: Path, target: Path) -> bool:
+        """Give a file a name that nobody has, durably; returns whether the name was free. The file keeps its old name, too, or not."""
+        try:
+            os.link(source, target, follow_symlinks=False)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS_HERE:
+                raise storage_fault("name", target, error) from error
+            if target.exists():   # no hard links here: the writers' lock alone keeps two of them apart
+                return False
+            guarded("rename", source, lambda: os.replace(source, target))
+        self.sync_folder(target.parent)
+        return True
+
+    def read_if_there(self, path: Path, max_bytes: int) -> bytes | None:
+        """Read a small file, or return None when it does not exist."""
+        try:
+            return self.read_whole(path, max_bytes)
+        except StorageFault as fault:
+            if fault.facts.get("errno") == errno.ENOENT:
+                return None
+            raise
+
+    def read_part(self, path: Path, size: int, offset: int) -> bytes:
+        """Read up to ``size`` bytes of a file at ``offset``; nothing when it does not exist."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | NO_FOLLOW)
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise storage_fault("open", path, error) from error
+        try:
+            return self.read_at(descriptor, size, offset, path)
+        finally:
+            os.close(descriptor)
+
+    def read_into(self, path: Path, buffer: memoryview) -> int | None:
+        """Fill a buffer from the beginning of a file; returns how many bytes, or None when it does not exist."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | NO_FOLLOW)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise storage_fault("open", path, error) from error
+        try:
+            filled = 0
+            while got := guarded("read", path, partial(os.preadv, descriptor, [buffer[filled:]], filled)):
+                filled += got
+            return filled
+        finally:
+            os.close(descriptor)
+
+    def size_of(self, path: Path) -> int | None:
+        """Return a file's size in bytes, or None when it does not exist."""
+        try:
+            return os.stat(path, follow_symlinks=False).st_size
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise storage_fault("look at", path, error) from error
+
+    def identity_of(self, path: Path) -> tuple[int, int] | None:
+        """Return what tells a file or folder from another one that has its name now, or None when it does not exist."""
+        try:
+            facts = os.stat(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise storage_fault("look at", path, error) from error
+        return facts.st_dev, facts.st_ino
+
+    def size_of_open(self, descriptor: int, path: Path) -> int:
+        """Return the size of an open file in bytes."""
+        return guarded("look at", path, lambda: os.fstat(descriptor).st_size)
+
+    def open_for_appending(self, path: Path) -> int:
+        """Open a file, or create it, to be read and written by position; returns the descriptor."""
+        return guarded("open", path, lambda: os.open(path, os.O_RDWR | os.O_CREAT | NO_FOLLOW, self.FILE_MODE))
+
+    def cut(self, descriptor: int, size: int, path: Path) -> None:
+        """Cut a file off at ``size`` bytes."""
+        guarded("cut", path, lambda: os.ftruncate(descriptor, size))
+
+    def move(self, source: Path, target: Path) -> None:
+        """Rename a file; what stands under the name is replaced. Not durable before the folder is synced."""
+        guarded("rename", source, lambda: os.replace(source, target))
+
+    def sync_file(self, path: Path) -> None:
+        """Make the content of a file durable that somebody else wrote, if it is there."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | NO_FOLLOW)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise storage_fault("open", path, error) from error
+        try:
+            self.sync(descriptor, path)
+        finally:
+            os.close(descriptor)
+
+    def sync_all(self, path: Path) -> bool:
+        """Make everything on the file system of ``path`` durable; returns False where that is not to be had."""
+        syncfs = _syncfs()
+        if syncfs is None:
+            return False
+        descriptor = guarded("open", path, lambda: os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        try:
+            if syncfs(descriptor) != 0:
+                code = ctypes.get_errno()
+                raise storage_fault("sync the file system of", path, OSError(code, os.strerror(code)))
+        finally:
+            os.close(descriptor)
+        return True
+
+    def is_owners_alone(self, path: Path) -> bool:
+        """Whether a folder belongs to this user (or root) and nobody else may write it."""
+        facts = guarded("look at", path, lambda: os.stat(path))
+        return facts.st_uid in {os.geteuid(), 0} and not facts.st_mode & OTHERS_MAY_WRITE
+
+
+class SharedDisk(Disk):
+    """The same for a depot that several users write: what is made is as open as the umask lets it be."""
+
+    FILE_MODE = 0o666
+    FOLDER_MODE = 0o777

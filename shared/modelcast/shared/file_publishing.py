@@ -1,0 +1,118 @@
+"""The publisher's half of the file road: the lock, the register, the chunks and the orders.
+
+Decides when what was written is made durable: a record and an order before their call returns, chunks all at once at the end of a
+release, before anybody is told of it. Imports the depot.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from modelcast.shared.compression import CODEC, unpack_chunk
+from modelcast.shared.depot.chunks import CHUNK_ROOM, ChunkIndex, ChunkShelf, read_entries
+from modelcast.shared.depot.depot import Depot
+from modelcast.shared.depot.index import Entry, EntryKind
+from modelcast.shared.depot.numbered import NumberedLog
+from modelcast.shared.digest import digest as digest_of
+from modelcast.shared.errors import PublisherBusy
+from modelcast.shared.limits import DEFAULT_LIMITS
+
+
+class FilePublisherRoad:
+    """See ``road.PublisherRoad``: holds the model's lock for as long as it is open."""
+
+    retention_bytes: int | None = None
+
+    def __init__(self, depot: Depot, model: str, channel: str) -> None:
+        depot.enter()
+        self._depot, self._model = depot, model
+        places = depot.make_model(model)
+        depot.make_channel(model, channel)
+        self._lock = depot.lock(model)
+        if not self._lock.take():
+            raise PublisherBusy(f"Another publisher is publishing {model} right now.", hint="Wait until it is done, or stop it.")
+        try:
+            depot.sweep(places.incoming)
+            self.register = FileRegister(depot.register(model))
+            self.chunks = FileChunkSink(depot, model)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def announce(self, channel: str, body: bytes) -> None:
+        """See ``road.PublisherRoad.announce``: who is there sees it; the one before it goes."""
+        self._depot.make_channel(self._model, channel)
+        log = self._depot.announcements(self._model, channel)
+        newest = log.append(body)
+        for number in log.numbers():
+            if number < newest:   # the newest stays, so that its number is not given again
+                log.remove(number)
+
+    def order(self, channel: str, body: bytes) -> None:
+        """See ``road.PublisherRoad.order``."""
+        self._depot.make_channel(self._model, channel)
+        self._depot.orders(self._model, channel).append(body)
+
+    def close(self) -> None:
+        """See ``road.PublisherRoad.close``."""
+        self.chunks.close()
+        self._lock.release()
+
+
+class FileRegister:
+    """See ``road.Register``: numbered files."""
+
+    def __init__(self, log: NumberedLog) -> None:
+        self._log = log
+
+    def read(self) -> Sequence[bytes]:
+        """See ``road.Register.read``."""
+        records = map(self._log.read, self._log.numbers())
+        return [record for record in records if record is not None]
+
+    def append(self, record: bytes) -> None:
+        """See ``road.Register.append``."""
+        self._log.append(record)
+
+
+class FileChunkSink:
+    """See ``road.ChunkSink``: a file for each chunk, an entry in the index for each that was sent."""
+
+    def __init__(self, depot: Depot, model: str) -> None:
+        self._depot, self._model = depot, model
+        self._shelf: ChunkShelf = depot.shelf(model)
+        self._index: ChunkIndex = depot.index(model)
+        self._index.open()
+
+    def mark(self) -> int:
+        """See ``road.ChunkSink.mark``."""
+        return self._index.append(Entry(EntryKind.BEGIN))
+
+    def send(
+        self, body: bytes | memoryview, *, version: str, index: int, count: int, digest: str, codec: str = "none"
+    ) -> None:
+        """See ``road.ChunkSink.send``."""
+        del count   # for people who look at a stream
+        entry = Entry(EntryKind.CHUNK, bytes.fromhex(digest), len(body), codec == CODEC, version, index)
+        self._shelf.put(entry, body)
+        self._index.append(entry)
+
+    def finish(self, release: str) -> None:
+        """See ``road.ChunkSink.finish``."""
+        self._shelf.sync(self._index.unsynced)
+        self._index.end(bytes.fromhex(release))
+
+    def held_since(self, offset: int) -> Iterator[bytes]:
+        """See ``road.ChunkSink.held_since``."""
+        buffer = memoryview(bytearray(CHUNK_ROOM))
+        for _, entry in read_entries(self._depot.disk, self._index.path, offset):
+            size = self._shelf.read_into(entry, buffer) if entry.kind is EntryKind.CHUNK else None
+            if size is None:
+                continue
+            body: bytes | memoryview | None = buffer[:size]
+            if entry.is_packed:
+                body = unpack_chunk(buffer[:size], max_bytes=DEFAULT_LIMITS.chunk_bytes)
+            if body is not None:
+                yield digest_of(body)
+
+    def close(self) -> None:
+        """Close the index; never raises."""
+        self._index.close()

@@ -1,0 +1,201 @@
+"""The file road: a directory that publishers and instances share, without a broker.
+
+Decides how an instance and an operator use a depot; ``file_publishing`` is the publisher's half, ``file_reading`` what reads
+chunks and reports. Imports the depot, the locks and the watch.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import cast
+
+from modelcast.shared.depot.depot import Depot
+from modelcast.shared.depot.disk import Disk, temporary_name
+from modelcast.shared.depot.layout import REPORTS, ModelPlaces
+from modelcast.shared.depot.reports import ReportWriter, now_ms
+from modelcast.shared.depot.settled import MAX_BYTES, Settled
+from modelcast.shared.errors import DepotUnusable, HostFault
+from modelcast.shared.file_publishing import FilePublisherRoad
+from modelcast.shared.file_reading import FileChunkSource, FileReportSource
+from modelcast.shared.file_url import FileUrl
+from modelcast.shared.file_watch import Watch
+from modelcast.shared.locks import HostLock
+from modelcast.shared.order import order_id
+from modelcast.shared.road import ArrivedOrder, Bookmark, Confirmed, DeadLetter, Target
+
+
+class FileRoad:
+    """See ``road.Road``.
+
+    Args:
+        url: Where the depot is.
+        disk: Its disk; faults are injected here.
+    """
+
+    def __init__(self, url: FileUrl, *, disk: Disk | None = None) -> None:
+        self._poll_seconds = url.poll_seconds
+        self.depot = Depot(Path(url.path), allow_shared_writes=url.allow_shared_writes, disk=disk)
+
+    def publish(self, model: str, channel: str) -> FilePublisherRoad:
+        """See ``road.Road.publish``."""
+        return FilePublisherRoad(self.depot, model, channel)
+
+    def join(self, target: Target, *, bookmark: Bookmark | None = None) -> "FileInstanceRoad":
+        """See ``road.Road.join``."""
+        return FileInstanceRoad(self.depot, target, self._poll_seconds, bookmark)
+
+    def chunks(self, model: str, offset: int | None) -> FileChunkSource:
+        """See ``road.Road.chunks``."""
+        self.depot.enter()
+        return FileChunkSource(self.depot, model, offset or 0, self._poll_seconds)
+
+    def reports(self, *, since_minutes: int | None) -> FileReportSource:
+        """See ``road.Road.reports``."""
+        self.depot.enter()
+        since_ms = None if since_minutes is None else now_ms() - since_minutes * 60_000
+        return FileReportSource(self.depot, since_ms, self._poll_seconds)
+
+    def dead_letters(self, limit: int) -> Iterator[DeadLetter]:
+        """See ``road.DeadLetterRoad.dead_letters``."""
+        self.depot.enter()
+        yield from self.depot.letters().read(limit)
+
+    def retire(self, model: str, channel: str, instances: Iterable[str]) -> None:
+        """See ``road.OpenRoad.retire``: the model's folder goes, whoever is in it."""
+        del channel, instances
+        self.depot.enter()
+        self.depot.letters().remove_of(model)
+        self.depot.disk.remove_tree(self.depot.root / ModelPlaces(model).folder)
+
+
+class FileInstanceRoad:
+    """See ``road.InstanceRoad``: all orders of the channel as the history, then those that this instance has not settled."""
+
+    def __init__(
+        self, depot: Depot, target: Target, poll_seconds: float | None, bookmark: Bookmark | None = None
+    ) -> None:
+        depot.enter()
+        self._depot, self._target = depot, target
+        depot.make_model(target.model)
+        depot.make_channel(target.model, target.channel)
+        self._places = depot.make_instance(target)
+        self._lock = HostLock(depot.root / self._places.lock, mode=depot.disk.FILE_MODE)
+        if not self._lock.take():
+            raise HostFault(
+                f"An instance {target.instance} of {target.model}/{target.channel} is connected already.",
+                hint="Give each instance a name of its own.",
+            )
+        self._orders = depot.orders(target.model, target.channel)
+        self._announcements = depot.announcements(target.model, target.channel)
+        self._reports = ReportWriter(depot.disk, depot.root / REPORTS, target)
+        self._watch: Watch | None = None
+        try:
+            depot.sweep(self._places.incoming)
+            folders = [self._orders.folder, self._announcements.folder]
+            self._watch = Watch(folders, poll_seconds)   # before the first look: nothing comes in between
+            self._folder = depot.disk.identity_of(self._orders.folder)
+            numbers = self._orders.numbers()
+            self._last, self._heard = max(numbers, default=0), self._announcements.last()
+            self._settled = self._recall()
+        except BaseException:
+            self.close()
+            raise
+        self._history, self._news = deque(self._from(bookmark, numbers)), deque[int]()
+        self._waiting = deque(number for number in numbers if not self._settled.has(number))
+
+    def _from(self, bookmark: Bookmark | None, numbers: Sequence[int]) -> Sequence[int]:
+        """Return the orders from a bookmark on, or all where another order stands there: it is of another depot."""
+        if bookmark is None:
+            return numbers
+        body = self._orders.read(bookmark.offset)
+        if body is None or order_id(body) != bookmark.order:
+            return numbers
+        return [number for number in numbers if number >= bookmark.offset]
+
+    def _recall(self) -> Settled:
+        """Return what is settled; for an instance that is here for the first time all that came before it is history."""
+        path = self._depot.root / self._places.settled
+        content = self._depot.disk.read_if_there(path, MAX_BYTES)
+        if content is not None:
+            return Settled.from_bytes(content) or Settled(0)   # a torn one: orders come again, and do nothing
+        self._keep(Settled(self._last))
+        return Settled(self._last)
+
+    def _keep(self, settled: Settled) -> None:
+        root = self._depot.root
+        self._depot.disk.replace_whole(
+            root / self._places.settled, settled.to_bytes(), root / self._places.incoming / temporary_name()
+        )
+
+    def next_order(self, seconds: float) -> ArrivedOrder | None:
+        """See ``road.InstanceRoad.next_order``."""
+        arrived = self._pending()
+        if arrived is None and seconds > 0 and self._watch is not None:
+            self._watch.wait(seconds)
+            arrived = self._pending()
+        return arrived
+
+    def _pending(self) -> ArrivedOrder | None:
+        while self._history:
+            number = self._history.popleft()
+            body = self._orders.read(number)
+            if body is not None:
+                return ArrivedOrder(body, offset=number)
+        if not self._waiting:
+            self._look()
+        while self._news:
+            body = self._announcements.read(self._news.popleft())
+            if body is not None:
+                return ArrivedOrder(body, (self, None), is_announcement=True)
+        while self._waiting:
+            number = self._waiting.popleft()
+            body = self._orders.read(number)
+            if body is not None:
+                return ArrivedOrder(body, (self, number))
+            self._settled = self._settled.with_order(number)   # it was pruned
+        return None
+
+    def _look(self) -> None:
+        if self._depot.disk.identity_of(self._orders.folder) != self._folder:
+            raise DepotUnusable(f"{self._orders.folder} is gone, or another one.", hint="Is the directory still mounted?")
+        while self._orders.has(self._last + 1):
+            self._last += 1
+            self._waiting.append(self._last)
+        for number in self._announcements.numbers():   # looked for after the orders and given out before them, as they came
+            if number > self._heard:
+                self._heard = number
+                self._news.append(number)
+
+    def settle(self, arrived: ArrivedOrder, *, accept: bool) -> None:
+        """See ``road.InstanceRoad.settle``; a refused order is a dead letter before it counts as settled."""
+        if arrived.receipt is None:
+            return
+        owner, number = cast("tuple[FileInstanceRoad, int | None]", arrived.receipt)
+        if owner is not self or number is None:
+            return   # it is given out again by this connection, and that one will be settled; an announcement never is
+        if not accept:
+            incoming = self._depot.root / self._places.incoming
+            self._depot.letters().add(self._target, number, arrived.body, now_ms(), incoming)
+        self._settled = self._settled.with_order(number)
+        self._keep(self._settled)
+
+    def report(self, body: bytes) -> Confirmed:
+        """See ``road.InstanceRoad.report``: it is on the disk when this returns."""
+        self._reports.append(body)
+        return _is_on_disk
+
+    def wake(self) -> None:
+        """See ``road.Wakeable.wake``."""
+        if self._watch is not None:
+            self._watch.wake()
+
+    def close(self) -> None:
+        """See ``road.InstanceRoad.close``."""
+        self._reports.close()
+        if self._watch is not None:
+            self._watch.close()
+        self._lock.release()
+
+
+def _is_on_disk() -> bool:
+    return True

@@ -1,0 +1,106 @@
+"""Reports as files: each connection has its own, an hour has its own, old hours go."""
+
+from pathlib import Path
+
+import pytest
+from tests.fakes.fault_disk import FaultDisk
+
+from modelcast.shared.depot.disk import Disk
+from modelcast.shared.depot.reports import KEPT_DAYS, ReportReader, ReportWriter
+from modelcast.shared.errors import StorageFault
+from modelcast.shared.road import Target
+
+HOUR_MS = 3_600_000
+NOW_MS = 1_795_692_000_000
+A, B = Target("fraud", "production", "a"), Target("fraud", "production", "b")
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.ms = NOW_MS
+
+    def __call__(self) -> int:
+        return self.ms
+
+
+def all_of(reader: ReportReader) -> list[bytes]:
+    found = []
+    while (body := reader.next()) is not None:
+        found.append(body)
+    return found
+
+
+def test_reports_of_several_instances_are_read_in_the_order_of_their_time(tmp_path: Path) -> None:
+    clock = Clock()
+    writers = [ReportWriter(Disk(), tmp_path, target, clock_ms=clock) for target in (A, B)]
+    for number in range(10):
+        clock.ms += HOUR_MS // 4
+        writers[number % 2].append(b"%d" % number)
+    reader = ReportReader(Disk(), tmp_path, None)
+    assert all_of(reader) == [b"%d" % number for number in range(10)]
+    clock.ms += 1
+    writers[0].append(b"new")
+    assert (all_of(reader), all_of(reader)) == ([b"new"], [])
+    assert all_of(ReportReader(Disk(), tmp_path, clock.ms - HOUR_MS // 2)) == [b"8", b"9", b"new"]
+    for writer in writers:
+        writer.close()
+
+
+def test_what_comes_from_a_host_whose_clock_is_far_behind_is_heard_all_the_same(tmp_path: Path) -> None:
+    clock = Clock()
+    right, behind = ReportWriter(Disk(), tmp_path, A, clock_ms=clock), ReportWriter(Disk(), tmp_path, B, clock_ms=lambda: clock.ms - 5 * HOUR_MS)
+    behind.append(b"before")
+    right.append(b"recent")
+    reader = ReportReader(Disk(), tmp_path, clock.ms - HOUR_MS // 2)
+    assert all_of(reader) == [b"recent"]
+    behind.append(b"late by its clock")
+    assert all_of(reader) == [b"late by its clock"]
+    right.close()
+    behind.close()
+
+
+def test_hours_that_are_too_old_are_removed_by_who_begins_a_new_one(tmp_path: Path) -> None:
+    clock = Clock()
+    old, young = ReportWriter(Disk(), tmp_path, A, clock_ms=clock), ReportWriter(Disk(), tmp_path, B, clock_ms=clock)
+    old.append(b"old")
+    (tmp_path / "readme").write_bytes(b"no reports")
+    clock.ms += (KEPT_DAYS * 24 - 1) * HOUR_MS
+    young.append(b"kept together")
+    assert len(list(tmp_path.iterdir())) == 3
+    clock.ms += 2 * HOUR_MS
+    young.append(b"young")
+    assert all_of(ReportReader(Disk(), tmp_path, None)) == [b"kept together", b"young"]
+    assert (tmp_path / "readme").exists()
+    old.close()
+    young.close()
+
+
+def test_a_report_that_was_torn_by_a_full_disk_is_written_over_by_the_next_one(tmp_path: Path) -> None:
+    import errno
+
+    disk = FaultDisk(tmp_path)
+    writer = ReportWriter(disk, tmp_path, A)
+    writer.append(b"one")
+    disk.fail_at(1, errno.ENOSPC)   # in the middle of it
+    with pytest.raises(StorageFault):
+        writer.append(b"torn, and longer than the next one")
+    disk.heal()
+    writer.append(b"two")
+    assert all_of(ReportReader(Disk(), tmp_path, None)) == [b"one", b"two"]
+    writer.close()
+
+
+def test_a_report_that_is_not_written_to_its_end_waits(tmp_path: Path) -> None:
+    writer = ReportWriter(Disk(), tmp_path, A)
+    writer.append(b"one")
+    writer.append(b"two")
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    reader = ReportReader(Disk(), tmp_path, None)
+    assert all_of(reader) == [b"one"]
+    path.write_bytes(whole)
+    assert all_of(reader) == [b"two"]
+    writer.close()

@@ -13,13 +13,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.fakes.stream_peer import HEARTBEAT, StreamPeer, frame
 
 from modelcast.shared.broker_url import BrokerUrl
 from modelcast.shared.errors import BrokerUnreachable, MisuseError
-from modelcast.shared.stream_socket import AHEAD_BYTES, LITTLE_BYTES, Address, ReceiveWindow, StreamSocket, tls_of
+from modelcast.shared.receive_window import AHEAD_BYTES
+from modelcast.shared.stream_socket import Address, StreamSocket, tls_of
 
 SOON = 20.0
 PLAIN = BrokerUrl.parse("amqp://u:p@127.0.0.1/")
@@ -50,42 +49,6 @@ def connect() -> Iterator[Connect]:
 
 def soon() -> float:
     return time.monotonic() + SOON
-
-
-# --------------------------------------------------------------------------- the buffer
-
-
-@given(st.lists(st.tuples(st.integers(1, 200), st.integers(1, 300)), max_size=30))
-def test_what_is_received_is_shown_in_order_whatever_is_asked_for(steps: list[tuple[int, int]]) -> None:
-    window, sent, shown = ReceiveWindow(64), 0, 0
-    for count, most in steps:
-        while window.held < count:
-            room = window.room(count)
-            assert len(room) >= count - window.held
-            piece = min(len(room), most)
-            room[:piece] = bytes((sent + number) % 251 for number in range(piece))
-            window.filled(piece)
-            sent += piece
-        assert bytes(window.view(count)) == bytes((shown + number) % 251 for number in range(count))
-        window.take(count)
-        shown += count
-    assert window.capacity <= 200 + AHEAD_BYTES
-
-
-def test_the_buffer_grows_to_what_is_needed_and_is_used_again() -> None:
-    window = ReceiveWindow(100)
-    for _ in range(50):
-        while window.held < 1_000_000:
-            window.filled(len(window.room(1_000_000)))
-        window.take(1_000_000)
-    assert window.capacity == 1_000_000 + AHEAD_BYTES
-
-
-def test_a_little_that_is_left_is_moved_rather_than_received_behind_in_pieces() -> None:
-    window = ReceiveWindow(4 * LITTLE_BYTES)
-    window.filled(len(window.room(4 * LITTLE_BYTES)))
-    window.take(4 * LITTLE_BYTES - 10)
-    assert len(window.room(20)) == 4 * LITTLE_BYTES - 10
 
 
 # --------------------------------------------------------------------------- waiting

@@ -1,13 +1,12 @@
 """The socket of a stream connection: bytes in and out, with a deadline for every wait and one buffer that is used again.
 
 Decides how a node is reached, with TLS by the same options as AMQP, and when a peer counts as gone. Received bytes are handed out
-as views of the buffer and never copied; it grows to the largest piece that was asked for. Heartbeats are sent while waiting.
+as views of the buffer and never copied. Heartbeats are sent while waiting.
 Each call that waits lets go of the interpreter, and beside a busy thread getting it back takes 5 ms: so few calls, and large ones.
-Imports the address and the errors; no thread.
+Imports the buffer, the address and the errors; no thread.
 """
 
 import ast
-import mmap
 import select
 import socket
 import ssl
@@ -18,16 +17,11 @@ from dataclasses import dataclass
 
 from modelcast.shared.broker_url import BrokerUrl
 from modelcast.shared.errors import BrokerUnreachable, MisuseError
-from modelcast.shared.limits import KIB, MIB, shortened
+from modelcast.shared.limits import shortened
+from modelcast.shared.receive_window import LITTLE_BYTES, ReceiveWindow
 
 SEND_SECONDS = 10.0
 """Longest wait for a peer to take a request of some hundred bytes."""
-FIRST_BYTES = 320 * KIB
-"""The buffer at first; a chunk of 1 MiB makes it grow once."""
-AHEAD_BYTES = 4 * MIB
-"""Most that is read beyond what was asked for, if it is there already: messages come many at a time; docs/adr/0014 has figures."""
-LITTLE_BYTES = 64 * KIB
-"""So much is moved in the buffer rather than received with less room; and of what nobody wants so much is read at a time."""
 TRUSTED = (("ca_certs", "cafile"), ("ca_path", "capath"), ("ca_data", "cadata"))
 """The names that pika takes for whose certificates are trusted."""
 GONE_MS = 60_000
@@ -45,47 +39,6 @@ class Address:
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
-
-
-class ReceiveWindow:
-    """A buffer that is filled at one end and let go of at the other; what is shown stays in one piece."""
-
-    def __init__(self, first_bytes: int = FIRST_BYTES) -> None:
-        self._bytes = _fresh(first_bytes)
-        self._start = self._end = 0
-
-    @property
-    def held(self) -> int:
-        """How many bytes are there."""
-        return self._end - self._start
-
-    @property
-    def capacity(self) -> int:
-        """How many bytes of memory it takes."""
-        return len(self._bytes)
-
-    def room(self, count: int) -> memoryview:
-        """Return where to receive, so that ``count`` bytes come to lie in one piece; old views end here."""
-        is_cramped = self.held < LITTLE_BYTES and len(self._bytes) - self._end < LITTLE_BYTES
-        if self._start + count > len(self._bytes) or is_cramped or self._start == self._end:
-            held = self._bytes[self._start : self._end]
-            if count > len(self._bytes):
-                self._bytes = _fresh(count + AHEAD_BYTES)
-            self._bytes[: len(held)] = held
-            self._start, self._end = 0, len(held)
-        return self._bytes[self._end : min(len(self._bytes), self._start + count + AHEAD_BYTES)]
-
-    def filled(self, count: int) -> None:
-        """Take note that ``count`` bytes were received."""
-        self._end += count
-
-    def view(self, count: int) -> memoryview:
-        """Return the first ``count`` bytes."""
-        return self._bytes[self._start : self._start + count]
-
-    def take(self, count: int) -> None:
-        """Let go of the first ``count`` bytes; views of them stay good until ``room``."""
-        self._start += count
 
 
 class StreamSocket:
@@ -290,11 +243,6 @@ def tls_of(url: BrokerUrl) -> tuple[ssl.SSLContext, str | None] | None:
         return context, given.get("server_hostname")
     except (ValueError, TypeError, SyntaxError, AttributeError, OSError) as error:
         raise MisuseError(f"The option 'ssl_options' in the broker's URL cannot be read: {_reason(error)}.") from error
-
-
-def _fresh(count: int) -> memoryview:
-    """Return bytes that nobody has touched: a ``bytearray`` is filled with zeros while no other thread can run, for 10 ms."""
-    return memoryview(mmap.mmap(-1, count, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
 def _reason(error: BaseException) -> str:

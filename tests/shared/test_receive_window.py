@@ -1,4 +1,4 @@
-"""The window on what is received: in order, in one piece, whatever is asked for."""
+"""A buffer that shows what was received in one piece, in order, and grows no further than it must."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,6 +37,3 @@ def test_a_little_that_is_left_is_moved_rather_than_received_behind_in_pieces() 
     window.filled(len(window.room(4 * LITTLE_BYTES)))
     window.take(4 * LITTLE_BYTES - 10)
     assert len(window.room(20)) == 4 * LITTLE_BYTES - 10
-
-
-# --------------------------------------------------------------------------- waiting

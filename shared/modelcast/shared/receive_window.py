@@ -1,6 +1,7 @@
-"""A buffer that is filled at one end and let go of at the other: what is received is shown in one piece and never copied out.
+"""The buffer of a stream connection: filled at one end, let go of at the other, used again.
 
-Decides how it grows and when what is left is moved. No I/O; imports the limits.
+Decides how far ahead is read, when bytes are moved, and how large it grows: to the largest piece that was asked for and what is read
+ahead. Does no I/O. Imports the limits.
 """
 
 import mmap

@@ -1,9 +1,9 @@
 """The socket of a stream connection: bytes in and out, with a deadline for every wait and one buffer that is used again.
 
 Decides how a node is reached, with TLS by the same options as AMQP, and when a peer counts as gone. Received bytes are handed out
-as views of the window and never copied. Heartbeats are sent while waiting.
+as views of the buffer and never copied. Heartbeats are sent while waiting.
 Each call that waits lets go of the interpreter, and beside a busy thread getting it back takes 5 ms: so few calls, and large ones.
-Imports the address, the window and the errors; no thread.
+Imports the buffer, the address and the errors; no thread.
 """
 
 import ast

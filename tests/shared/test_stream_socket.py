@@ -4,15 +4,10 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from tests.fakes.certificates import server_context
 from tests.fakes.stream_peer import HEARTBEAT, StreamPeer, frame
 
 from modelcast.shared.broker_url import BrokerUrl
@@ -51,7 +46,7 @@ def soon() -> float:
     return time.monotonic() + SOON
 
 
-# --------------------------------------------------------------------------- waiting
+# --------------------------------------------------------------------------- the buffer
 
 
 def test_bytes_stay_until_they_are_taken(connect: Connect) -> None:
@@ -180,19 +175,7 @@ def test_a_port_where_nobody_listens_and_a_host_that_is_none_are_named() -> None
 @pytest.fixture
 def server_tls(tmp_path: Path) -> ssl.SSLContext:
     """A server's TLS for 127.0.0.1, whose certificate is in ``tmp_path``/cert.pem."""
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name.from_rfc4514_string("CN=test")
-    now = datetime.now(UTC)
-    cert = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1")), x509.DNSName("broker")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, SHA256())
-    )
-    (tmp_path / "cert.pem").write_bytes(cert.public_bytes(Encoding.PEM))
-    (tmp_path / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
-    return context
+    return server_context(tmp_path)
 
 
 def tls_url(tmp_path: Path, more: str = "") -> BrokerUrl:

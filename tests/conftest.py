@@ -1,6 +1,7 @@
 """What every test may ask for: a private RabbitMQ, a virtual host of one's own in it, a broker in memory, and keys."""
 
 import itertools
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -98,6 +99,16 @@ def other_key() -> SigningKey:
 def key_ring(signing_key: SigningKey) -> KeyRing:
     """A ring that trusts ``signing_key`` with everything."""
     return KeyRing([signing_key.trusted()])
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: for tests that sync a thousand times and look at what was synced, not at a disk."""
+    if not Path("/dev/shm").is_dir():
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="modelcast-test-", dir="/dev/shm") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

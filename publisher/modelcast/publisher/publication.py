@@ -111,7 +111,7 @@ def carry_out(road: PublisherRoad, intent: Intent, watch: Watcher) -> Publicatio
     last = catalog.last_order(intent.channel)
     if envelope is not None and last is not None and last.release == known.release and not intent.resend:
         return _publication(intent, last, _Recorded(known.record, known.release), was_current=True)
-    if intent.resend:
+    if intent.resend or known.is_pruned:
         record = _send_chunks(road, catalog, intent, watch, again=manifest, envelope=envelope)
         road.register.append(record.released.to_bytes())
     elif envelope is None:   # the chunks are there, but another key signed for them

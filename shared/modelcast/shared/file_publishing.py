@@ -1,7 +1,7 @@
 """The publisher's half of the file road: the lock, the register, the chunks and the orders.
 
 Decides when what was written is made durable: a record and an order before their call returns, chunks all at once at the end of a
-release, before anybody is told of it. Imports the depot and the locks.
+release, before anybody is told of it. Imports the depot.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,6 @@ from modelcast.shared.depot.numbered import NumberedLog
 from modelcast.shared.digest import digest as digest_of
 from modelcast.shared.errors import PublisherBusy
 from modelcast.shared.limits import DEFAULT_LIMITS
-from modelcast.shared.locks import HostLock
 
 
 class FilePublisherRoad:
@@ -27,7 +26,7 @@ class FilePublisherRoad:
         self._depot, self._model = depot, model
         places = depot.make_model(model)
         depot.make_channel(model, channel)
-        self._lock = HostLock(depot.root / places.lock, mode=depot.disk.FILE_MODE)
+        self._lock = depot.lock(model)
         if not self._lock.take():
             raise PublisherBusy(f"Another publisher is publishing {model} right now.", hint="Wait until it is done, or stop it.")
         try:

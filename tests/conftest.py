@@ -1,6 +1,7 @@
 """What every test may ask for: a private RabbitMQ, a virtual host of one's own in it, a broker in memory, and keys."""
 
 import itertools
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,13 +35,18 @@ end, lists:seq({first}, {last})).
 
 
 @pytest.fixture(scope="session")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateNode]:
-    """A RabbitMQ that belongs to this test run."""
+def rabbitmq_installed() -> None:
+    """The programs of RabbitMQ, for tests that start nodes of their own; installed if they are not there."""
     notes: list[str] = []
     try:
         ensure_installed(notes.append)
     except BrokerMissing as error:
         pytest.fail(f"These tests need RabbitMQ. {error} {error.hint or ''} {' '.join(notes)}", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def node(rabbitmq_installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateNode]:
+    """A RabbitMQ that belongs to this test run."""
     private = PrivateNode(tmp_path_factory.mktemp("rabbitmq") / "node")
     private.start()
     yield private
@@ -93,6 +99,16 @@ def other_key() -> SigningKey:
 def key_ring(signing_key: SigningKey) -> KeyRing:
     """A ring that trusts ``signing_key`` with everything."""
     return KeyRing([signing_key.trusted()])
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: for tests that sync a thousand times and look at what was synced, not at a disk."""
+    if not Path("/dev/shm").is_dir():
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="modelcast-test-", dir="/dev/shm") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ TESTED_ELSEWHERE = {
     "shared/road.py": "protocols; tests/contract/test_road_contract.py",
     "shared/amqp_road.py": "tests/contract/test_road_contract.py",
     "shared/amqp_publishing.py": "tests/contract/test_road_contract.py",
+    "shared/file_reading.py": "tests/contract/test_road_contract.py, in a directory that tells and one that is polled",
     "shared/cli/__main__.py": "two lines; tests/end_to_end/test_bad_input.py goes through it",
     "shared/localbroker/install.py": "tests/shared/localbroker/test_chooser.py, with an apt-get of its own",
     "shared/localbroker/programs.py": "tests/shared/localbroker/test_host.py and test_chooser.py",

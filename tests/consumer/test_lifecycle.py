@@ -59,8 +59,15 @@ def test_a_promotion_that_was_begun_is_neither_rejected_nor_superseded() -> None
 
 
 def test_every_way_out_of_work_says_what_became_of_the_order() -> None:
-    for (_, event), (after, action) in TABLE.items():
-        assert after is not State.IDLE or action in OUTCOMES, event
+    for (before, event), (after, action) in TABLE.items():
+        assert after is not State.IDLE or action in OUTCOMES or before is State.AHEAD, event
+
+
+def test_receiving_ahead_leads_to_no_check_but_by_an_order() -> None:
+    left = {event: after for (before, event), (after, _) in TABLE.items() if before is State.AHEAD}
+    assert left == {
+        Event.ORDER_CHOSEN: State.RECEIVING, Event.AHEAD_ENDED: State.IDLE, Event.STOP_REQUESTED: State.STOPPED,
+    }
 
 
 @pytest.mark.parametrize(

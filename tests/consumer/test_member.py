@@ -63,7 +63,7 @@ def test_a_follower_started_before_any_release_waits_for_the_first(stage: Stage)
     second = stage.started()
     waiting = threading.Thread(target=second.wait_until_ready, args=(LONG,))
     waiting.start()
-    assert second.status().detail.startswith("Serves nothing yet; follows process ")
+    stage.eventually_without_broker(lambda: second.status().detail.startswith("Serves nothing yet; follows process "))
     stage.sim.publish(stage.sim.release("1.0.0"))
     waiting.join(LONG)
     assert second.active.version == "1.0.0"

@@ -83,7 +83,7 @@ def test_what_is_reused_and_what_is_fetched_is_counted_apart() -> None:
     progress.placed(digest(b"efgh"), 4, fetched=True)
     assert progress.transfer() == {
         "total_bytes": 8, "fetched_bytes": 4, "reused_bytes": 4, "fetched_chunks": 1, "reused_chunks": 1, "damaged_chunks": 0,
-        "foreign_messages": 0, "wire_bytes": 0,
+        "foreign_messages": 0, "wire_bytes": 0, "ahead_bytes": 0,
     }
 
 

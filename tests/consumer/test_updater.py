@@ -3,6 +3,7 @@
 import errno
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from modelcast.consumer.policy import Policy, Timing
 from modelcast.consumer.updater import pause_seconds
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.names import VersionRange
-from modelcast.shared.order import Kind
+from modelcast.shared.order import AnnouncementMessage, Kind, OrderMessage
 from modelcast.shared.report import Verdict
 
 
@@ -329,3 +330,139 @@ def test_pauses_double_up_to_their_bound_and_are_never_zero(count: int, first: f
 
 def test_pauses_differ_so_that_a_fleet_does_not_come_back_at_once() -> None:
     assert len({pause_seconds(Timing(), 5) for _ in range(20)}) > 10
+
+
+def test_what_is_announced_is_received_before_its_order_and_promoted_by_it(sim, desk) -> None:
+    release = sim.release("1.0.0")
+    offset = sim.send(release)
+    desk.hear(sim.announcement(release, chunks_offset=offset))
+    desk.updater.dispatch()
+    assert (desk.updater.state, desk.updater.version_ahead, desk.updater.in_hand) == (State.AHEAD, "1.0.0", None)
+    desk.work()
+    assert (desk.updater.state, desk.updater.version_ahead, desk.bench.version) == (State.IDLE, None, None)
+    desk.deliver(sim.order(release, chunks_offset=offset))
+    desk.work()
+    desk.tell()
+    assert desk.bench.version == "1.0.0"
+    transfer = desk.road.reports[0].transfer
+    assert transfer["ahead_bytes"] == transfer["total_bytes"]
+
+
+def test_an_announcement_is_no_order_and_leaves_no_verdict(sim, desk) -> None:
+    release = sim.release("1.0.0")
+    body = sim.announcement(release, chunks_offset=sim.send(release))
+    desk.hear(body)
+    desk.work()
+    desk.tell()
+    assert (desk.bench.version, desk.road.reports, desk.road.settled) == (None, [], [])
+    desk.deliver(body)   # as an order it is none
+    desk.work()
+    desk.tell()
+    assert desk.verdict_reports() == [(None, "rejected", "malformed")]
+
+
+def test_an_order_signed_as_an_announcement_is_not_carried_out(sim, desk, signing_key) -> None:
+    release = sim.release("1.0.0")
+    offset = sim.send(release)
+    announced = AnnouncementMessage.from_bytes(sim.announcement(release, chunks_offset=offset))
+    honest = OrderMessage.from_bytes(sim.order(release, chunks_offset=offset))
+    for forged in (OrderMessage(announced.announcement, honest.manifest), OrderMessage(honest.order, announced.draft)):
+        desk.deliver(forged.to_bytes())
+        desk.work()
+    desk.tell()
+    assert {verdict for _, verdict, _ in desk.verdict_reports()} == {"rejected"}
+    assert desk.bench.version is None
+
+
+@pytest.mark.parametrize("spoil", ["garbage", "stranger's key", "other model", "out of range", "expired", "stale", "known version"])
+def test_what_would_not_be_carried_out_is_not_received_ahead(sim, desk, bench, other_key, spoil: str) -> None:
+    desk.deliver(sim.publish(sim.release("1.0.0")))
+    desk.work()
+    desk.now_ms = 10
+    desk = Desk(bench, policy=Policy(accept=VersionRange("<2")), now_ms=10)
+    release = sim.release("2.0.0" if spoil == "out of range" else "1.0.0" if spoil == "known version" else "1.5.0")
+    fields = {"expired": {"expires_ms": 9}, "other model": {"model": "other"}}
+    if spoil == "stale":
+        desk.updater.standing = replace(desk.updater.standing, sequence=100)
+    body = sim.announcement(release, key=other_key if spoil == "stranger's key" else None, **fields.get(spoil, {}))
+    desk.hear(b"garbage" if spoil == "garbage" else body)
+    desk.updater.dispatch()
+    assert (desk.updater.state, desk.updater.version_ahead, list(desk.jobs)) == (State.IDLE, None, [])
+
+
+def test_an_order_for_something_else_ends_the_receiving_ahead_at_once(sim, desk) -> None:
+    announced, ordered = sim.release("1.1.0"), sim.release("1.0.0")
+    body = sim.publish(ordered)
+    desk.hear(sim.announcement(announced, chunks_offset=0))
+    desk.updater.dispatch()
+    ahead = desk.updater._ahead
+    desk.deliver(body)
+    desk.updater.dispatch()
+    assert (desk.updater.state, ahead.dropped, ahead.is_ordered) == (State.RECEIVING, True, True)
+    desk.work()
+    assert (desk.bench.version, desk.updater.state) == ("1.0.0", State.IDLE)
+
+
+def test_its_own_order_lets_the_receiving_ahead_end_by_itself(sim, desk) -> None:
+    release = sim.release("1.0.0")
+    offset = sim.send(release)
+    desk.hear(sim.announcement(release, chunks_offset=offset))
+    desk.updater.dispatch()
+    ahead = desk.updater._ahead
+    desk.deliver(sim.order(release, chunks_offset=offset))
+    desk.updater.dispatch()
+    assert (desk.updater.state, ahead.dropped, ahead.is_ordered) == (State.RECEIVING, False, True)
+    desk.work()
+    assert desk.bench.version == "1.0.0"
+
+
+def test_a_later_announcement_takes_the_place_of_an_earlier_one(sim, desk) -> None:
+    first, second = sim.release("1.0.0"), sim.release("1.1.0")
+    desk.hear(sim.announcement(first, chunks_offset=sim.send(first)))
+    desk.updater.dispatch()
+    dropped = desk.updater._ahead
+    desk.hear(sim.announcement(second, chunks_offset=sim.send(second)))
+    desk.updater.dispatch()
+    assert dropped.dropped
+    desk.do_one()
+    desk.updater.dispatch()
+    assert (desk.updater.state, desk.updater.version_ahead) == (State.AHEAD, "1.1.0")
+    desk.work()
+    assert desk.updater.state is State.IDLE
+
+
+def test_what_is_announced_while_an_order_is_carried_out_waits_for_its_end(sim, desk) -> None:
+    first, second = sim.release("1.0.0"), sim.release("1.1.0")
+    desk.deliver(sim.publish(first))
+    desk.until(State.LOADING)
+    desk.hear(sim.announcement(second, chunks_offset=sim.send(second)))
+    desk.until(State.IDLE)
+    desk.updater.dispatch()
+    assert (desk.bench.version, desk.updater.version_ahead) == ("1.0.0", "1.1.0")
+
+
+def test_a_disk_that_fails_while_receiving_ahead_changes_nothing(sim, tmp_path, road, key_ring) -> None:
+    fs = FaultFs(tmp_path / "faulty")
+    with Bench(tmp_path / "faulty", road, key_ring, fs=fs) as bench:
+        desk, release = Desk(bench), sim.release("1.0.0")
+        offset = sim.send(release)
+        fs.fail_at(0, errno.ENOSPC, lasting=True)
+        desk.hear(sim.announcement(release, chunks_offset=offset))
+        desk.work()
+        assert (desk.updater.state, desk.updater.fault) == (State.IDLE, None)
+        fs.heal()
+        desk.deliver(sim.order(release, chunks_offset=offset))
+        desk.work()
+        assert bench.version == "1.0.0"
+
+
+def test_stopping_drops_what_is_received_ahead(sim, desk) -> None:
+    release = sim.release("1.0.0")
+    desk.hear(sim.announcement(release, chunks_offset=sim.send(release)))
+    desk.updater.dispatch()
+    ahead = desk.updater._ahead
+    desk.updater.stop()
+    assert ahead.dropped
+    while desk.jobs:
+        desk.do_one()
+    assert desk.updater.state is State.STOPPED

@@ -542,6 +542,20 @@ def test_a_deleted_queue_takes_its_bindings_along(connect: Connect, operator: Op
         publish(link, "log", b"x")
 
 
+def test_what_need_not_arrive_is_lost_without_a_word_where_no_queue_takes_it(connect: Connect, operator: Operator) -> None:
+    link = connect()
+    link.declare(LOG)
+    operator.delete_queue("log")
+    outbox = link.outbox(window=4)
+    for _ in range(3):
+        outbox.post("log", b"x", mandatory=False)
+    outbox.flush()
+    link.declare(LOG)
+    number = outbox.post("log", b"y", mandatory=False)
+    outbox.flush()
+    assert outbox.is_confirmed(number)
+
+
 def test_everything_of_a_link_says_that_the_connection_was_closed(connect: Connect, operator: Operator) -> None:
     link = connect()
     link.declare(NEWS)

@@ -135,6 +135,20 @@ def test_chunks_are_read_from_the_mark_to_the_end_of_the_release(chunk_road: Ope
     assert source.receive(BRIEF) is None
 
 
+def test_a_chunk_says_which_one_of_which_version_it_is_however_it_is_read(chunk_road: OpenRoad, opened) -> None:
+    publisher = opened(chunk_road.publish("fraud", "production"))
+    begin = publisher.chunks.mark()
+    for index in (0, 1, 255, 70_000):
+        publisher.chunks.send(b"x", version="2.1.0-rc.1", index=index, count=70_001, digest=digest(b"x").hex())
+    publisher.chunks.finish(id_of("release"))
+    source = opened(chunk_road.chunks("fraud", begin))
+    came: list[tuple[str | None, int | None]] = []
+    while (arrived := source.receive(SOON)) is not None and arrived.ends is None:
+        if arrived.is_chunk:
+            came.append((arrived.version, arrived.index))
+    assert came == [("2.1.0-rc.1", index) for index in (0, 1, 255, 70_000)]
+
+
 def test_without_an_offset_chunks_are_read_from_the_oldest(chunk_road: OpenRoad, opened) -> None:
     publisher = opened(chunk_road.publish("fraud", "production"))
     send(publisher, "one", b"x")
@@ -182,7 +196,7 @@ def test_a_message_of_a_stranger_whose_headers_are_no_texts_is_nobodys_chunk(
     for road in roads:
         arrived = opened(road.chunks("fraud", None)).receive(SOON)
         assert (bytes(arrived.body), arrived.is_chunk, arrived.claim, arrived.ends) == (b"x", True, None, None)
-    assert [bytes(body) for body in publisher.chunks.held_since(0)] == [b"x"]
+    assert list(publisher.chunks.held_since(0)) == [digest(b"x")]
 
 
 def test_a_source_says_how_it_reads(chunk_road: OpenRoad, opened) -> None:
@@ -195,7 +209,7 @@ def test_a_source_of_a_model_that_nobody_published_is_a_fault_of_the_host(chunk_
         chunk_road.chunks("nobody", None)
 
 
-def test_a_packed_chunk_says_so_and_is_held_unpacked(chunk_road: OpenRoad, opened) -> None:
+def test_a_packed_chunk_says_so_and_is_held_by_what_is_in_it(chunk_road: OpenRoad, opened) -> None:
     publisher = opened(chunk_road.publish("fraud", "production"))
     mark, content = publisher.chunks.mark(), b"again and " * 1000
     for codec, body, claimed in (("zstd", pack_chunk(content), content), ("none", content, content), ("zstd", b"no frame", b"lost")):
@@ -207,7 +221,7 @@ def test_a_packed_chunk_says_so_and_is_held_unpacked(chunk_road: OpenRoad, opene
         if arrived.is_chunk:
             seen.append((arrived.is_packed, bytes(arrived.body)))
     assert seen == [(True, pack_chunk(content)), (False, content), (True, b"no frame")]
-    assert [bytes(body) for body in publisher.chunks.held_since(mark)] == [content, content]   # what cannot be unpacked is not held
+    assert list(publisher.chunks.held_since(mark)) == [digest(content)] * 2   # what cannot be unpacked is not held
 
 
 def test_a_mark_is_no_chunk_and_marks_rise(road: OpenRoad, opened) -> None:
@@ -223,8 +237,8 @@ def test_what_the_stream_holds_is_read_completely(road: OpenRoad, opened) -> Non
     send(publisher, "one", *[b"a%d" % number for number in range(50)])
     second = publisher.chunks.mark()
     send(publisher, "two", b"b0", b"b1")
-    assert [bytes(body) for body in publisher.chunks.held_since(second)] == [b"b0", b"b1"]
-    assert [bytes(body) for body in publisher.chunks.held_since(first)] == [*[b"a%d" % n for n in range(50)], b"b0", b"b1"]
+    assert list(publisher.chunks.held_since(second)) == [digest(b"b0"), digest(b"b1")]
+    assert list(publisher.chunks.held_since(first)) == [*[digest(b"a%d" % n) for n in range(50)], digest(b"b0"), digest(b"b1")]
 
 
 def test_looking_at_what_is_held_may_be_given_up_in_the_middle(road: OpenRoad, opened) -> None:
@@ -232,7 +246,7 @@ def test_looking_at_what_is_held_may_be_given_up_in_the_middle(road: OpenRoad, o
     first = publisher.chunks.mark()
     send(publisher, "one", *[b"%d" % number for number in range(50)])
     held = publisher.chunks.held_since(first)
-    assert bytes(next(held)) == b"0"
+    assert next(held) == digest(b"0")
     held.close()
     assert len(list(publisher.chunks.held_since(first))) == 50
 
@@ -247,6 +261,30 @@ def test_an_order_reaches_every_instance_of_its_channel_and_no_other(road: OpenR
     publisher.order("production", b"order")
     assert [next_from_queue(joined).body for joined in instances] == [b"order", b"order"]
     assert elsewhere.next_order(BRIEF) is None
+
+
+def test_an_announcement_reaches_the_instances_that_are_there_before_its_order_and_is_in_no_history(road: OpenRoad, opened) -> None:
+    publisher = opened(road.publish("fraud", "production"))
+    publisher.announce("production", b"nobody is there")
+    here = opened(road.join(HERE))
+    elsewhere = opened(road.join(Target("fraud", "staging", "a")))
+    publisher.announce("production", b"announced")
+    publisher.order("production", b"order")
+    came = [next_from_queue(here) for _ in range(2)]
+    assert [(arrived.body, arrived.is_announcement) for arrived in came] == [(b"announced", True), (b"order", False)]
+    assert elsewhere.next_order(BRIEF) is None
+    late = opened(road.join(Target("fraud", "production", "late")))
+    assert next_order(late).body == b"order"
+    assert late.next_order(BRIEF) is None
+
+
+def test_an_announcement_is_settled_like_an_order(road: OpenRoad, opened) -> None:
+    publisher, joined = opened(road.publish("fraud", "production")), road.join(HERE)
+    publisher.announce("production", b"announced")
+    publisher.order("production", b"order")
+    joined.settle(next_from_queue(joined), accept=True)
+    joined.close()
+    assert next_from_queue(opened(road.join(HERE))).body == b"order"
 
 
 def test_an_instance_that_comes_late_finds_the_orders_in_the_history(road: OpenRoad, opened) -> None:

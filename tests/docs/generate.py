@@ -123,6 +123,7 @@ PURPOSES = {
     "modelcast.<model>.releases": "The register: what was begun, released and ordered",
     "modelcast.<model>.publishing": "The lock: one publisher of a model at a time; goes with its connection",
     "modelcast.<model>.<channel>": "Orders",
+    "modelcast.<model>.<channel>.announcements": "What is being sent at this moment, and will be ordered; in no history",
     "modelcast.<model>.<channel>.history": "Every order, for instances that join late",
     "modelcast.<model>.<channel>.at.<instance>": "The orders of one instance",
     "modelcast.dead": "Orders that instances rejected",
@@ -315,7 +316,11 @@ def pointer_fields() -> str:
 def payload_types() -> str:
     return table(
         ["What", "Payload type (signed with it)"],
-        [("manifest", f"`{manifest.MANIFEST_TYPE}`"), ("order", f"`{order.ORDER_TYPE}`")],
+        [
+            ("manifest", f"`{manifest.MANIFEST_TYPE}`"), ("order", f"`{order.ORDER_TYPE}`"),
+            ("announcement: the fields of an order", f"`{order.ANNOUNCEMENT_TYPE}`"),
+            ("draft: a manifest whose digests are zeros", f"`{order.DRAFT_TYPE}`"),
+        ],
     ) + f"\nAt most {signing.MAX_SIGNATURES} signatures of an envelope are looked at.\n"
 
 

@@ -177,6 +177,10 @@ class Desk:
         self.updater.on_order(arrived)
         return arrived
 
+    def hear(self, body: bytes) -> None:
+        """Let an announcement arrive."""
+        self.updater.on_announcement(ArrivedOrder(body, object(), is_announcement=True))
+
     def do_one(self) -> None:
         """Dispatch, then let the worker do one job."""
         self.updater.dispatch()

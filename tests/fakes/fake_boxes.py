@@ -129,14 +129,15 @@ class FakeOutbox:
             raise TopologyMismatch(failure)
 
     def post(
-        self, exchange: str, body: bytes | memoryview, *, headers: Mapping[str, str | int] | None = None, routing_key: str = ""
+        self, exchange: str, body: bytes | memoryview, *, headers: Mapping[str, str | int] | None = None, routing_key: str = "",
+        mandatory: bool = True,
     ) -> int:
         """See ``link.Outbox.post``."""
         with self._node.changed:
             self._check()
             if exchange not in self._node.exchanges:
                 self._closed = f"The broker's queues are not as they should be: no exchange {exchange!r}."
-            elif not self._node.route(Message(bytes(body), dict(headers or {}), exchange, routing_key)):
+            elif not self._node.route(Message(bytes(body), dict(headers or {}), exchange, routing_key)) and mandatory:
                 self._failure = f"No queue takes what is published to {exchange}: its binding is missing."
         return 0
 

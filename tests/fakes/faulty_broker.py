@@ -227,7 +227,8 @@ class FaultyOutbox:
         self._link, self._inner, self._faults = link, inner, faults
 
     def post(
-        self, exchange: str, body: bytes | memoryview, *, headers: Mapping[str, str | int] | None = None, routing_key: str = ""
+        self, exchange: str, body: bytes | memoryview, *, headers: Mapping[str, str | int] | None = None, routing_key: str = "",
+        mandatory: bool = True,
     ) -> int:
         """See ``link.Outbox.post``."""
         self._link.suffer("post")
@@ -236,7 +237,7 @@ class FaultyOutbox:
             bodies = [after for before in bodies for after in fault.posting(before, headers or {})]
         number = 0
         for altered in bodies:
-            number = self._inner.post(exchange, altered, headers=headers, routing_key=routing_key)
+            number = self._inner.post(exchange, altered, headers=headers, routing_key=routing_key, mandatory=mandatory)
         return number
 
     def is_confirmed(self, number: int) -> bool:

@@ -19,7 +19,7 @@ from modelcast.publisher.sampling import SampleSet
 from modelcast.publisher.sources import MemoryFile, SourceFile
 from modelcast.shared.digest import digest
 from modelcast.shared.manifest import MANIFEST_TYPE, Artifact, Environment, Manifest, release_id
-from modelcast.shared.order import ORDER_TYPE, Kind, Order, OrderMessage
+from modelcast.shared.order import ANNOUNCEMENT_TYPE, DRAFT_TYPE, ORDER_TYPE, AnnouncementMessage, Kind, Order, OrderMessage
 from modelcast.shared.road import Road
 from modelcast.shared.signing import SigningKey
 
@@ -159,6 +159,21 @@ class PublisherSimulator:
         }
         payload = Order.model_validate(fields | changes).to_bytes()
         return OrderMessage((key or self.key).sign(ORDER_TYPE, payload), release.envelope).to_bytes()
+
+    def announcement(self, release: Release, *, key: SigningKey | None = None, **changes: object) -> bytes:
+        """Return the message that announces a release, with the sequence that its order will have."""
+        blank = [
+            entry.model_copy(update={"chunk_digests": bytes(len(entry.chunk_digests)), "sha256": None})
+            for entry in release.manifest.artifact.files
+        ]
+        artifact = release.manifest.artifact.model_copy(update={"files": tuple(blank)})
+        draft = release.manifest.model_copy(update={"artifact": artifact}).to_bytes()
+        fields: dict[str, object] = {
+            "model": self.model, "channel": self.channel, "kind": Kind.PROMOTION, "release": digest(draft),
+            "sequence": self.sequence + 1, "issued_ms": 1_735_689_600_000,
+        }
+        signed = (key or self.key).sign(ANNOUNCEMENT_TYPE, Order.model_validate(fields | changes).to_bytes())
+        return AnnouncementMessage(signed, (key or self.key).sign(DRAFT_TYPE, draft)).to_bytes()
 
     def send(self, release: Release, alter: Alteration = honest, *, ends: bool = True) -> int:
         """Send a release's chunks; returns the offset where they begin."""

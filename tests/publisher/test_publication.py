@@ -7,15 +7,19 @@ import pytest
 from tests.fakes.fake_broker import FakeBroker
 from tests.fakes.faulty_broker import CutAfter, FaultyBroker
 
+from modelcast.consumer.ahead import layout_of
+from modelcast.consumer.trust import open_announcement, open_order
 from modelcast.publisher import Publication, Publisher
 from modelcast.publisher.progress import Progress
+from modelcast.publisher.publication import ANNOUNCED_BYTES, ANNOUNCEMENT_LASTS_MS
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.errors import BrokerUnreachable, ChangedWhileReading, ReleaseTooLarge, VersionConflict
 from modelcast.shared.limits import KIB, MIB
 from modelcast.shared.link import Broker
 from modelcast.shared.manifest import Manifest
 from modelcast.shared.order import ORDER_FORMATS, Order, OrderMessage
-from modelcast.shared.signing import Envelope, SigningKey
+from modelcast.shared.road import Target
+from modelcast.shared.signing import Envelope, KeyRing, SigningKey
 from modelcast.shared.topology import HEADER_KIND, chunks_name, history_name
 
 CHUNK = 64 * KIB
@@ -225,3 +229,55 @@ def test_orders_are_signed_by_their_own_key_when_there_is_one(
     message = OrderMessage.from_bytes(stream(fake_broker, history_name("fraud", "production"))[0][0])
     signers = [Envelope.from_bytes(part, what="part").signatures[0][0] for part in (message.order, message.manifest)]
     assert signers == [other_key.key_id, signing_key.key_id]
+
+
+def announcements(broker: FakeBroker) -> list[bytes]:
+    """What waits in the queue of an instance that was there from the beginning, oldest first."""
+    joined = AmqpRoad(broker).join(Target("fraud", "production", "a"))
+    arrived = iter(lambda: joined.next_order(0), None)
+    bodies = [order.body for order in arrived if order.receipt is not None]
+    joined.close()
+    return bodies
+
+
+def test_a_large_release_is_announced_before_its_chunks_with_all_that_is_known(
+    fake_broker: FakeBroker, signing_key: SigningKey, key_ring: KeyRing, tmp_path: Path
+) -> None:
+    AmqpRoad(fake_broker).join(Target("fraud", "production", "a")).close()
+    path = tmp_path / "large.bin"
+    path.write_bytes(noise(ANNOUNCED_BYTES))
+    publication = publish(fake_broker, signing_key, path)
+    announcement, order = announcements(fake_broker)
+    announced = open_announcement(announcement, key_ring, model="fraud", channel="production")
+    ordered = open_order(order, key_ring, model="fraud", channel="production")
+    assert layout_of(announced.manifest) == layout_of(ordered.manifest)
+    assert announced.release != ordered.release == publication.release
+    assert (announced.order.sequence, announced.order.chunks_offset) == (ordered.order.sequence, ordered.order.chunks_offset)
+    assert announced.order.expires_ms == publication.issued_ms + ANNOUNCEMENT_LASTS_MS
+    digests = [entry.chunk_digests for entry in announced.manifest.artifact.files]
+    assert all(set(each) == {0} for each in digests)
+
+
+def test_what_needs_no_time_to_send_is_not_announced(fake_broker: FakeBroker, signing_key: SigningKey, tmp_path: Path) -> None:
+    AmqpRoad(fake_broker).join(Target("fraud", "production", "a")).close()
+    path = tmp_path / "large.bin"
+    path.write_bytes(noise(ANNOUNCED_BYTES - 1))
+    publish(fake_broker, signing_key, path)
+    path.write_bytes(noise(ANNOUNCED_BYTES))
+    publish(fake_broker, signing_key, path, "1.0.1")
+    publish(fake_broker, signing_key, path, "1.0.2")                 # nothing of it is new
+    publish(fake_broker, signing_key, path, "1.0.2", resend=True)    # every instance knows it
+    assert len(announcements(fake_broker)) == 4 + 1
+
+
+def test_an_order_that_expires_soon_is_not_announced_for_longer(
+    fake_broker: FakeBroker, signing_key: SigningKey, key_ring: KeyRing, tmp_path: Path
+) -> None:
+    AmqpRoad(fake_broker).join(Target("fraud", "production", "a")).close()
+    path = tmp_path / "large.bin"
+    path.write_bytes(noise(ANNOUNCED_BYTES))
+    publication = publisher(fake_broker, signing_key).publish(
+        path, model="fraud", version="1.0.0", format="files", lineage={}, expires_seconds=60
+    )
+    announced = open_announcement(announcements(fake_broker)[0], key_ring, model="fraud", channel="production")
+    assert announced.order.expires_ms == publication.issued_ms + 60_000

@@ -21,7 +21,7 @@ SEEN_ON_3_10 = bytes.fromhex(
 )
 
 
-def read(message: bytes) -> tuple[bytes, dict[str, str]]:
+def read(message: bytes) -> tuple[bytes, dict[str, str | int]]:
     found = read_message(memoryview(message), WANTED)
     return bytes(found.body), dict(found.properties)
 
@@ -37,10 +37,20 @@ def test_the_body_is_a_view_and_no_copy() -> None:
     assert bytes(found.body) == b"bod!"
 
 
-@given(st.binary(max_size=600), st.dictionaries(st.sampled_from([*sorted(WANTED), "other"]), st.text(max_size=99) | st.integers(-9, 9)))
-def test_body_and_texts_are_read_as_they_were_written(body: bytes, properties: dict[str, str | int]) -> None:
-    texts = {key: item for key, item in properties.items() if key in WANTED and isinstance(item, str)}
-    assert read(peer.message(body, properties)) == (body, texts)
+@given(st.binary(max_size=600), st.dictionaries(st.sampled_from([*sorted(WANTED), "other"]), st.text(max_size=99) | st.integers(-(2**31), 2**31 - 1)))
+def test_body_texts_and_integers_are_read_as_they_were_written(body: bytes, properties: dict[str, str | int]) -> None:
+    wanted = {key: item for key, item in properties.items() if key in WANTED}
+    assert read(peer.message(body, properties)) == (body, wanted)
+
+
+@pytest.mark.parametrize(("encoded", "number"), [
+    (b"\x50\xff", 255), (b"\x51\xff", -1), (b"\x60\x01\x00", 256), (b"\x61\xff\xfe", -2), (b"\x70\x00\x00\x00\x07", 7), (b"\x43", 0),
+    (b"\x52\x09", 9), (b"\x71\xff\xff\xff\xff", -1), (b"\x54\x80", -128), (b"\x80" + b"\xff" * 8, 2**64 - 1), (b"\x53\x03", 3),
+    (b"\x44", 0), (b"\x81" + b"\xff" * 8, -1), (b"\x55\x7f", 127),
+])
+def test_every_encoding_of_an_integer_is_read(encoded: bytes, number: int) -> None:
+    pair = b"\xa1\x07mc-kind" + encoded
+    assert read(b"\x00\x53\x74\xc1" + bytes([len(pair) + 1, 2]) + pair) == (b"", {"mc-kind": number})
 
 
 def test_a_body_in_pieces_is_put_together_and_a_message_without_one_is_empty() -> None:

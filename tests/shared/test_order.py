@@ -8,7 +8,7 @@ from tests.fakes.specimens import order, order_message
 from modelcast.shared.digest import digest
 from modelcast.shared.errors import SenderFault, UnknownFormat
 from modelcast.shared.limits import DEFAULT_LIMITS
-from modelcast.shared.order import ORDER_FORMATS, Kind, Order, OrderMessage, order_id
+from modelcast.shared.order import ORDER_FORMATS, AnnouncementMessage, Kind, Order, OrderMessage, order_id
 from modelcast.shared.packing import pack, unpack
 from modelcast.shared.reasons import Reason
 from modelcast.shared.signing import SigningKey
@@ -112,3 +112,12 @@ def test_a_message_over_the_limit_is_refused() -> None:
 def test_the_id_of_an_order_is_the_digest_of_its_message(signing_key: SigningKey) -> None:
     body = order_message(signing_key).to_bytes()
     assert order_id(body) == digest(body).hex()
+
+
+def test_an_announcement_message_is_no_order_message_and_the_other_way_round() -> None:
+    announcement, order = AnnouncementMessage(b"one", b"two"), OrderMessage(b"one", b"two")
+    assert AnnouncementMessage.from_bytes(announcement.to_bytes()) == announcement
+    for read, body in ((OrderMessage.from_bytes, announcement.to_bytes()), (AnnouncementMessage.from_bytes, order.to_bytes())):
+        with pytest.raises(SenderFault) as caught:
+            read(body)
+        assert caught.value.reason is Reason.MALFORMED

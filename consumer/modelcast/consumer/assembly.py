@@ -5,7 +5,7 @@ Decides nothing about where chunks come from. Keeps a bounded number of files op
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from modelcast.consumer.reassembly import Reassembly
@@ -51,8 +51,7 @@ class Assembly:
                 content = self._fs.read_at(self._descriptor(chunk.file), chunk.size, chunk.offset, self._path(chunk.file))
                 if len(content) == chunk.size and same(digest(content), chunk.digest):
                     self._write(chunk.digest, content, but=chunk, fetched=False)
-        for index in range(len(self._artifact.files)):
-            self._descriptor(index)   # room for everything is reserved before the first byte is fetched
+        self.reserve()
 
     def reuse(self, folder: Path, artifact: Artifact, stopped: Callable[[], None]) -> None:
         """Copy the missing chunks that another release of this store holds."""
@@ -67,6 +66,29 @@ class Assembly:
                 return   # that release is damaged or gone; its chunks are fetched instead
             if same(digest(content), chunk.digest):
                 self._write(chunk.digest, content, but=None, fetched=False)
+
+    def write_ahead(self, chunk: Chunk, body: bytes | memoryview) -> None:
+        """Write what claims to be a chunk in its place; whether it is, ``adopt`` says when its digest is known."""
+        self._fs.write_at(self._descriptor(chunk.file), body, chunk.offset, self._path(chunk.file))
+
+    def adopt(self, digests: Mapping[int, bytes]) -> None:
+        """Count what was written ahead, by the index of its chunk, where its digest is the one that the manifest names."""
+        for index, chunk in enumerate(self._artifact.chunks()):
+            places = self.progress.places(chunk.digest, chunk.size)
+            if places and same(digests.get(index, b""), chunk.digest):
+                content = b""
+                if len(places) > 1:   # it was sent once
+                    content = self._fs.read_at(self._descriptor(chunk.file), chunk.size, chunk.offset, self._path(chunk.file))
+                for place in places:
+                    if place != chunk:
+                        self._fs.write_at(self._descriptor(place.file), content, place.offset, self._path(place.file))
+                self.progress.placed(chunk.digest, chunk.size, fetched=True)
+        self.reserve()
+
+    def reserve(self) -> None:
+        """Reserve room on the disk for everything, before the first byte is fetched."""
+        for index in range(len(self._artifact.files)):
+            self._descriptor(index)
 
     def take(self, body: bytes | memoryview, claim: str | None) -> bool:
         """Verify a chunk and write it to all its places; returns whether it was missing."""

@@ -123,7 +123,11 @@ class Courier:
             self._state_is_told = joined.report(self.reporter.state(self.verdicts.slot.active))
         arrived = joined.next_order(limit)
         while arrived is not None:
-            self.updater.on_order(arrived)
+            if arrived.is_announcement:
+                joined.settle(arrived, accept=True)   # the order will say it again: nothing is lost with it
+                self.updater.on_announcement(arrived)
+            else:
+                self.updater.on_order(arrived)
             arrived = joined.next_order(0)
         self.last_contact, self.last_contact_ms = time.monotonic(), now_ms()
 

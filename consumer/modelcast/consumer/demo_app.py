@@ -142,7 +142,7 @@ def _end_with_stdin(end: threading.Event) -> None:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m modelcast.consumer.demo_app", description="A web application with a consumer.")
     url = os.environ.get("MODELCAST_URL") or os.environ.get("MODELCAST_AMQP_URL")
-    parser.add_argument("--url", default=url, required=url is None, help="address of the broker, or of another road; or set MODELCAST_URL")
+    parser.add_argument("--url", default=url, required=url is None, help="address of the road; or set MODELCAST_URL")
     parser.add_argument("--model", required=True, help="name of the model")
     parser.add_argument("--channel", default="production", help="name of the channel")
     parser.add_argument("--store", required=True, help="folder of this instance")

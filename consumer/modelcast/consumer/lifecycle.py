@@ -13,6 +13,8 @@ class State(StrEnum):
     """Where the release in hand is."""
 
     IDLE = "idle"
+    AHEAD = "ahead"
+    """What was announced is being received, ahead of its order."""
     RECEIVING = "receiving"
     VERIFYING = "verifying"
     LOADING = "loading"
@@ -24,6 +26,8 @@ class State(StrEnum):
 class Event(StrEnum):
     """What happened."""
 
+    ANNOUNCED = "release announced"
+    AHEAD_ENDED = "nothing more to receive ahead"
     ORDER_CHOSEN = "order chosen"
     RECEIVED = "artifact received"
     VERIFIED = "artifact verified"
@@ -39,6 +43,7 @@ class Event(StrEnum):
 class Action(StrEnum):
     """What to do on an edge."""
 
+    RECEIVE_AHEAD = "receive ahead"
     RECEIVE = "receive"
     VERIFY = "verify"
     LOAD = "load"
@@ -54,6 +59,9 @@ class Action(StrEnum):
 _BUSY = (State.RECEIVING, State.VERIFYING, State.LOADING, State.PROBING)
 
 TABLE: dict[tuple[State, Event], tuple[State, Action]] = {
+    (State.IDLE, Event.ANNOUNCED): (State.AHEAD, Action.RECEIVE_AHEAD),
+    (State.AHEAD, Event.AHEAD_ENDED): (State.IDLE, Action.NOTHING),
+    (State.AHEAD, Event.ORDER_CHOSEN): (State.RECEIVING, Action.RECEIVE),
     (State.IDLE, Event.ORDER_CHOSEN): (State.RECEIVING, Action.RECEIVE),
     (State.RECEIVING, Event.RECEIVED): (State.VERIFYING, Action.VERIFY),
     (State.VERIFYING, Event.VERIFIED): (State.LOADING, Action.LOAD),
@@ -63,6 +71,7 @@ TABLE: dict[tuple[State, Event], tuple[State, Action]] = {
     (State.PROMOTING, Event.FAULTED): (State.IDLE, Action.RETRY_LATER),
     (State.PROMOTING, Event.STOP_REQUESTED): (State.STOPPED, Action.NOTHING),
     (State.IDLE, Event.STOP_REQUESTED): (State.STOPPED, Action.NOTHING),
+    (State.AHEAD, Event.STOP_REQUESTED): (State.STOPPED, Action.NOTHING),
     **{(state, Event.REJECTED): (State.IDLE, Action.REJECT) for state in _BUSY},
     **{(state, Event.FAULTED): (State.IDLE, Action.RETRY_LATER) for state in _BUSY},
     **{(state, Event.SUPERSEDED): (State.IDLE, Action.SET_ASIDE) for state in _BUSY},

@@ -86,6 +86,8 @@ def _sentence(courier: Courier, updater: Updater, runtime: Runtime, *, live: boo
     in_hand = updater.in_hand
     if in_hand is not None and updater.state is not State.IDLE:
         return f"{serves}; {updater.state} {in_hand.manifest.version}."
+    if updater.version_ahead is not None:
+        return f"{serves}; receives {updater.version_ahead} ahead of its order."
     fault = updater.fault or courier.fault
     if courier.connected_since_ms is None:
         return f"{serves}; not connected: {fault or 'connecting'}"

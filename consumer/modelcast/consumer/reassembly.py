@@ -17,6 +17,7 @@ class Reassembly:
 
     Attributes:
         wire_bytes: Bytes of the messages that were read; counted by whoever reads them.
+        ahead_bytes: Bytes that were received ahead of the order.
         sources: How they were read (``road.ChunkSource.name``).
     """
 
@@ -25,7 +26,7 @@ class Reassembly:
         self.total_bytes = artifact.size
         self.fetched_bytes = self.reused_bytes = 0
         self.fetched_chunks = self.reused_chunks = 0
-        self.wire_bytes = 0
+        self.wire_bytes = self.ahead_bytes = 0
         self.sources: set[str] = set()
         self.foreign_messages = 0
         self.damaged_chunks = 0
@@ -89,5 +90,5 @@ class Reassembly:
         return {
             "total_bytes": self.total_bytes, "fetched_bytes": self.fetched_bytes, "reused_bytes": self.reused_bytes,
             "fetched_chunks": self.fetched_chunks, "reused_chunks": self.reused_chunks, "damaged_chunks": self.damaged_chunks,
-            "foreign_messages": self.foreign_messages, "wire_bytes": self.wire_bytes, **sources,
+            "foreign_messages": self.foreign_messages, "wire_bytes": self.wire_bytes, "ahead_bytes": self.ahead_bytes, **sources,
         }

@@ -10,7 +10,17 @@ from modelcast.shared.errors import SenderFault
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.manifest import MANIFEST_FORMATS, MANIFEST_TYPE, Manifest, release_id
 from modelcast.shared.names import Version
-from modelcast.shared.order import ORDER_FORMATS, ORDER_TYPE, Kind, Order, OrderMessage, order_id
+from modelcast.shared.order import (
+    ANNOUNCEMENT_TYPE,
+    DRAFT_TYPE,
+    ORDER_FORMATS,
+    ORDER_TYPE,
+    AnnouncementMessage,
+    Kind,
+    Order,
+    OrderMessage,
+    order_id,
+)
 from modelcast.shared.reasons import Reason
 from modelcast.shared.signing import KeyRing
 
@@ -50,8 +60,12 @@ def open_manifest(envelope: bytes, ring: KeyRing) -> tuple[Manifest, str]:
     Raises:
         SenderFault: It is not trusted, or no manifest.
     """
-    payload, key = ring.open(envelope, MANIFEST_TYPE, what="manifest")
-    manifest = Manifest.from_bytes(payload, what="manifest", formats=MANIFEST_FORMATS, max_bytes=DEFAULT_LIMITS.order_bytes)
+    return _open_manifest(envelope, ring, MANIFEST_TYPE, "manifest")
+
+
+def _open_manifest(envelope: bytes, ring: KeyRing, payload_type: str, what: str) -> tuple[Manifest, str]:
+    payload, key = ring.open(envelope, payload_type, what=what)
+    manifest = Manifest.from_bytes(payload, what=what, formats=MANIFEST_FORMATS, max_bytes=DEFAULT_LIMITS.order_bytes)
     if not key.may_sign_manifests_of(manifest.model):
         raise SenderFault(
             Reason.KEY_NOT_ALLOWED, f"Key {key.key_id} may not sign manifests of {manifest.model}.",
@@ -67,8 +81,28 @@ def open_order(body: bytes, ring: KeyRing, *, model: str, channel: str) -> Trust
         SenderFault: Its reason says which check failed; nothing behind that check was looked at.
     """
     message = OrderMessage.from_bytes(body)                                     # 1 size and shape of the message
-    payload, key = ring.open(message.order, ORDER_TYPE, what="order")           # 2 signature of the order
-    order = Order.from_bytes(payload, what="order", formats=ORDER_FORMATS, max_bytes=DEFAULT_LIMITS.order_bytes)
+    order = _open_fields(message.order, ring, (model, channel), ORDER_TYPE, "order")
+    manifest, release = open_manifest(message.manifest, ring)                   # 5 signature and purpose of the manifest's key
+    return _together(body, order, manifest, release, message.manifest)
+
+
+def open_announcement(body: bytes, ring: KeyRing, *, model: str, channel: str) -> TrustedOrder:
+    """Return what an announcement says will be ordered; the same checks, and the manifest is a draft without digests.
+
+    Raises:
+        SenderFault: Like ``open_order``. Nothing needs to be told to anybody: an order will say so again.
+    """
+    message = AnnouncementMessage.from_bytes(body)
+    order = _open_fields(message.announcement, ring, (model, channel), ANNOUNCEMENT_TYPE, "announcement")
+    draft, release = _open_manifest(message.draft, ring, DRAFT_TYPE, "draft")
+    return _together(body, order, draft, release, message.draft)
+
+
+def _open_fields(envelope: bytes, ring: KeyRing, target: tuple[str, str], payload_type: str, what: str) -> Order:
+    """Return the fields of an order; ``target`` is model and channel of this instance."""
+    model, channel = target
+    payload, key = ring.open(envelope, payload_type, what=what)                 # 2 signature of the order
+    order = Order.from_bytes(payload, what=what, formats=ORDER_FORMATS, max_bytes=DEFAULT_LIMITS.order_bytes)
     if not key.may_sign_orders_for(channel):                                    # 3 purpose of the order's key
         raise SenderFault(
             Reason.KEY_NOT_ALLOWED, f"Key {key.key_id} may not sign orders for {channel}.",
@@ -79,10 +113,13 @@ def open_order(body: bytes, ring: KeyRing, *, model: str, channel: str) -> Trust
             Reason.WRONG_TARGET, f"The order is for {order.model}/{order.channel}, not for {model}/{channel}.",
             facts={"order": f"{order.model}/{order.channel}", "here": f"{model}/{channel}"},
         )
-    manifest, release = open_manifest(message.manifest, ring)                   # 5 signature and purpose of the manifest's key
+    return order
+
+
+def _together(body: bytes, order: Order, manifest: Manifest, release: str, envelope: bytes) -> TrustedOrder:
     if release != order.release.hex() or manifest.model != order.model:         # 6 both halves belong together
         raise SenderFault(
             Reason.MANIFEST_MISMATCH, "The order names another release than the manifest that came with it.",
             facts={"order": order.release.hex(), "manifest": release},
         )
-    return TrustedOrder(order_id(body), order, manifest, release, message.manifest)
+    return TrustedOrder(order_id(body), order, manifest, release, envelope)

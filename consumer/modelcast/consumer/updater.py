@@ -12,12 +12,13 @@ from functools import partial
 from typing import Any
 
 from modelcast.consumer.agenda import Agenda
+from modelcast.consumer.ahead import Ahead
 from modelcast.consumer.journal import Rejection
 from modelcast.consumer.lifecycle import Action, Event, State, step
 from modelcast.consumer.policy import Policy, Timing
 from modelcast.consumer.rules import Host, Ruling, Standing, rule
 from modelcast.consumer.trial import Dropped, Trial
-from modelcast.consumer.trust import TrustedOrder, open_order
+from modelcast.consumer.trust import TrustedOrder, open_announcement, open_order
 from modelcast.consumer.verdicts import Decision, Submit, Verdicts
 from modelcast.consumer.workshop import Workshop
 from modelcast.shared.errors import HostFault, SenderFault
@@ -70,6 +71,8 @@ class Updater:
     passed_over: str | None = None
     _agenda: Agenda = field(default_factory=Agenda)
     _trial: Trial | None = None
+    _announced: Ahead | None = None
+    _ahead: Ahead | None = None
     _pauses: dict[str, tuple[int, float]] = field(default_factory=dict)
 
     def remember(
@@ -87,8 +90,15 @@ class Updater:
         """The order that is being carried out, or None."""
         return self._trial.trusted if self._trial else None
 
+    @property
+    def version_ahead(self) -> str | None:
+        """The version that is being received ahead of its order, or None."""
+        return self._ahead.version if self._ahead is not None and self.state is State.AHEAD else None
+
     def stop(self) -> None:
         """Drop what is in hand."""
+        if self._ahead is not None:
+            self._ahead.dropped = True
         if self._trial is not None:
             self._trial.dropped = True
         if self.state is not State.STOPPED:
@@ -114,6 +124,19 @@ class Updater:
         if self._is_allowed(trusted, is_addressed=arrived.receipt is not None):
             for dropped in self._agenda.add(trusted):
                 self._pass_over(dropped)
+
+    def on_announcement(self, arrived: ArrivedOrder) -> None:
+        """Remember what will be ordered, if it may be carried out here as far as that is known; decides nothing."""
+        target = self.setting.target
+        try:
+            announced = open_announcement(arrived.body, self.setting.ring, model=target.model, channel=target.channel)
+            now_ms = self.verdicts.reporter.clock_ms()
+            ruling = rule(announced, self.standing, self.setting.policy, self.setting.host, now_ms=now_ms)
+        except SenderFault as fault:   # whoever sent it will hear so when the order comes
+            self.log.debug("announcement passed over", reason=fault.reason.value)
+            return
+        if ruling is Ruling.CARRY_OUT:
+            self._announced = Ahead(announced)
 
     def _decide(self, decision: Decision) -> None:
         self._agenda.remove(decision.order)
@@ -154,11 +177,39 @@ class Updater:
             if wait_seconds > 0:
                 return wait_seconds
             if self._is_allowed(best):
+                self._hurry(best)
                 self._trial = Trial(best, floor_lifted=self._agenda.lifts_floor_for(best))
                 self.log.info("order", version=best.manifest.version, sequence=best.order.sequence, kind=best.order.kind.value)
                 self._advance(Event.ORDER_CHOSEN, None)
                 return None
+        self._begin_ahead()
         return None
+
+    def _begin_ahead(self) -> None:
+        """Begin to receive what was announced last; what was announced before it was given up."""
+        if self._announced is None:
+            return
+        if self._ahead is not None:
+            self._ahead.dropped = True
+        elif self.state is State.IDLE:
+            self._ahead, self._announced = self._announced, None
+            self.state, _ = step(self.state, Event.ANNOUNCED)
+            self.log.info("announced", version=self._ahead.version)
+            self.submit(partial(self.workshop.receive_ahead, self._ahead), self._after_ahead)
+
+    def _hurry(self, trusted: TrustedOrder) -> None:
+        """Let what is being received ahead end: soon when this is its order, at once otherwise."""
+        self._announced = None
+        if self._ahead is not None:
+            self._ahead.is_ordered, self._ahead.dropped = True, not self._ahead.fits(trusted.manifest)
+
+    def _after_ahead(self, _result: object, error: BaseException | None) -> None:
+        """Take the worker's result: whatever went wrong, the order will show whether it matters."""
+        self._ahead = None
+        if error is not None and not isinstance(error, Dropped | HostFault):
+            self.log.warning("could not receive ahead", exc_info=error)
+        if self.state is State.AHEAD:
+            self.state, _ = step(self.state, Event.AHEAD_ENDED)
 
     def _advance(self, event: Event, error: BaseException | None) -> None:
         trial = self._trial

@@ -5,22 +5,23 @@ HostFault. Starts no thread. Imports the store, loaders, probing and receiving.
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from modelcast.consumer.active import Slot
-from modelcast.consumer.assembly import Assembly
+from modelcast.consumer.ahead import Ahead
 from modelcast.consumer.collecting import sparing
 from modelcast.consumer.headroom import Headroom, read_headroom, refuse_what_cannot_fit
+from modelcast.consumer.intake import Intake
 from modelcast.consumer.journal import Journal, Rejection
 from modelcast.consumer.loaders import Loader
 from modelcast.consumer.pointer import TRIES, Pointer
 from modelcast.consumer.policy import Loading, Timing
 from modelcast.consumer.probing import Bounded, Validator, check_samples, run_validators
-from modelcast.consumer.receiving import Fetch, OpenSource, fetch
+from modelcast.consumer.receiving import OpenSource
 from modelcast.consumer.rules import Standing, floor_after
 from modelcast.consumer.store import Store, damage_in, misfit_in
 from modelcast.consumer.trial import Trial
@@ -74,36 +75,15 @@ class Workshop:
 
     def __init__(self, store: Store, journal: Journal, slot: Slot, tools: Tools) -> None:
         self._store, self.journal, self._slot, self._tools = store, journal, slot, tools
+        self._intake = Intake(store, tools.open_source, tools.timing.chunk_idle_seconds, self._manifest)
 
     def receive(self, trial: Trial) -> None:
         """Bring the artifact's bytes onto this disk."""
-        trusted = trial.trusted
-        if self._store.has(trusted.release):
-            return
-        artifact = trusted.manifest.artifact
-        with trial.timed("received"), closing(Assembly(self._store, trusted.release, artifact)) as assembly:
-            assembly.find_again(trial.check)
-            for other in self._store.releases():
-                with suppress(SenderFault, HostFault):   # its key is no longer trusted, or it cannot be read: nothing is taken
-                    assembly.reuse(self._store.folder(other), self._manifest(other).artifact, trial.check)
-            try:
-                what = Fetch(trusted.order, trusted.release, self._tools.timing.chunk_idle_seconds, trial.check)
-                if not assembly.progress.is_complete:
-                    fetch(assembly, self._tools.open_source, what)
-                self._sync(assembly)
-            finally:
-                trial.transfer = assembly.progress.transfer()
+        self._intake.receive(trial)
 
-    def _sync(self, assembly: Assembly) -> None:
-        """Make a complete assembly durable, or throw it away.
-
-        After a failed sync the kernel may have dropped the pages, and would call the next sync of the same files a success.
-        """
-        try:
-            assembly.sync()
-        except HostFault:
-            self._store.fs.remove_tree(self._store.incoming(assembly.release))
-            raise
+    def receive_ahead(self, ahead: Ahead) -> None:
+        """Bring onto this disk what was announced, while it is still being sent."""
+        self._intake.receive_ahead(ahead)
 
     def _manifest(self, release: str) -> Manifest:
         return open_manifest(self._store.envelope(release), self._tools.ring)[0]

@@ -124,6 +124,11 @@ class Draft:
         """Return a chunk's bytes; see ``SourceFile.read``."""
         return self.files[place.file].read(place.offset, place.size)
 
+    def blank(self) -> Manifest:
+        """Return the manifest with zeros in the place of all digests: what can be said before anything was read."""
+        digests = tuple(bytes(DIGEST_BYTES * len(each)) for each in self.sizes)
+        return self.manifest(Digests(tuple(bytes(DIGEST_BYTES) if whole else None for whole in self.wholes), digests))
+
     def manifest(self, digests: Digests) -> Manifest:
         """Return the manifest, once all files were read."""
         facts, samples = self.facts, self.facts.samples
@@ -156,7 +161,7 @@ def draft(files: Sequence[SourceFile], facts: Facts, *, artifact_format: str, lo
     try:
         sizes = tuple(tuple(chunk_sizes(file.size, chunk_bytes, file.cuts)) for file in ordered)
         drafted = Draft(facts, ordered, sizes, artifact_format, loader)
-        manifest = drafted.manifest(_blank(sizes))
+        manifest = drafted.blank()
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         kind = ReleaseTooLarge if "size" in first["msg"] or "chunks" in first["msg"] else MisuseError
@@ -166,11 +171,6 @@ def draft(files: Sequence[SourceFile], facts: Facts, *, artifact_format: str, lo
         raise MisuseError(f"These facts cannot be described: {error}.", hint="Metrics are numbers, facts plain values.") from error
     check_readable(manifest)
     return drafted
-
-
-def _blank(sizes: Sequence[Sequence[int]]) -> Digests:
-    """Return digests that are none, as long as real ones."""
-    return Digests(tuple(bytes(DIGEST_BYTES) for _ in sizes), tuple(bytes(DIGEST_BYTES * len(each)) for each in sizes))
 
 
 def describe(drafted: Draft, watch: Watcher) -> Manifest:

@@ -41,7 +41,7 @@ class Released:
     Attributes:
         manifest: The signed envelope of its manifest.
         chunks_offset: Where its own new chunks begin, or None when it brought none.
-        oldest_offset: Where the oldest chunk it needs lies, or None.
+        oldest_offset: Where the oldest chunk it needs lies, or None when its chunks were pruned.
         new_digests: Digests of the chunks that it brought into the stream, 32 bytes each, joined.
         new_bytes: Bytes of those chunks.
     """
@@ -85,6 +85,11 @@ class KnownRelease:
     record: Released
     manifest: Manifest
     release: str
+
+    @property
+    def is_pruned(self) -> bool:
+        """Whether its chunks are not all on the road any more; the version is remembered, so that it never means other bytes."""
+        return self.record.oldest_offset is None
 
 
 def _record(kind: str, **fields: object) -> bytes:

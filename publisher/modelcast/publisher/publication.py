@@ -1,10 +1,12 @@
 """One publication: chunks first, order last, each step recorded before it is taken.
 
-Decides the order of steps, and what a second attempt leaves out. The artifact is read, hashed and sent in one pass. Imports
-catalog, plan, hashing, the road's protocols and the wire values; knows no road and no pickle.
+Decides the order of steps, what a second attempt leaves out, and what is announced before the bytes. The artifact is read, hashed
+and sent in one pass. Imports catalog, plan, hashing, the road's protocols and the wire values; knows no road and no pickle.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from modelcast.publisher.build import Draft, describe
 from modelcast.publisher.catalog import Begun, Catalog, KnownRelease, Ordered, Released
@@ -14,10 +16,16 @@ from modelcast.publisher.plan import Plan, held_by_earlier
 from modelcast.publisher.progress import Progress, Watcher
 from modelcast.shared.digest import digest, same
 from modelcast.shared.errors import ChangedWhileReading, ReleaseTooLarge, SenderFault, VersionConflict
+from modelcast.shared.limits import MIB
 from modelcast.shared.manifest import MANIFEST_TYPE, Manifest, release_id
-from modelcast.shared.order import ORDER_TYPE, Kind, Order, OrderMessage, order_id
+from modelcast.shared.order import ANNOUNCEMENT_TYPE, DRAFT_TYPE, ORDER_TYPE, AnnouncementMessage, Kind, Order, OrderMessage, order_id
 from modelcast.shared.road import PublisherRoad
 from modelcast.shared.signing import Envelope, KeyRing, SigningKey
+
+ANNOUNCED_BYTES = 8 * MIB
+"""Smaller artifacts are sent in less time than an instance takes to begin reading."""
+ANNOUNCEMENT_LASTS_MS = 24 * 3600 * 1000
+"""What is announced and not ordered within a day was given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +111,7 @@ def carry_out(road: PublisherRoad, intent: Intent, watch: Watcher) -> Publicatio
     last = catalog.last_order(intent.channel)
     if envelope is not None and last is not None and last.release == known.release and not intent.resend:
         return _publication(intent, last, _Recorded(known.record, known.release), was_current=True)
-    if intent.resend:
+    if intent.resend or known.is_pruned:
         record = _send_chunks(road, catalog, intent, watch, again=manifest, envelope=envelope)
         road.register.append(record.released.to_bytes())
     elif envelope is None:   # the chunks are there, but another key signed for them
@@ -171,11 +179,12 @@ def _send_chunks(
     begun = None if intent.resend else catalog.begun(intent.draft.facts.version)
     if begun is not None and begun.offset >= mark:
         begun = None   # the stream was deleted and made anew
-    resumed = _left_behind(road, begun, watch, total) if begun else set[bytes]()
+    resumed = _left_behind(road, begun, watch, intent.draft) if begun else set[bytes]()
     held = {} if intent.resend else held_by_earlier(catalog.releases, mark=mark, budget_bytes=budget)
     plan = Plan(mark=mark, resumed_from=begun.offset if begun else None, resumed=resumed, held=held)
     begin = None if begun else Begun(intent.draft.facts.version, mark)
-    manifest, wire_bytes = _send(road, intent.draft, plan, begin, watch)
+    first = partial(_begin, road, catalog, intent, begin, begun.offset if begun else mark, is_new=again is None)
+    manifest, wire_bytes = _send(road, intent.draft, plan, first, watch)
     if again is not None and not same(manifest.artifact.identity, again.artifact.identity):
         raise ChangedWhileReading("A file changed while it was published.", hint="Publish files that nobody writes to.")
     if envelope is None:
@@ -186,27 +195,50 @@ def _send_chunks(
     return _Recorded(released, release, plan.sent_bytes, wire_bytes)
 
 
-def _left_behind(road: PublisherRoad, begun: Begun, watch: Watcher, total: int) -> set[bytes]:
+def _left_behind(road: PublisherRoad, begun: Begun, watch: Watcher, draft: Draft) -> set[bytes]:
     """Return the digests of what an interrupted attempt, or anybody since, left in the stream."""
     found: set[bytes] = set()
-    done = 0
-    for body in road.chunks.held_since(begun.offset):
-        found.add(digest(body))
-        done += len(body)
-        watch(Progress("checking", min(done, total), total))
+    for identity in road.chunks.held_since(begun.offset):
+        found.add(identity)
+        done = draft.total_bytes * len(found) // max(1, draft.chunk_count)   # about: the road tells no sizes
+        watch(Progress("checking", min(done, draft.total_bytes), draft.total_bytes))
     return found
 
 
-def _send(road: PublisherRoad, draft: Draft, plan: Plan, begin: Begun | None, watch: Watcher) -> tuple[Manifest, int]:
+def _begin(road: PublisherRoad, catalog: Catalog, intent: Intent, begin: Begun | None, offset: int, *, is_new: bool) -> None:
+    """Record that chunks are sent now, and let the instances begin to read them; ``is_new`` says that they know no such version."""
+    if begin is not None:
+        road.register.append(begin.to_bytes())
+    if is_new and intent.draft.total_bytes >= ANNOUNCED_BYTES:
+        road.announce(intent.channel, _announcement(catalog, intent, offset))
+
+
+def _announcement(catalog: Catalog, intent: Intent, offset: int) -> bytes:
+    """Return the message that says what will be ordered: signed by the keys that will sign it."""
+    draft, lasts_ms = intent.draft.blank().to_bytes(), intent.now_ms + ANNOUNCEMENT_LASTS_MS
+    announced = Order(
+        model=intent.draft.facts.model, channel=intent.channel, kind=Kind.PROMOTION, release=digest(draft),
+        sequence=catalog.next_sequence(intent.channel, intent.now_ms), issued_ms=intent.now_ms,
+        expires_ms=lasts_ms if intent.expires_ms is None else min(intent.expires_ms, lasts_ms), chunks_offset=offset,
+    )
+    keys = intent.keys
+    return AnnouncementMessage(
+        keys.orders.sign(ANNOUNCEMENT_TYPE, announced.to_bytes()), keys.manifests.sign(DRAFT_TYPE, draft)
+    ).to_bytes()
+
+
+def _send(
+    road: PublisherRoad, draft: Draft, plan: Plan, first: Callable[[], None], watch: Watcher
+) -> tuple[Manifest, int]:
+    """Read, hash and send; ``first`` is called before the first chunk that is sent."""
     done, wire_bytes, total, count, choice = 0, 0, draft.total_bytes, draft.chunk_count, CodecChoice(draft)
     with Hashing(draft.wholes) as hashing:
         for index, place in enumerate(draft.places()):
             content = draft.read(place)
             identity = hashing.take(place.file, content)
             if plan.sends(identity, place.size):
-                if begin is not None:
-                    road.register.append(begin.to_bytes())
-                    begin = None
+                if not wire_bytes:
+                    first()
                 codec, body = choice.encode(place, content)
                 road.chunks.send(
                     body, version=draft.facts.version, index=index, count=count, digest=identity.hex(), codec=codec

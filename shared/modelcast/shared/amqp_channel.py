@@ -162,13 +162,14 @@ class AmqpOutbox:
         self._failure = TopologyMismatch(f"No queue takes what is published to {method.exchange}: its binding is missing.")
 
     def post(
-        self, exchange: str, body: bytes | memoryview, *, headers: Mapping[str, str | int] | None = None, routing_key: str = ""
+        self, exchange: str, body: bytes | memoryview, *, headers: Mapping[str, str | int] | None = None, routing_key: str = "",
+        mandatory: bool = True,
     ) -> int:
         """See ``link.Outbox.post``."""
         self._await_fewer_than(self._window)
         self._posted += 1
         self._unconfirmed[self._posted] = exchange
-        self._publish(self._channel.raw, exchange, routing_key, body, headers)
+        self._publish(self._channel.raw, exchange, routing_key, body, headers, mandatory=mandatory)
         number = self._posted
         self._channel.link.pump(lambda: False, 0.0)   # one round without waiting: bytes leave while the next chunk is prepared
         return number

@@ -23,6 +23,11 @@ _DESCRIBED, _SMALL_ULONG, _ULONG = 0x00, 0x53, 0x80
 _FIXED_BYTES = {0x4: 0, 0x5: 1, 0x6: 2, 0x7: 4, 0x8: 8, 0x9: 16}
 _LENGTH_BYTES = {0xA: 1, 0xB: 4, 0xC: 1, 0xD: 4, 0xE: 1, 0xF: 4}
 _BINARY, _MAPS, _TEXTS = {0xA0, 0xB0}, {0xC1, 0xD1}, {0xA1, 0xB1}
+_INTEGERS = {
+    0x50: False, 0x60: False, 0x70: False, 0x52: False, 0x43: False, 0x80: False, 0x53: False, 0x44: False,
+    0x51: True, 0x61: True, 0x71: True, 0x54: True, 0x81: True, 0x55: True,
+}
+"""Codes of integers, and whether they have a sign; one of no bytes is zero."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,11 +36,11 @@ class StoredMessage:
 
     Attributes:
         body: Its bytes, a view into what was read; empty when it has none.
-        properties: Those of the application properties that were asked for and are texts.
+        properties: Those of the application properties that were asked for and are texts or integers.
     """
 
     body: memoryview
-    properties: Mapping[str, str]
+    properties: Mapping[str, str | int]
 
 
 def read_message(message: memoryview, wanted: Collection[str]) -> StoredMessage:
@@ -45,7 +50,7 @@ def read_message(message: memoryview, wanted: Collection[str]) -> StoredMessage:
         ProtocolViolation: The bytes are no AMQP 1.0 message.
     """
     at, bodies = 0, list[memoryview]()
-    properties: dict[str, str] = {}
+    properties: dict[str, str | int] = {}
     for _ in range(MOST_SECTIONS):
         if at == len(message):
             break
@@ -56,7 +61,7 @@ def read_message(message: memoryview, wanted: Collection[str]) -> StoredMessage:
                 raise ProtocolViolation("A data section of a message holds no bytes.")
             bodies.append(message[start:end])
         elif section == _PROPERTIES and code in _MAPS:
-            properties = _texts(message[start:end], 1 if code == 0xC1 else 4, wanted)
+            properties = _plain(message[start:end], 1 if code == 0xC1 else 4, wanted)
         at = end
     else:
         raise ProtocolViolation(f"A message has more than {MOST_SECTIONS} sections.")
@@ -98,18 +103,20 @@ def _value(message: memoryview, at: int) -> tuple[int, int, int]:
     return code, start, end
 
 
-def _texts(content: memoryview, count_bytes: int, wanted: Collection[str]) -> dict[str, str]:
-    """Return the texts of a map whose keys are ``wanted``."""
+def _plain(content: memoryview, count_bytes: int, wanted: Collection[str]) -> dict[str, str | int]:
+    """Return the texts and integers of a map whose keys are ``wanted``."""
     count = int.from_bytes(content[:count_bytes], "big")
     if count > 2 * MOST_PROPERTIES or count % 2:
         raise ProtocolViolation(f"A message claims to have {count} keys and values.")
-    texts: dict[str, str] = {}
+    found: dict[str, str | int] = {}
     at = count_bytes
     for _ in range(count // 2):
         key_code, key_start, key_end = _value(content, at)
         code, start, at = _value(content, key_end)
-        if key_code in _TEXTS and code in _TEXTS and max(key_end - key_start, at - start) <= MOST_CHARACTERS:
+        if key_code in _TEXTS and max(key_end - key_start, at - start) <= MOST_CHARACTERS:
             key = str(content[key_start:key_end], "utf-8", "replace")
-            if key in wanted:
-                texts[key] = str(content[start:at], "utf-8", "replace")
-    return texts
+            if key in wanted and code in _TEXTS:
+                found[key] = str(content[start:at], "utf-8", "replace")
+            elif key in wanted and code in _INTEGERS:
+                found[key] = int.from_bytes(content[start:at], "big", signed=_INTEGERS[code])
+    return found

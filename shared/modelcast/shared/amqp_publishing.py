@@ -9,7 +9,9 @@ import secrets
 from collections.abc import Iterator, Sequence
 
 from modelcast.shared import topology as names
+from modelcast.shared.chunk_message import ANNOUNCEMENT, BEGIN, CHUNK, END, MARKERS, PROBE
 from modelcast.shared.compression import CODEC, unpack_chunk
+from modelcast.shared.digest import digest as digest_of
 from modelcast.shared.errors import BrokerUnreachable
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.link import Delivery, Offset, Outbox, WaitingLink
@@ -18,8 +20,6 @@ SEND_WINDOW = 32
 """Unconfirmed chunks: between the 16 and 64 at which throughput levels off (measured), 32 MiB in flight."""
 READ_AHEAD = 32
 """Chunks that the broker sends ahead: bounds a reader's memory."""
-CHUNK, BEGIN, END, PROBE = "chunk", "begin", "end", "probe"
-MARKERS = frozenset({BEGIN, END, PROBE})
 TAIL_SECONDS = 30.0
 """Longest wait for one's own marker to come by; the broker answers in milliseconds or is not there."""
 
@@ -35,6 +35,11 @@ class AmqpPublisherRoad:
         self._outbox = link.outbox(window=SEND_WINDOW)
         self.register = AmqpRegister(link, model)
         self.chunks = AmqpChunkSink(link, model)
+
+    def announce(self, channel: str, body: bytes) -> None:
+        """See ``road.PublisherRoad.announce``; by the outbox of the orders, so that it cannot come after its order."""
+        exchange = names.announcements_name(self._model, channel)
+        self._outbox.post(exchange, body, headers={names.HEADER_KIND: ANNOUNCEMENT}, mandatory=False)   # nobody may be there
 
     def order(self, channel: str, body: bytes) -> None:
         """See ``road.PublisherRoad.order``."""
@@ -96,14 +101,14 @@ class AmqpChunkSink:
         self._outbox.post(self._name, b"", headers={names.HEADER_KIND: END, names.HEADER_RELEASE: release})
         self._outbox.flush()
 
-    def held_since(self, offset: int) -> Iterator[bytes | memoryview]:
+    def held_since(self, offset: int) -> Iterator[bytes]:
         """See ``road.ChunkSink.held_since``."""
         for delivery in _read_to_own_marker(self._link, self._outbox, self._name, offset):
             body: bytes | None = delivery.body
             if delivery.headers.get(names.HEADER_CODEC) == CODEC:
                 body = unpack_chunk(delivery.body, max_bytes=DEFAULT_LIMITS.chunk_bytes)
             if str(delivery.headers.get(names.HEADER_KIND)) not in MARKERS and body is not None:
-                yield body
+                yield digest_of(body)
 
 
 def _read_to_own_marker(

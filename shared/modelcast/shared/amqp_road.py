@@ -12,8 +12,8 @@ from functools import partial
 from typing import TypeVar, cast
 
 from modelcast.shared import topology as names
-from modelcast.shared.amqp_publishing import END, MARKERS, PROBE, READ_AHEAD, AmqpPublisherRoad
-from modelcast.shared.compression import CODEC
+from modelcast.shared.amqp_publishing import READ_AHEAD, AmqpPublisherRoad
+from modelcast.shared.chunk_message import ANNOUNCEMENT, PROBE, arrived_chunk
 from modelcast.shared.link import Broker, Delivery, Inbox, Offset, WaitingLink
 from modelcast.shared.road import ArrivedChunk, ArrivedOrder, ChunkSource, Confirmed, DeadLetter, Target
 
@@ -149,7 +149,10 @@ class AmqpInstanceRoad:
             self._history.accept(past)
             return ArrivedOrder(past.body)
         delivery = self._orders.receive(0)
-        return None if delivery is None else ArrivedOrder(delivery.body, (self._orders, delivery))
+        if delivery is None:
+            return None
+        is_announcement = delivery.headers.get(names.HEADER_KIND) == ANNOUNCEMENT
+        return ArrivedOrder(delivery.body, (self._orders, delivery), is_announcement=is_announcement)
 
     def settle(self, arrived: ArrivedOrder, *, accept: bool) -> None:
         """See ``road.InstanceRoad.settle``; a receipt of an earlier connection is dead and nothing is sent for it."""
@@ -191,21 +194,13 @@ class AmqpChunkSource:
         if self._current is not None:
             self._inbox.accept(self._current)
         self._current = self._inbox.receive(seconds)
-        return None if self._current is None else _arrived_chunk(self._current)
+        if self._current is None:
+            return None
+        return arrived_chunk(self._current.body, self._current.headers, self._current.offset)
 
     def close(self) -> None:
         """See ``road.ChunkSource.close``."""
         self._link.close()
-
-
-def _arrived_chunk(delivery: Delivery) -> ArrivedChunk:
-    kind, release = delivery.headers.get(names.HEADER_KIND), delivery.headers.get(names.HEADER_RELEASE)
-    ends = release if kind == END and isinstance(release, str) else None
-    claim = delivery.headers.get(names.HEADER_DIGEST)
-    return ArrivedChunk(
-        delivery.body, str(kind) not in MARKERS, claim if isinstance(claim, str) else None, ends, delivery.offset,
-        delivery.headers.get(names.HEADER_CODEC) == CODEC,
-    )
 
 
 class AmqpReportSource:

@@ -1,7 +1,7 @@
 """The publisher's half of the file road: the lock, the register, the chunks and the orders.
 
 Decides when what was written is made durable: a record and an order before their call returns, chunks all at once at the end of a
-release, before anybody is told of it. Imports the depot and the locks.
+release, before anybody is told of it. Imports the depot.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,9 +11,9 @@ from modelcast.shared.depot.chunks import CHUNK_ROOM, ChunkIndex, ChunkShelf, re
 from modelcast.shared.depot.depot import Depot
 from modelcast.shared.depot.index import Entry, EntryKind
 from modelcast.shared.depot.numbered import NumberedLog
+from modelcast.shared.digest import digest as digest_of
 from modelcast.shared.errors import PublisherBusy
 from modelcast.shared.limits import DEFAULT_LIMITS
-from modelcast.shared.locks import HostLock
 
 
 class FilePublisherRoad:
@@ -26,7 +26,7 @@ class FilePublisherRoad:
         self._depot, self._model = depot, model
         places = depot.make_model(model)
         depot.make_channel(model, channel)
-        self._lock = HostLock(depot.root / places.lock, mode=depot.disk.FILE_MODE)
+        self._lock = depot.lock(model)
         if not self._lock.take():
             raise PublisherBusy(f"Another publisher is publishing {model} right now.", hint="Wait until it is done, or stop it.")
         try:
@@ -36,6 +36,15 @@ class FilePublisherRoad:
         except BaseException:
             self._lock.release()
             raise
+
+    def announce(self, channel: str, body: bytes) -> None:
+        """See ``road.PublisherRoad.announce``: who is there sees it; the one before it goes."""
+        self._depot.make_channel(self._model, channel)
+        log = self._depot.announcements(self._model, channel)
+        newest = log.append(body)
+        for number in log.numbers():
+            if number < newest:   # the newest stays, so that its number is not given again
+                log.remove(number)
 
     def order(self, channel: str, body: bytes) -> None:
         """See ``road.PublisherRoad.order``."""
@@ -81,8 +90,8 @@ class FileChunkSink:
         self, body: bytes | memoryview, *, version: str, index: int, count: int, digest: str, codec: str = "none"
     ) -> None:
         """See ``road.ChunkSink.send``."""
-        del version, index, count   # for people who look at a stream
-        entry = Entry(EntryKind.CHUNK, bytes.fromhex(digest), len(body), codec == CODEC)
+        del count   # for people who look at a stream
+        entry = Entry(EntryKind.CHUNK, bytes.fromhex(digest), len(body), codec == CODEC, version, index)
         self._shelf.put(entry, body)
         self._index.append(entry)
 
@@ -91,7 +100,7 @@ class FileChunkSink:
         self._shelf.sync(self._index.unsynced)
         self._index.end(bytes.fromhex(release))
 
-    def held_since(self, offset: int) -> Iterator[bytes | memoryview]:
+    def held_since(self, offset: int) -> Iterator[bytes]:
         """See ``road.ChunkSink.held_since``."""
         buffer = memoryview(bytearray(CHUNK_ROOM))
         for _, entry in read_entries(self._depot.disk, self._index.path, offset):
@@ -102,7 +111,7 @@ class FileChunkSink:
             if entry.is_packed:
                 body = unpack_chunk(buffer[:size], max_bytes=DEFAULT_LIMITS.chunk_bytes)
             if body is not None:
-                yield body
+                yield digest_of(body)
 
     def close(self) -> None:
         """Close the index; never raises."""

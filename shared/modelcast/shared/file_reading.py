@@ -55,7 +55,9 @@ class FileChunkSource:
         size = self._shelf.read_into(entry, self._buffer)
         if size is None:
             return None
-        return ArrivedChunk(self._buffer[:size], True, entry.digest.hex(), None, offset, entry.is_packed)
+        return ArrivedChunk(
+            self._buffer[:size], True, entry.digest.hex(), None, offset, entry.is_packed, entry.version, entry.index
+        )
 
     def close(self) -> None:
         """See ``road.ChunkSource.close``."""

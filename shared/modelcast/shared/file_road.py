@@ -83,19 +83,21 @@ class FileInstanceRoad:
                 hint="Give each instance a name of its own.",
             )
         self._orders = depot.orders(target.model, target.channel)
+        self._announcements = depot.announcements(target.model, target.channel)
         self._reports = ReportWriter(depot.disk, depot.root / REPORTS, target)
         self._watch: Watch | None = None
         try:
             depot.sweep(self._places.incoming)
-            self._watch = Watch([self._orders.folder], poll_seconds)   # before the first look: nothing comes in between
+            folders = [self._orders.folder, self._announcements.folder]
+            self._watch = Watch(folders, poll_seconds)   # before the first look: nothing comes in between
             self._folder = depot.disk.identity_of(self._orders.folder)
             numbers = self._orders.numbers()
-            self._last = max(numbers, default=0)
+            self._last, self._heard = max(numbers, default=0), self._announcements.last()
             self._settled = self._recall()
         except BaseException:
             self.close()
             raise
-        self._history = deque(numbers)
+        self._history, self._news = deque(numbers), deque[int]()
         self._waiting = deque(number for number in numbers if not self._settled.has(number))
 
     def _recall(self) -> Settled:
@@ -128,6 +130,10 @@ class FileInstanceRoad:
                 return ArrivedOrder(body)
         if not self._waiting:
             self._look()
+        while self._news:
+            body = self._announcements.read(self._news.popleft())
+            if body is not None:
+                return ArrivedOrder(body, (self, None), is_announcement=True)
         while self._waiting:
             number = self._waiting.popleft()
             body = self._orders.read(number)
@@ -142,14 +148,18 @@ class FileInstanceRoad:
         while self._orders.has(self._last + 1):
             self._last += 1
             self._waiting.append(self._last)
+        for number in self._announcements.numbers():   # looked for after the orders and given out before them, as they came
+            if number > self._heard:
+                self._heard = number
+                self._news.append(number)
 
     def settle(self, arrived: ArrivedOrder, *, accept: bool) -> None:
         """See ``road.InstanceRoad.settle``; a refused order is a dead letter before it counts as settled."""
         if arrived.receipt is None:
             return
-        owner, number = cast("tuple[FileInstanceRoad, int]", arrived.receipt)
-        if owner is not self:
-            return   # it is given out again by this connection, and that one will be settled
+        owner, number = cast("tuple[FileInstanceRoad, int | None]", arrived.receipt)
+        if owner is not self or number is None:
+            return   # it is given out again by this connection, and that one will be settled; an announcement never is
         if not accept:
             incoming = self._depot.root / self._places.incoming
             self._depot.letters().add(self._target, number, arrived.body, now_ms(), incoming)

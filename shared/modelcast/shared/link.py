@@ -60,9 +60,12 @@ class Outbox(Protocol):
     """Confirmed publishing with a bounded number of messages under way."""
 
     def post(
-        self, exchange: str, body: bytes | memoryview, *, headers: Mapping[str, str | int] | None = None, routing_key: str = ""
+        self, exchange: str, body: bytes | memoryview, *, headers: Mapping[str, str | int] | None = None, routing_key: str = "",
+        mandatory: bool = True,
     ) -> int:
         """Send a persistent message and return its number; waits while the window is full.
+
+        With ``mandatory`` it is an error that no queue takes it; without, such a message is lost and nothing is said.
 
         Raises:
             HostFault: The link broke, the broker refused the message, or no queue takes it.

@@ -1,6 +1,7 @@
-"""The order: "channel C of model M now runs release R", with a number that only rises; and the message that carries it.
+"""The order: "channel C of model M now runs release R", with a number that only rises; and the messages that carry it.
 
-Decides the fields of an order and how order and manifest travel together. Imports values, names and packing.
+Decides the fields of an order, how order and manifest travel together, and how they are announced while the bytes are still being
+sent. Imports values, names and packing.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ from modelcast.shared.reasons import Reason
 from modelcast.shared.values import WireValue
 
 ORDER_TYPE = "application/vnd.modelcast.order.v1+msgpack"
+ANNOUNCEMENT_TYPE = "application/vnd.modelcast.announcement.v1+msgpack"
+"""Signs the fields of an order as an announcement: nobody can make an order of it."""
+DRAFT_TYPE = "application/vnd.modelcast.draft.v1+msgpack"
+"""Signs a manifest whose digests are not known yet and stand there as zeros: nobody can make a manifest of it."""
 ORDER_FORMATS = frozenset({1})
 MESSAGE_FORMAT = 1
 
@@ -81,16 +86,46 @@ class OrderMessage:
             UnknownFormat: It is an order message of an unknown format.
             SenderFault: It is no order message.
         """
-        message = unpack(body, what="order message", max_bytes=max_bytes)
-        number = message.get("modelcast")
-        if type(number) is int and number != MESSAGE_FORMAT:
-            raise UnknownFormat(
-                f"This order message has format {number}; known here: {MESSAGE_FORMAT}.", facts={"format": number}
-            )
-        order, manifest = message.get("order"), message.get("manifest")
-        if type(number) is not int or not isinstance(order, bytes) or not isinstance(manifest, bytes):
-            raise SenderFault(Reason.MALFORMED, "This message holds no order and manifest.")
-        return cls(order, manifest)
+        return cls(*_halves(body, "order", "manifest", max_bytes))
+
+
+@dataclass(frozen=True, slots=True)
+class AnnouncementMessage:
+    """The body of a message in an announcement exchange: what will be ordered, as far as it is known before the bytes are read.
+
+    Attributes:
+        announcement: Envelope of the order's fields; its ``release`` is the digest of the draft.
+        draft: Envelope of the manifest without its digests.
+    """
+
+    announcement: bytes
+    draft: bytes
+
+    def to_bytes(self) -> bytes:
+        """Return the body of the message."""
+        return pack({"modelcast": MESSAGE_FORMAT, "announcement": self.announcement, "draft": self.draft})
+
+    @classmethod
+    def from_bytes(cls, body: bytes, *, max_bytes: int = DEFAULT_LIMITS.order_bytes) -> Self:
+        """Take a message apart without believing any of it.
+
+        Raises:
+            UnknownFormat: It is an announcement message of an unknown format.
+            SenderFault: It is no announcement message.
+        """
+        return cls(*_halves(body, "announcement", "draft", max_bytes))
+
+
+def _halves(body: bytes, first: str, second: str, max_bytes: int) -> tuple[bytes, bytes]:
+    """Return the two envelopes of a message."""
+    message = unpack(body, what=f"{first} message", max_bytes=max_bytes)
+    number = message.get("modelcast")
+    if type(number) is int and number != MESSAGE_FORMAT:
+        raise UnknownFormat(f"This {first} message has format {number}; known here: {MESSAGE_FORMAT}.", facts={"format": number})
+    one, other = message.get(first), message.get(second)
+    if type(number) is not int or not isinstance(one, bytes) or not isinstance(other, bytes):
+        raise SenderFault(Reason.MALFORMED, f"This message holds no {first} and {second}.")
+    return one, other
 
 
 def order_id(body: bytes) -> str:

@@ -57,13 +57,15 @@ def read_more_at_once(connection: Any) -> bool:
     return True
 
 
-def publish(channel: Any, exchange: str, routing_key: str, body: bytes | memoryview, properties: Any) -> None:
-    """Publish a mandatory message; a view goes without being copied first, which ``basic_publish`` would want it to be."""
+def publish(
+    channel: Any, exchange: str, routing_key: str, body: bytes | memoryview, properties: Any, *, mandatory: bool = True
+) -> None:
+    """Publish a message; a view goes without being copied first, which ``basic_publish`` would want it to be."""
     send = getattr(channel, "_send_method", None)
     if isinstance(body, bytes) or send is None or not channel.is_open:
-        channel.basic_publish(exchange, routing_key, bytes(body), properties, mandatory=True)
+        channel.basic_publish(exchange, routing_key, bytes(body), properties, mandatory=mandatory)
     else:
-        send(pika.spec.Basic.Publish(exchange=exchange, routing_key=routing_key, mandatory=True), (properties, body))
+        send(pika.spec.Basic.Publish(exchange=exchange, routing_key=routing_key, mandatory=mandatory), (properties, body))
 
 
 _SelectConnection: Any = pika.SelectConnection   # pika ships no types, and none at all for what is its own

@@ -268,7 +268,7 @@ def _remove(raw: Any, part: Part, callback: Callable[[Any], None]) -> None:
 
 
 def _publish(
-    raw: Any, exchange: str, routing_key: str, body: bytes | memoryview, headers: Mapping[str, str | int] | None
+    raw: Any, exchange: str, routing_key: str, body: bytes | memoryview, headers: Mapping[str, str | int] | None, *, mandatory: bool
 ) -> None:
     properties = pika.BasicProperties(CONTENT_TYPE, headers=dict(headers or {}), delivery_mode=PERSISTENT)
-    publish(raw, exchange, routing_key, body, properties)
+    publish(raw, exchange, routing_key, body, properties, mandatory=mandatory)

@@ -31,10 +31,12 @@ class ArrivedOrder:
     Attributes:
         body: Its bytes.
         receipt: What the road needs to settle it; None for one from the history, which nobody settles.
+        is_announcement: Whether it claims to say only that an order will follow, when the bytes are there.
     """
 
     body: bytes
     receipt: object = None
+    is_announcement: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +50,8 @@ class ArrivedChunk:
         ends: The release whose last chunk it claims to follow, or None.
         offset: Where in the stream it was.
         is_packed: Whether it claims to be a zstd frame.
+        version: The version that it claims to belong to, or None.
+        index: Which chunk of that version it claims to be, counted from 0, or None.
     """
 
     body: bytes | memoryview
@@ -56,6 +60,8 @@ class ArrivedChunk:
     ends: str | None = None
     offset: int | None = None
     is_packed: bool = False
+    version: str | None = None
+    index: int | None = None
 
 
 Confirmed = Callable[[], bool]
@@ -66,7 +72,9 @@ class InstanceRoad(Protocol):
     """An instance's connection: orders in, verdicts and reports out. Owned by the I/O thread."""
 
     def next_order(self, seconds: float) -> ArrivedOrder | None:
-        """Return the next order, of the history or as they come, or None after ``seconds`` or when woken.
+        """Return the next order or announcement, of the history or as they come, or None after ``seconds`` or when woken.
+
+        Announcements are in no history: what they announce is over by then.
 
         Raises:
             HostFault: The road broke; close it and join again.
@@ -143,8 +151,8 @@ class ChunkSink(Protocol):
     ) -> None:
         """Send a chunk, which stays as it is until ``finish``; waits while too many are unconfirmed.
 
-        ``codec`` says how the body holds the chunk: ``none`` or ``zstd``. ``version``, ``index`` and ``count`` (of the
-        artifact's chunks) are for people who look at the stream.
+        ``codec`` says how the body holds the chunk: ``none`` or ``zstd``. ``version`` and ``index`` (of ``count`` chunks of
+        the artifact) tell an instance that was told of the release in advance where the chunk will belong.
         """
         ...
 
@@ -152,8 +160,11 @@ class ChunkSink(Protocol):
         """Mark the end of a release's chunks; returns when everything sent is durable."""
         ...
 
-    def held_since(self, offset: int) -> Iterator[bytes | memoryview]:
-        """Yield the chunks, unpacked, that the stream holds from ``offset`` on, complete up to this call."""
+    def held_since(self, offset: int) -> Iterator[bytes]:
+        """Yield the digest of each chunk, unpacked, that the road holds from ``offset`` on, complete up to this call.
+
+        Computed from the bytes where they lie, never taken from what a message or a name claims.
+        """
         ...
 
 
@@ -190,6 +201,13 @@ class PublisherRoad(Protocol):
     @property
     def retention_bytes(self) -> int | None:
         """How many bytes of chunks the road keeps, or None for all."""
+        ...
+
+    def announce(self, channel: str, body: bytes) -> None:
+        """Tell the instances of a channel that are there that chunks come, and an order after them.
+
+        Does not wait. Who misses it loses nothing but time.
+        """
         ...
 
     def order(self, channel: str, body: bytes) -> None:

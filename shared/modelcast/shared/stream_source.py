@@ -12,9 +12,8 @@ from itertools import count
 
 from modelcast.shared import topology as names
 from modelcast.shared.amqp_message import read_message
-from modelcast.shared.amqp_publishing import END, MARKERS
 from modelcast.shared.broker_url import BrokerUrl
-from modelcast.shared.compression import CODEC
+from modelcast.shared.chunk_message import CHUNK_HEADERS, arrived_chunk
 from modelcast.shared.errors import BrokerUnreachable, HostFault, ProtocolViolation
 from modelcast.shared.limits import DEFAULT_LIMITS, KIB
 from modelcast.shared.osiris_chunk import DELIVER_BYTES, Entry, EntryWalk, check_crc, read_chunk_head
@@ -44,7 +43,6 @@ STEPS = 64
 
 _SUBSCRIPTION = 0
 _MOST_ENTRY_BYTES = DEFAULT_LIMITS.chunk_bytes + names.MESSAGE_OVERHEAD_BYTES
-_WANTED = frozenset({names.HEADER_KIND, names.HEADER_RELEASE, names.HEADER_DIGEST, names.HEADER_CODEC})
 
 
 class StreamChunkSource:
@@ -160,13 +158,10 @@ def _foreign(offset: int) -> ArrivedChunk:
 
 def _arrived_chunk(stored: memoryview, offset: int) -> ArrivedChunk:
     try:
-        message = read_message(stored, _WANTED)
+        message = read_message(stored, CHUNK_HEADERS)
     except ProtocolViolation:   # whoever may write to the stream can store anything in it
         return _foreign(offset)
-    kind, release = message.properties.get(names.HEADER_KIND), message.properties.get(names.HEADER_RELEASE)
-    ends = release if kind == END else None
-    is_packed = message.properties.get(names.HEADER_CODEC) == CODEC
-    return ArrivedChunk(message.body, kind not in MARKERS, message.properties.get(names.HEADER_DIGEST), ends, offset, is_packed)
+    return arrived_chunk(message.body, message.properties, offset)
 
 
 def open_stream(url: BrokerUrl, model: str, offset: int | None, *, name: str) -> StreamChunkSource:

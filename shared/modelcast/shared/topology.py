@@ -74,6 +74,11 @@ def orders_name(model: str, channel: str) -> str:
     return f"{PREFIX}.{check_name('model', model)}.{check_name('channel', channel)}"
 
 
+def announcements_name(model: str, channel: str) -> str:
+    """Name of the exchange through which a channel's instances hear of a release while it is still being sent."""
+    return f"{orders_name(model, channel)}.announcements"
+
+
 def history_name(model: str, channel: str) -> str:
     """Name of the stream that keeps every order of a channel."""
     return f"{orders_name(model, channel)}.history"
@@ -104,12 +109,13 @@ def model_parts(model: str, *, retention_bytes: int = CHUNKS_RETENTION_BYTES) ->
 
 
 def channel_parts(model: str, channel: str) -> list[Part]:
-    """What a channel's publisher and instances need: the order exchange with its history, dead letters and reports."""
+    """What a channel's publisher and instances need: order and announcement exchange, history, dead letters and reports."""
     orders, history = orders_name(model, channel), history_name(model, channel)
     return [
         Exchange(orders),
         stream(history, max_bytes=1 * GIB, segment_bytes=64 * MIB),
         Binding(history, orders),
+        Exchange(announcements_name(model, channel)),
         *common_parts(),
     ]
 
@@ -137,13 +143,17 @@ def instance_parts(model: str, channel: str, instance: str, *, queue_type: str =
     }
     if queue_type == "quorum":
         arguments |= {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
-    return [Queue(name, arguments), Binding(name, orders_name(model, channel))]
+    return [
+        Queue(name, arguments), Binding(name, orders_name(model, channel)), Binding(name, announcements_name(model, channel)),
+    ]
 
 
 def parts_of(model: str, channel: str, instances: Iterable[str]) -> list[Part]:
     """Return every queue, stream and exchange of a model's channel, and of the model."""
     parts: list[Part] = [Queue(instance_queue_name(model, channel, instance)) for instance in instances]
-    parts += [Queue(history_name(model, channel)), Exchange(orders_name(model, channel))]
+    parts += [
+        Queue(history_name(model, channel)), Exchange(orders_name(model, channel)), Exchange(announcements_name(model, channel)),
+    ]
     for name in (chunks_name(model), releases_name(model)):
         parts += [Queue(name), Exchange(name)]
     return parts

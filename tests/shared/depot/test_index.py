@@ -3,10 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelcast.shared.depot.index import ENTRY_BYTES, Entry, EntryKind
+from modelcast.shared.depot.index import ENTRY_BYTES, VERSION_BYTES, Entry, EntryKind
+from modelcast.shared.names import MAX_VERSION_CHARACTERS
 
 entries = st.builds(
-    Entry, st.sampled_from(list(EntryKind)), st.binary(min_size=32, max_size=32), st.integers(0, 2**32 - 1), st.booleans()
+    Entry, st.sampled_from(list(EntryKind)), st.binary(min_size=32, max_size=32), st.integers(0, 2**32 - 1), st.booleans(),
+    st.none() | st.from_regex(r"[0-9]\.[0-9]{1,60}", fullmatch=True), st.none() | st.integers(0, 2**32 - 2),
 )
 
 
@@ -28,3 +30,7 @@ def test_one_flipped_bit_makes_it_none(entry: Entry, bit: int) -> None:
 def test_a_part_of_it_is_none_and_zeros_are_none(entry: Entry, length: int) -> None:
     assert Entry.from_bytes(entry.to_bytes()[:length]) is None
     assert Entry.from_bytes(bytes(ENTRY_BYTES)) is None
+
+
+def test_the_longest_version_fits() -> None:
+    assert VERSION_BYTES >= MAX_VERSION_CHARACTERS

@@ -6,7 +6,7 @@ from modelcast.shared.depot.layout import (
     ChannelPlaces,
     InstancePlaces,
     ModelPlaces,
-    is_chunk,
+    digest_of,
     is_letter,
     letter_name,
     number_name,
@@ -45,7 +45,7 @@ def test_names_of_records_have_the_order_of_their_numbers() -> None:
 
 
 def test_what_is_no_file_of_ours_is_not_taken_for_one() -> None:
-    assert [is_chunk(name) for name in (DIGEST, f"{DIGEST}.zst", DIGEST[1:], f"{DIGEST}.tmp", "..")] == [True, True, False, False, False]
+    assert [digest_of(name) for name in (DIGEST, f"{DIGEST}.zst", DIGEST[1:], f"{DIGEST}.tmp", "..")] == [DIGEST, DIGEST, None, None, None]
     assert is_letter(letter_name(1_700_000_000_000, "ab" * 12))
     assert not is_letter(".tmp-1")
     assert segment_hour(segment_name("2026112610", "fraud", "production", "a", "0123abcd")) == "2026112610"

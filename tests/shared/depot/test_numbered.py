@@ -30,8 +30,7 @@ def test_two_writers_never_take_the_same_number(tmp_path: Path) -> None:
     taken: list[int] = []
 
     def write(log: NumberedLog) -> None:
-        for _ in range(25):
-            taken.append(log.append(b"x"))
+        taken.extend(log.append(b"x") for _ in range(25))
 
     threads = [threading.Thread(target=write, args=(log,)) for log in logs]
     for thread in threads:

@@ -61,6 +61,10 @@ class _DamagingSession:
         self.chunks: ChunkSink = _DamagingSink(session.chunks, road)
         self.retention_bytes: int | None = session.retention_bytes
 
+    def announce(self, channel: str, body: bytes) -> None:
+        """See ``road.PublisherRoad.announce``."""
+        self._session.announce(channel, body)
+
     def order(self, channel: str, body: bytes) -> None:
         """See ``road.PublisherRoad.order``."""
         self._session.order(channel, body)
@@ -88,6 +92,6 @@ class _DamagingSink:
         """See ``road.ChunkSink.finish``."""
         self._sink.finish(release)
 
-    def held_since(self, offset: int) -> Iterator[bytes | memoryview]:
+    def held_since(self, offset: int) -> Iterator[bytes]:
         """See ``road.ChunkSink.held_since``."""
         return self._sink.held_since(offset)

@@ -32,6 +32,7 @@ _SUMMARIES = {
     "dead-letters": "What instances rejected, and why: list, show, explain.",
     "demo": "The whole story with a real broker, a real model and a real application.",
     "keys": "Signing keys: generate, show.",
+    "prune": "Remove old releases from a shared directory.",
     "publish": "Publish a model file or directory as a signed release.",
 }
 

@@ -6,12 +6,12 @@ Imports disk, the layout and the index's entries.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from modelcast.shared.depot.disk import Disk, temporary_name
 from modelcast.shared.depot.index import ENTRY_BYTES, Entry, EntryKind
-from modelcast.shared.depot.layout import ModelPlaces
+from modelcast.shared.depot.layout import ModelPlaces, digest_of
 from modelcast.shared.limits import DEFAULT_LIMITS
 
 SYNC_EACH_BELOW = 16
@@ -55,6 +55,24 @@ class ChunkShelf:
     def _holds(self, path: Path, body: bytes | memoryview) -> bool:
         return self._disk.size_of(path) == len(body) and self._disk.read_if_there(path, len(body)) == body
 
+    def remove_but(self, kept: Collection[bytes], *, tries: bool) -> tuple[int, int]:
+        """Remove the chunks whose digests are not ``kept``; ``tries`` only counts them.
+
+        Returns:
+            How many there are of them and their bytes.
+        """
+        count = size = 0
+        chunks = self._root / self._places.chunks
+        for folder in self._disk.names(chunks):
+            for name in self._disk.names(chunks / folder):
+                found = digest_of(name)
+                if found is None or bytes.fromhex(found) in kept:
+                    continue
+                count, size = count + 1, size + (self._disk.size_of(chunks / folder / name) or 0)
+                if not tries:
+                    self._disk.remove(chunks / folder / name)
+        return count, size
+
     def read_into(self, entry: Entry, buffer: memoryview) -> int | None:
         """Read a chunk into a buffer and return how many bytes it has, or None when it is gone; a larger file is cut."""
         return self._disk.read_into(self.path(entry), buffer)
@@ -67,7 +85,8 @@ class ChunkShelf:
         for path in sorted(paths):
             self._disk.sync_file(path)
         for folder in sorted({path.parent for path in paths}):
-            self._disk.sync_folder(folder)
+            if folder.is_dir():   # a power cut may have left an entry and not its chunk
+                self._disk.sync_folder(folder)
         self._disk.sync_folder(self._root / self._places.chunks)
 
 
@@ -91,6 +110,14 @@ class ChunkIndex:
         Up to the last end of a release everything was made durable; only what follows is looked at.
         """
         self._descriptor = self._disk.open_for_appending(self.path)
+        try:
+            self._mend()
+        except BaseException:
+            self.close()
+            raise
+
+    def _mend(self) -> None:
+        assert self._descriptor is not None
         count = self._disk.size_of_open(self._descriptor, self.path) // ENTRY_BYTES
         first = count
         while first and not self._ends_release(first - 1):

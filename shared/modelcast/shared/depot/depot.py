@@ -13,15 +13,18 @@ from modelcast.shared.depot.layout import (
     MARKER,
     MARKER_PREFIX,
     MARKER_TEXT,
+    MODELS,
     REPORTS,
     ChannelPlaces,
     InstancePlaces,
     ModelPlaces,
+    is_name,
 )
 from modelcast.shared.depot.letters import LetterBox
 from modelcast.shared.depot.numbered import NumberedLog
 from modelcast.shared.errors import DepotUnusable
 from modelcast.shared.limits import DEFAULT_LIMITS
+from modelcast.shared.locks import HostLock
 from modelcast.shared.road import Target
 
 RECORD_BYTES = 16 * 1024 * 1024
@@ -91,6 +94,18 @@ class Depot:
         """Whether anybody has published the model here."""
         return self.disk.size_of(self.root / ModelPlaces(model).index) is not None
 
+    def models(self) -> list[str]:
+        """Return the names of all models that have been published or waited for here."""
+        return [name for name in self.disk.names(self.root / MODELS) if is_name(name)]
+
+    def channels(self, model: str) -> list[str]:
+        """Return the names of a model's channels."""
+        return [name for name in self.disk.names(self.root / ModelPlaces(model).channels) if is_name(name)]
+
+    def lock(self, model: str) -> HostLock:
+        """Return the lock of a model's publisher, not taken yet; whoever changes what publishers write holds it."""
+        return HostLock(self.root / ModelPlaces(model).lock, mode=self.disk.FILE_MODE)
+
     def make_model(self, model: str) -> ModelPlaces:
         """Make a model's folders and return where they are."""
         places = ModelPlaces(model)
@@ -102,7 +117,8 @@ class Depot:
     def make_channel(self, model: str, channel: str) -> ChannelPlaces:
         """Make a channel's folders and return where they are."""
         places = ChannelPlaces(model, channel)
-        self.disk.make_folder(self.root / places.orders)
+        for folder in (places.orders, places.announcements):
+            self.disk.make_folder(self.root / folder)
         self.check_alone(self.root / ModelPlaces(model).folder)
         return places
 
@@ -119,10 +135,15 @@ class Depot:
 
     def orders(self, model: str, channel: str) -> NumberedLog:
         """Return a channel's orders."""
+        return self._messages(model, ChannelPlaces(model, channel).orders)
+
+    def announcements(self, model: str, channel: str) -> NumberedLog:
+        """Return a channel's announcements; only the newest is there."""
+        return self._messages(model, ChannelPlaces(model, channel).announcements)
+
+    def _messages(self, model: str, folder: str) -> NumberedLog:
         incoming = self.root / ModelPlaces(model).incoming
-        return NumberedLog(
-            self.disk, self.root / ChannelPlaces(model, channel).orders, incoming, max_bytes=DEFAULT_LIMITS.order_bytes
-        )
+        return NumberedLog(self.disk, self.root / folder, incoming, max_bytes=DEFAULT_LIMITS.order_bytes)
 
     def shelf(self, model: str) -> ChunkShelf:
         """Return a model's chunks."""

@@ -2,11 +2,12 @@
 
 Decides the layout, and nothing else does; the table in ``docs/files.md`` shows it. What publishers write lies below
 ``models/<model>``, all but ``channels/<channel>/at``; what instances write lies there, in ``reports`` and in ``dead-letters``.
-Imports the names.
+Imports the names and errors.
 """
 
 import re
 
+from modelcast.shared.errors import InvalidName
 from modelcast.shared.names import check_name
 
 MARKER = "modelcast-depot"
@@ -33,6 +34,7 @@ class ModelPlaces:
         chunks: The chunks, in a folder for each first two digits.
         index: Which chunk came when: one entry for each, appended.
         register: The register's records, numbered.
+        channels: A folder for each channel.
     """
 
     def __init__(self, model: str) -> None:
@@ -42,6 +44,7 @@ class ModelPlaces:
         self.chunks = f"{self.folder}/chunks"
         self.index = f"{self.folder}/index"
         self.register = f"{self.folder}/register"
+        self.channels = f"{self.folder}/channels"
 
     def chunk(self, digest: str, *, is_packed: bool) -> str:
         """Return where a chunk lies, by its digest in hexadecimal."""
@@ -54,11 +57,13 @@ class ChannelPlaces:
     Attributes:
         folder: All that the channel has.
         orders: Its orders, numbered.
+        announcements: The newest announcement, numbered.
     """
 
     def __init__(self, model: str, channel: str) -> None:
-        self.folder = f"{ModelPlaces(model).folder}/channels/{check_name('channel', channel)}"
+        self.folder = f"{ModelPlaces(model).channels}/{check_name('channel', channel)}"
         self.orders = f"{self.folder}/orders"
+        self.announcements = f"{self.folder}/announcements"
 
 
 class InstancePlaces:
@@ -78,6 +83,15 @@ class InstancePlaces:
         self.incoming = f"{self.folder}/incoming"
 
 
+def is_name(name: str) -> bool:
+    """Whether a folder of this name can be a model's or a channel's; what else lies there is not ours."""
+    try:
+        check_name("model", name)
+    except InvalidName:
+        return False
+    return True
+
+
 def number_name(number: int) -> str:
     """Return the name of a numbered record: names and numbers have one order."""
     return f"{number:0{NUMBER_DIGITS}d}"
@@ -88,9 +102,9 @@ def number_of(name: str) -> int | None:
     return int(name) if _NUMBER.fullmatch(name) else None
 
 
-def is_chunk(name: str) -> bool:
-    """Whether a file of this name is a chunk."""
-    return _CHUNK.fullmatch(name) is not None
+def digest_of(name: str) -> str | None:
+    """Return the digest, in hexadecimal, of the chunk in a file of this name, or None if it is no such name."""
+    return name.removesuffix(PACKED) if _CHUNK.fullmatch(name) else None
 
 
 def segment_name(hour: str, model: str, channel: str, instance: str, nonce: str) -> str:

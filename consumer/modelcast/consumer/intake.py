@@ -1,0 +1,93 @@
+"""Bringing a release's bytes onto this disk: ahead of its order where it was announced, then what is still missing.
+
+Decides what is reused, and in which folder a release is put together. Used by the worker only. Imports ahead, assembly, receiving
+and the store.
+"""
+
+from collections.abc import Callable
+from contextlib import closing, suppress
+
+from modelcast.consumer.ahead import Ahead, layout_of, receive_ahead
+from modelcast.consumer.assembly import Assembly
+from modelcast.consumer.receiving import Fetch, OpenSource, fetch
+from modelcast.consumer.store import Store
+from modelcast.consumer.trial import Trial
+from modelcast.consumer.trust import TrustedOrder
+from modelcast.shared.errors import HostFault, SenderFault
+from modelcast.shared.manifest import Manifest
+
+
+class Intake:
+    """Receives releases into a store.
+
+    Args:
+        store: Where to.
+        open_source: Opens the chunk stream.
+        idle_seconds: Silence after which the stream counts as read to its end.
+        manifest_of: Returns the manifest of a release of the store, if it is still trusted.
+    """
+
+    def __init__(
+        self, store: Store, open_source: OpenSource, idle_seconds: float, manifest_of: Callable[[str], Manifest]
+    ) -> None:
+        self._store, self._open_source, self._idle_seconds, self._manifest_of = store, open_source, idle_seconds, manifest_of
+        self._ahead: Ahead | None = None
+
+    def receive_ahead(self, ahead: Ahead) -> None:
+        """Receive what was announced; raises like ``ahead.receive_ahead``, and what was received stays."""
+        before, self._ahead = self._ahead, ahead
+        folder = self._store.incoming(ahead.layout)
+        if before is not None and before.layout == ahead.layout and folder.is_dir():   # announced again: go on where it was
+            ahead.digests, ahead.is_whole = before.digests, before.is_whole
+            ahead.fetched_bytes, ahead.wire_bytes = before.fetched_bytes, before.wire_bytes
+        else:
+            ahead.is_whole = not folder.is_dir()
+        with closing(Assembly(self._store, ahead.layout, ahead.announced.manifest.artifact)) as assembly:
+            assembly.reserve()
+            receive_ahead(assembly, self._open_source, ahead, self._idle_seconds)
+
+    def receive(self, trial: Trial) -> None:
+        """Receive a release: what this host has first, then the stream."""
+        trusted = trial.trusted
+        if self._store.has(trusted.release):
+            return
+        ahead = self._take_over(trusted)
+        with trial.timed("received"), closing(Assembly(self._store, trusted.release, trusted.manifest.artifact)) as assembly:
+            if ahead is not None:
+                assembly.adopt(ahead.digests)
+                assembly.progress.ahead_bytes, assembly.progress.wire_bytes = ahead.fetched_bytes, ahead.wire_bytes
+                assembly.progress.sources |= ahead.sources
+            if ahead is None or not ahead.is_whole:
+                assembly.find_again(trial.check)
+            for other in self._store.releases():
+                with suppress(SenderFault, HostFault):   # its key is no longer trusted, or it cannot be read: nothing is taken
+                    assembly.reuse(self._store.folder(other), self._manifest_of(other).artifact, trial.check)
+            try:
+                what = Fetch(trusted.order, trusted.release, self._idle_seconds, trial.check)
+                if not assembly.progress.is_complete:
+                    fetch(assembly, self._open_source, what)
+                self._sync(assembly)
+            finally:
+                trial.transfer = assembly.progress.transfer()
+
+    def _take_over(self, trusted: TrustedOrder) -> Ahead | None:
+        """Give what was received ahead the name of its release; returns what this process knows of it."""
+        ahead, self._ahead = self._ahead, None
+        layout, folder = layout_of(trusted.manifest), self._store.incoming(trusted.release)
+        received = self._store.incoming(layout)
+        if not received.is_dir():
+            return None
+        self._store.fs.remove_tree(folder)
+        self._store.fs.rename(received, folder)
+        return ahead if ahead is not None and ahead.layout == layout else None
+
+    def _sync(self, assembly: Assembly) -> None:
+        """Make a complete assembly durable, or throw it away.
+
+        After a failed sync the kernel may have dropped the pages, and would call the next sync of the same files a success.
+        """
+        try:
+            assembly.sync()
+        except HostFault:
+            self._store.fs.remove_tree(self._store.incoming(assembly.release))
+            raise

@@ -1,0 +1,135 @@
+"""A release's bytes on this disk: what was received ahead counts where its digest is right, everything else is fetched."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.fakes.bench import Bench
+from tests.fakes.fake_broker import FakeBroker
+from tests.fakes.publisher_sim import Alteration, PublisherSimulator, Release, damaged, honest, withheld
+
+from modelcast.consumer.ahead import Ahead, layout_of
+from modelcast.consumer.trial import Trial
+from modelcast.consumer.trust import open_announcement
+from modelcast.shared.amqp_road import AmqpRoad
+from modelcast.shared.errors import SenderFault
+
+NUMBERS = b"".join(n.to_bytes(4, "big") for n in range(1250))   # five chunks, all different
+
+
+@pytest.fixture
+def road() -> AmqpRoad:
+    return AmqpRoad(FakeBroker())
+
+
+@pytest.fixture
+def sim(road, signing_key) -> PublisherSimulator:
+    return PublisherSimulator(road, signing_key)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, road, key_ring) -> Iterator[Bench]:
+    with Bench(tmp_path / "store", road, key_ring) as bench:
+        yield bench
+
+
+@pytest.fixture
+def hear(bench: Bench, sim: PublisherSimulator, key_ring) -> Callable[..., Ahead]:
+    def hear(release: Release, offset: int, *, at: Bench = bench) -> Ahead:
+        """Receive an announced release ahead, from what the stream holds by now."""
+        body = sim.announcement(release, chunks_offset=offset)
+        ahead = Ahead(open_announcement(body, key_ring, model="fraud", channel="production"))
+        at.workshop.receive_ahead(ahead)
+        return ahead
+
+    return hear
+
+
+def order(bench: Bench, sim: PublisherSimulator, release: Release, offset: int) -> Trial:
+    trial = bench.trial(sim.order(release, chunks_offset=offset, oldest_offset=offset))
+    for step in bench.steps():
+        step(trial)
+    return trial
+
+
+def test_what_was_received_ahead_is_not_fetched_again(bench, sim, hear) -> None:
+    release = sim.release("1.0.0", {"a/model.bin": NUMBERS})
+    offset = sim.send(release)
+    hear(release, offset)
+    sim.publish(sim.release("0.0.1"))   # nothing but the order's own chunks could be found from here
+    trial = order(bench, sim, release, 10**6)
+    assert (bench.version, trial.transfer["ahead_bytes"], trial.transfer["wire_bytes"]) == ("1.0.0", 5000, 5000)
+    assert (trial.transfer["fetched_bytes"], trial.transfer["reused_bytes"], trial.transfer["source"]) == (5000, 0, "amqp")
+    assert bench.fs.names(bench.store.root / "incoming") == []
+
+
+@pytest.mark.parametrize("alter", [withheld(1, 3), damaged(0), damaged(0, 1, 2, 3, 4), withheld(0, 1, 2, 3)])
+def test_what_came_damaged_or_not_at_all_is_fetched_when_the_order_is_there(bench, sim, hear, alter: Alteration) -> None:
+    release = sim.release("1.0.0", {"model.bin": NUMBERS})
+    hear(release, sim.send(release, alter))
+    trial = order(bench, sim, release, sim.send(release))
+    assert bench.version == "1.0.0"
+    assert trial.transfer["fetched_bytes"] == 5000
+
+
+def test_what_came_damaged_and_comes_no_better_is_refused(bench, sim, hear) -> None:
+    release = sim.release("1.0.0", {"model.bin": NUMBERS})
+    offset = sim.send(release, damaged(2))
+    hear(release, offset)
+    with pytest.raises(SenderFault, match="arrived only with bytes that do not match"):
+        bench.workshop.receive(bench.trial(sim.order(release, chunks_offset=offset, oldest_offset=offset)))
+    assert bench.version is None
+
+
+def test_a_chunk_that_occurs_twice_is_sent_once_and_put_in_both_places(bench, sim, hear) -> None:
+    release = sim.release("1.0.0", {"model.bin": b"x" * 3000, "other.bin": b"x" * 1000 + b"y" * 500})
+    offset = sim.send(release, withheld(1, 2, 3))   # as a publisher sends it: each digest once
+    assert sorted(hear(release, offset).digests) == [0]
+    trial = order(bench, sim, release, sim.send(release, honest))
+    assert (bench.version, trial.transfer["ahead_bytes"], trial.transfer["fetched_bytes"]) == ("1.0.0", 1000, 4500)
+
+
+def test_chunks_of_the_release_before_are_reused_beside_those_received_ahead(bench, sim, hear) -> None:
+    sim_first = sim.release("1.0.0", {"model.bin": NUMBERS})
+    bench.carry_out(sim.publish(sim_first))
+    second = sim.release("1.1.0", {"model.bin": NUMBERS[:4000] + b"new!" * 250})
+    offset = sim.send(second, withheld(0, 1, 2, 3))
+    hear(second, offset)   # the sender's index is of what it sent: it is fetched again, never believed
+    trial = order(bench, sim, second, offset)
+    assert (bench.version, trial.transfer["reused_bytes"]) == ("1.1.0", 4000)
+
+
+def test_what_a_killed_process_received_ahead_is_found_again_by_its_digests(bench, sim, hear) -> None:
+    release = sim.release("1.0.0", {"model.bin": NUMBERS})
+    hear(release, sim.send(release, withheld(3, 4)))
+    bench.close()
+    with Bench(bench.store.root, bench.road, bench.ring) as later:
+        trial = order(later, sim, release, sim.send(release))
+        assert (later.version, trial.transfer["reused_bytes"], trial.transfer["ahead_bytes"]) == ("1.0.0", 3000, 0)
+
+
+def test_announced_again_it_goes_on_with_what_it_has(bench, sim, hear) -> None:
+    release = sim.release("1.0.0", {"model.bin": NUMBERS})
+    hear(release, sim.send(release, withheld(3, 4), ends=False))
+    again = hear(release, sim.send(release))
+    assert sorted(again.digests) == [0, 1, 2, 3, 4]
+    assert again.is_whole
+
+
+def test_what_lay_in_the_folder_before_is_looked_at_not_believed(bench, sim, hear) -> None:
+    release = sim.release("1.0.0", {"model.bin": NUMBERS})
+    folder = bench.store.incoming(layout_of(release.manifest)) / "files"
+    folder.mkdir(parents=True)
+    (folder / "model.bin").write_bytes(NUMBERS[:2000] + b"?" * 3000)
+    ahead = hear(release, sim.send(release, withheld(0, 1, 2, 3, 4)))
+    assert (ahead.digests, ahead.is_whole) == ({}, False)
+    trial = order(bench, sim, release, sim.send(release))
+    assert (bench.version, trial.transfer["reused_bytes"], trial.transfer["fetched_bytes"]) == ("1.0.0", 2000, 3000)
+
+
+def test_what_was_received_ahead_and_never_ordered_goes_with_the_next_promotion(bench, sim, hear) -> None:
+    given_up = sim.release("1.0.0", {"model.bin": NUMBERS})
+    hear(given_up, sim.send(given_up))
+    assert bench.fs.names(bench.store.root / "incoming") == [layout_of(given_up.manifest)]
+    bench.carry_out(sim.publish(sim.release("1.0.1")))
+    assert (bench.version, bench.fs.names(bench.store.root / "incoming")) == ("1.0.1", [])

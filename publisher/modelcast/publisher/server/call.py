@@ -6,7 +6,7 @@ answers are JSON for people and msgpack for programs that ask for it. Imports St
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -14,11 +14,11 @@ from starlette.responses import Response
 
 from modelcast.publisher.server.problems import Problem
 from modelcast.publisher.server.tokens import Scope, Token
-from modelcast.shared.errors import SenderFault
 from modelcast.shared.names import check_name
 from modelcast.shared.packing import pack, unpack
 
 if TYPE_CHECKING:
+    from modelcast.publisher.server.notices import Topic
     from modelcast.publisher.server.service import Service
 
 WIRE_TYPE = "application/vnd.modelcast"
@@ -136,6 +136,27 @@ class Call:
             raise Problem(400, "The body is no JSON object.", hint='Write one, such as {"channel": "production"}.')
         return fields
 
+    async def when_there(
+        self, topic: "Topic", seconds: float, look: Callable[[], Awaitable[dict[str, Any]]], name: str
+    ) -> dict[str, Any]:
+        """Look until there is something under ``name``, the time is over, the client has gone or the server stops."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        gone = loop.create_task(self.gone())
+        try:
+            while True:
+                count = topic.count
+                found = await look()
+                if found[name] or self.service.is_stopping or gone.done():
+                    return found
+                changed = loop.create_task(topic.changed(count))
+                finished, _ = await asyncio.wait({changed, gone}, timeout=deadline - loop.time(), return_when=asyncio.FIRST_COMPLETED)
+                changed.cancel()
+                if not finished:
+                    return found
+        finally:
+            gone.cancel()
+
     async def gone(self) -> None:
         """Return when the client has gone."""
         while (await self.request.receive())["type"] != "http.disconnect":
@@ -176,11 +197,6 @@ def text_of(fields: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str):
         raise Problem(400, f"{name} is missing, or no text.")
     return value
-
-
-def refused(error: SenderFault) -> Problem:
-    """Return the answer for bytes that are not what they should be."""
-    return Problem.of(error)
 
 
 def _as_text(value: object) -> str:

@@ -5,7 +5,7 @@ loop's thread. Imports the watch.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,17 +15,17 @@ from modelcast.shared.file_watch import Watch
 
 
 class Topic:
-    """One folder that somebody waits at.
+    """Something that somebody waits for.
 
     Attributes:
-        folder: The folder.
+        folders: Where it shows; the first is its name.
         probe: Says what is there, as a value that differs when there is more; called in a thread.
         count: How many changes there were; look at it before you look at the folder.
         users: How many wait or are about to.
     """
 
-    def __init__(self, folder: Path, probe: Callable[[], object]) -> None:
-        self.folder, self.probe = folder, probe
+    def __init__(self, folders: Sequence[Path], probe: Callable[[], object]) -> None:
+        self.folders, self.probe = tuple(folders), probe
         self.count, self.users = 0, 0
         self.seen: object = None
         self._waiting: set[asyncio.Future[None]] = set()
@@ -67,14 +67,16 @@ class Notices:
         self._is_due = False
 
     @contextmanager
-    def at(self, folder: Path, probe: Callable[[], object]) -> Iterator[Topic]:
-        """Watch a folder while the block runs."""
-        topic = self._topics.get(folder)
+    def at(self, folders: Sequence[Path], probe: Callable[[], object]) -> Iterator[Topic]:
+        """Watch some folders, which exist, while the block runs."""
+        topic = self._topics.get(folders[0])
+        is_new = topic is None
         if topic is None:
-            topic = self._topics[folder] = Topic(folder, probe)
-            self._rearm()
+            topic = self._topics[folders[0]] = Topic(folders, probe)
         topic.users += 1
         try:
+            if is_new:
+                self._rearm()
             yield topic
         finally:
             topic.users -= 1
@@ -93,9 +95,10 @@ class Notices:
     def _rearm(self) -> None:
         """Watch the folders of all topics; those that nobody used since the last time are forgotten."""
         self.close()
-        self._topics = {folder: topic for folder, topic in self._topics.items() if topic.users or topic.seen is None}
+        self._topics = {name: topic for name, topic in self._topics.items() if topic.users}
         loop = asyncio.get_running_loop()
-        self._watch = Watch(self._topics, self._poll_seconds)
+        folders = {folder for topic in self._topics.values() for folder in topic.folders}
+        self._watch = Watch(sorted(folders), self._poll_seconds)
         self._descriptor = self._watch.descriptor
         if self._descriptor is not None:
             loop.add_reader(self._descriptor, self._look)

@@ -73,7 +73,8 @@ class Problem(Exception):
         if status == 503:   # paths and states of the server's disk are for its log
             detail = "The server cannot read or write its directory at the moment."
             return cls(status, detail, hint="Try again; its operator finds the cause in its log.", headers=headers)
-        return cls(status, detail, hint=error.hint, reason=reason, headers=headers)
+        facts = error.facts if status == 404 else {}
+        return cls(status, detail, hint=error.hint, reason=reason, headers=headers, facts=facts)
 
     def document(self) -> dict[str, object]:
         """Return the members of the JSON document."""

@@ -42,7 +42,7 @@ class Connection(HttpToolsProtocol):
         self._header_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
         self._is_too_large = False
-        self._farewells: list[Callable[[], None]] = []
+        self._farewells: dict[object, Callable[[], None]] = {}
 
     # ------------------------------------------------------------------- begin and end
 
@@ -60,13 +60,13 @@ class Connection(HttpToolsProtocol):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
-        for farewell in self._farewells:
+        for farewell in self._farewells.values():
             farewell()
         self._farewells.clear()
 
-    def when_lost(self, call: Callable[[], None]) -> None:
-        """Call something when this connection ends."""
-        self._farewells.append(call)
+    def when_lost(self, name: object, call: Callable[[], None]) -> None:
+        """Call something when this connection ends; a later call under the same name takes its place."""
+        self._farewells[name] = call
 
     def _end_with(self, status: int, detail: str) -> None:
         if not self.transport.is_closing():

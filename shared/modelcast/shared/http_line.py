@@ -149,14 +149,17 @@ class Line:
             return
         self._asked, self._due = ask, time.monotonic() + ask.wait_seconds + ANSWER_SECONDS
 
-    def has_answer(self, seconds: float, bell: Bell | None = None) -> bool:
-        """Wait for the beginning of the answer; returns False after ``seconds``, or when the bell rings.
+    def has_answer(self, seconds: float, bell: Bell | None = None, beside: "Line | None" = None) -> bool:
+        """Wait for the beginning of the answer.
+
+        Returns False after ``seconds``, when the bell rings, or when what the line ``beside`` waits for is there.
 
         Raises:
             BrokerUnreachable: It is overdue.
         """
         wire = self._connection.wire
-        if self._asked is None or wire is None or wire.has_bytes(max(0.0, seconds), bell):
+        other = beside._connection.wire if beside is not None and beside.is_waiting else None
+        if self._asked is None or wire is None or wire.has_bytes(seconds, bell, other):
             return True
         if time.monotonic() > self._due:
             self.close()

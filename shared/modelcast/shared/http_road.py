@@ -122,6 +122,7 @@ class HttpInstanceRoad:
         self._sending.hear(0.0)
         if not self._arrived:
             self._wait(seconds)
+            self._sending.hear(0.0)
         return self._arrived.popleft() if self._arrived else None
 
     def _wait(self, seconds: float) -> None:
@@ -131,7 +132,7 @@ class HttpInstanceRoad:
                 self._bell.wait(min(pause, seconds))
                 return
             self._asking.send(self._question(spread(WAIT_SECONDS)))
-        if not self._asking.has_answer(seconds, self._bell):
+        if not self._asking.has_answer(seconds, self._bell, self._sending.line):
             return
         try:
             self._take()

@@ -31,12 +31,12 @@ class Sent:
 class Sending:
     """Sends over a line of its own.
 
-    Args:
+    Attributes:
         line: The line.
     """
 
     def __init__(self, line: Line) -> None:
-        self._line = line
+        self.line = line
         self._sent: Sent | None = None
         self._again = 0.0
 
@@ -57,7 +57,7 @@ class Sending:
         """
         self.flush()
         sent = Sent(self, ask, what)
-        self._line.send(ask)
+        self.line.send(ask)
         self._sent = sent
         return sent
 
@@ -79,16 +79,16 @@ class Sending:
         if sent is None:
             return
         try:
-            if not self._line.is_waiting:
+            if not self.line.is_waiting:
                 pause = self._again - time.monotonic()
                 if pause > seconds:
                     time.sleep(max(0.0, seconds))
                     return
                 time.sleep(max(0.0, pause))
-                self._line.send(sent.ask)
-            if not self._line.has_answer(seconds):
+                self.line.send(sent.ask)
+            if not self.line.has_answer(seconds):
                 return
-            self._line.answer(sent.what)
+            self.line.answer(sent.what)
         except ServerBusy as busy:
             self._again = time.monotonic() + rested(busy)
             return
@@ -105,4 +105,4 @@ class Sending:
 
     def close(self) -> None:
         """Close the line. Never raises."""
-        self._line.close()
+        self.line.close()

@@ -126,17 +126,25 @@ class Wire:
             ) from error
         return whole
 
-    def has_bytes(self, seconds: float, bell: Bell | None = None) -> bool:
-        """Wait until bytes or the end of the connection are there; returns False after ``seconds``, or when the bell rings."""
+    def fileno(self) -> int:
+        """Return what becomes readable when bytes are there."""
+        return self._socket.fileno()
+
+    def has_bytes(self, seconds: float, bell: Bell | None = None, beside: "Wire | None" = None) -> bool:
+        """Wait until bytes or the end of the connection are there.
+
+        Returns False after ``seconds``, when the bell rings, or when something came over the connection ``beside``.
+        """
         if self._first:
             return True
-        if bell is not None:
-            self._poll.register(bell.fileno(), select.POLLIN)
+        others = [other.fileno() for other in (bell, beside) if other is not None]
+        for descriptor in others:
+            self._poll.register(descriptor, select.POLLIN)
         try:
             ready = {descriptor for descriptor, _ in self._poll.poll(1000 * max(0.0, seconds))}
         finally:
-            if bell is not None:
-                self._poll.unregister(bell.fileno())
+            for descriptor in others:
+                self._poll.unregister(descriptor)
         if bell is not None and bell.fileno() in ready:
             bell.hush()
         return self._socket.fileno() in ready and self._peeked()

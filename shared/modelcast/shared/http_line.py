@@ -209,6 +209,8 @@ class Line:
         """Read what is left of an answer's body, which must not be large."""
         try:
             body = response.read(MAX_ANSWER_BYTES + 1)
+            if response.length and len(body) <= MAX_ANSWER_BYTES:   # http.client says nothing of what did not come
+                raise http.client.IncompleteRead(b"", response.length)
         except (OSError, http.client.HTTPException) as error:
             self._connection.end()
             raise self._lost(error) from error

@@ -34,10 +34,10 @@ class Session:
         try:
             opened = self.line.call(Ask("POST", f"/models/{model}/publishing", body=pack({"channel": channel})), "publishing")
             told = opened.message("session")
+            self._id: str = _typed(told, "session", str)
         except BaseException:
             self.line.close()
             raise
-        self._id = _typed(told, "session", str)
         self.retention_bytes: int | None = told.get("retention_bytes") if isinstance(told.get("retention_bytes"), int) else None
 
     def ask(self, method: str, path: str, body: bytes | memoryview | None = None, query: Query | None = None) -> Ask:

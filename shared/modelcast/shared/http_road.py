@@ -23,6 +23,8 @@ from modelcast.shared.road import ArrivedOrder, Confirmed, DeadLetter, Target
 GOODBYE_SECONDS = 2.0
 """Longest wait for what was sent last, and for the goodbye itself: a server that is gone must not hold up an application's end."""
 LETTERS_AT_ONCE = 100
+SETTLED_BEFORE = frozenset({404})
+"""Answers to a settlement that came twice, since a connection broke between."""
 WHOLE_LIST = {"Accept": MESSAGE_TYPE}
 
 
@@ -150,7 +152,7 @@ class HttpInstanceRoad:
         ask = Ask(
             "POST", f"{self._path}/orders/{number}/settlement", {"joined": self._join}, body, {"Content-Type": "application/json"}
         )
-        self._sending.send(ask, "settlement of an order")
+        self._sending.send(ask, "settlement of an order", allowed=SETTLED_BEFORE)
 
     def report(self, body: bytes) -> Confirmed:
         """See ``road.InstanceRoad.report``."""

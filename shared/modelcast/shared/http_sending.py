@@ -14,8 +14,8 @@ from modelcast.shared.http_line import MOST_BUSY_SECONDS, Ask, Line, rested
 class Sent:
     """One thing on its way; see ``road.Confirmed``."""
 
-    def __init__(self, sending: "Sending", ask: Ask, what: str) -> None:
-        self._sending, self.ask, self.what = sending, ask, what
+    def __init__(self, sending: "Sending", ask: Ask, what: str, allowed: frozenset[int]) -> None:
+        self._sending, self.ask, self.what, self.allowed = sending, ask, what, allowed
         self.is_kept = False
         self.fault: HostFault | None = None
 
@@ -45,18 +45,19 @@ class Sending:
         """Whether something is on its way."""
         return self._sent is not None
 
-    def send(self, ask: Ask, what: str) -> Sent:
+    def send(self, ask: Ask, what: str, *, allowed: frozenset[int] = frozenset()) -> Sent:
         """Send when the one before was answered, and do not wait for the answer.
 
         Args:
             ask: The request.
             what: What it is, for errors.
+            allowed: Further statuses that mean that it is dealt with.
 
         Raises:
             HostFault: The one before was refused, or the connection broke.
         """
         self.flush()
-        sent = Sent(self, ask, what)
+        sent = Sent(self, ask, what, allowed)
         self.line.send(ask)
         self._sent = sent
         return sent
@@ -88,7 +89,7 @@ class Sending:
                 self.line.send(sent.ask)
             if not self.line.has_answer(seconds):
                 return
-            self.line.answer(sent.what)
+            self.line.answer(sent.what, allowed=sent.allowed)
         except ServerBusy as busy:
             self._again = time.monotonic() + rested(busy)
             return

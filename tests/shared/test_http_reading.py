@@ -1,0 +1,196 @@
+"""Chunks and reports from a server that is slow, breaks, or lies. What the real one does is in the contract suites."""
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import pytest
+from tests.fakes.http_peer import Answering, Cut, HttpPeer, Request, problem, reply, told
+
+from modelcast.shared import http_reading
+from modelcast.shared.digest import digest
+from modelcast.shared.errors import BrokerUnreachable, DepotUnusable, HostFault, PermissionRefused, ProtocolViolation
+from modelcast.shared.http_reading import HttpChunkSource, HttpReportSource, spread
+
+SOON = 20.0
+BRIEF = 0.2
+BODIES = [bytes([number]) * 300_000 for number in range(6)]
+NAMES = {digest(body).hex(): body for body in BODIES}
+
+
+def entry(offset: int, body: bytes) -> dict[str, object]:
+    return {"offset": offset, "kind": "chunk", "digest": digest(body).hex(), "size": len(body), "codec": "none", "version": "1.0.0", "index": offset}
+
+
+def listed(peer: HttpPeer, request: Request) -> bytes | None:
+    """Six chunks at once, then nothing for as long as anybody asks."""
+    if "from=" in request.target and "from=0" not in request.target:
+        return None if peer.closed.wait(SOON) else None
+    return told(next=6, entries=[entry(offset, body) for offset, body in enumerate(BODIES)])
+
+
+def chunk_of(request: Request) -> bytes:
+    body = NAMES[request.target.partition("/chunks/")[2].partition("?")[0]]
+    start = int(request.headers.get("range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
+    headers = {"ETag": '"x"', "Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"}
+    return reply(206 if start else 200, body[start:], headers)
+
+
+@pytest.fixture
+def peer() -> Iterator[Callable[[Answering], HttpPeer]]:
+    """Makes peers; for a path of a chunk they say what they are told to say."""
+    made: list[HttpPeer] = []
+
+    def make(chunks: Answering) -> HttpPeer:
+        made.append(HttpPeer(lambda request: chunks(request) if "/chunks/" in request.target else listed(made[-1], request)))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def read(source: HttpChunkSource, count: int) -> list[bytes]:
+    found = []
+    while len(found) < count:
+        arrived = source.receive(SOON)
+        assert arrived is not None
+        found.append(bytes(arrived.body))
+    source.close()
+    return found
+
+
+def test_as_many_chunks_as_there_are_connections_are_on_their_way_at_once(peer) -> None:
+    there = peer(lambda request: chunk_of(request) if asked(3) else None)
+
+    def asked(count: int) -> bool:
+        """Wait until so many were asked for: nobody is answered before."""
+        deadline = time.monotonic() + SOON
+        while sum("/chunks/" in request.target for request in there.requests) < count:
+            if time.monotonic() > deadline or there.closed.wait(0.005):
+                return False
+        return True
+
+    source = HttpChunkSource(there.server(options="?connections=3"), "fraud", 0)
+    assert read(source, 6) == BODIES
+    assert there.connections == 4   # and one for the list
+
+
+def test_a_download_that_broke_goes_on_where_it_stopped(peer) -> None:
+    broken: list[Request] = []
+
+    def break_once(request: Request) -> bytes:
+        whole = chunk_of(request)
+        if BODIES[1] in whole and not broken:
+            broken.append(request)
+            return Cut(whole[:-20_000])
+        return whole
+
+    there = peer(break_once)
+    assert read(HttpChunkSource(there.server(), "fraud", 0), 6) == BODIES
+    (again,) = [request for request in there.requests if "range" in request.headers]
+    assert (again.headers["range"], again.headers["if-range"]) == ("bytes=280000-", '"x"')
+
+
+def test_a_download_whose_rest_is_another_chunk_begins_anew(peer) -> None:
+    broken: list[Request] = []
+
+    def change(request: Request) -> bytes:
+        if not broken and BODIES[0] in chunk_of(request):
+            broken.append(request)
+            return Cut(reply(200, bytes(299_000), {"ETag": '"old"'}, length=300_000))
+        return reply(200, NAMES[request.target.partition("/chunks/")[2].partition("?")[0]], {"ETag": '"new"'})
+
+    assert read(HttpChunkSource(peer(change).server(), "fraud", 0), 6) == BODIES
+
+
+def test_a_download_that_keeps_breaking_is_given_up(peer) -> None:
+    there = peer(lambda request: Cut(chunk_of(request)[:200]))
+    source = HttpChunkSource(there.server(options="?connections=1"), "fraud", 0)
+    with pytest.raises(BrokerUnreachable):
+        source.receive(SOON)
+    assert sum("/chunks/" in request.target for request in there.requests) == 1 + http_reading.RESUMES
+    source.close()
+
+
+def test_a_chunk_that_was_removed_since_is_passed_over(peer) -> None:
+    there = peer(lambda request: problem(404) if BODIES[2] in chunk_of(request) else chunk_of(request))
+    source = HttpChunkSource(there.server(), "fraud", 0)
+    assert read(source, 5) == [*BODIES[:2], *BODIES[3:]]
+
+
+def test_a_chunk_that_is_larger_than_any_is_cut_and_the_next_one_is_whole(peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_reading, "CHUNK_ROOM", 300_001)
+    there = peer(lambda request: reply(200, bytes(5_000_000)) if BODIES[0] in chunk_of(request) else chunk_of(request))
+    source = HttpChunkSource(there.server(options="?connections=1"), "fraud", 0)
+    assert read(source, 6) == [bytes(300_001), *BODIES[1:]]
+
+
+def test_a_busy_server_is_asked_for_the_chunk_again(peer) -> None:
+    there = peer(lambda request: problem(503, {"Retry-After": "0"}) if len(there.requests) == 2 else chunk_of(request))
+    assert read(HttpChunkSource(there.server(options="?connections=1"), "fraud", 0), 6) == BODIES
+
+
+def test_a_token_that_does_not_reach_is_told(peer) -> None:
+    source = HttpChunkSource(peer(lambda _request: problem(403)).server(), "fraud", 0)
+    with pytest.raises(PermissionRefused):
+        source.receive(SOON)
+    source.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (problem(404, detail="no model fraud"), DepotUnusable), (told(entries=3, next=1), ProtocolViolation), (told(), ProtocolViolation),
+        (told(next=1, entries=[{}]), ProtocolViolation), (told(next=1, entries=[3]), ProtocolViolation), (reply(200, b"x"), ProtocolViolation),
+        (None, HostFault),
+    ],
+)
+def test_a_list_of_chunks_that_is_none_is_a_fault_of_the_host(said: bytes | None, kind: type[HostFault]) -> None:
+    there = HttpPeer(lambda _request: said)
+    with pytest.raises(kind):
+        HttpChunkSource(there.server(), "fraud", 0)
+    there.close()
+
+
+def test_a_source_waits_no_longer_than_it_is_told_and_goes_on(peer) -> None:
+    there = peer(lambda request: None if there.closed.wait(0.5) else chunk_of(request))
+    source = HttpChunkSource(there.server(options="?connections=1"), "fraud", 0)
+    began = time.monotonic()
+    assert source.receive(BRIEF) is None
+    assert time.monotonic() - began < 0.45
+    assert read(source, 6) == BODIES
+
+
+def test_a_fleet_that_waits_together_does_not_ask_together_again() -> None:
+    waits = sorted(spread(20.0) for _ in range(200))
+    assert 15.0 <= waits[0] < 16.0
+    assert 24.0 < waits[-1] <= 25.0
+    assert max(later - sooner for sooner, later in pairwise(waits)) < 1.0
+
+
+# --------------------------------------------------------------------------- reports
+
+
+def test_reports_come_page_by_page_until_all_that_were_there_are_read() -> None:
+    pages = [told(next="a", caught_up=False, reports=[b"1", b"2"]), told(next="b", caught_up=True, reports=[b"3"])]
+    there = HttpPeer(lambda _request: pages.pop(0) if pages else None if there.closed.wait(SOON) else None)
+    source = HttpReportSource(there.server(), 5)
+    assert not source.is_caught_up
+    assert [source.receive(SOON) for _ in range(3)] == [b"1", b"2", b"3"]
+    assert source.is_caught_up
+    assert source.receive(BRIEF) is None
+    assert [request.target.partition("?")[2] for request in there.requests[:2]] == ["since_minutes=5", "from=a"]
+    assert "from=b&wait=" in there.requests[2].target
+    source.close()
+    there.close()
+
+
+@pytest.mark.parametrize("said", [told(next=1, reports=[], caught_up=True), told(next="a", reports=[1]), told(next="a", reports=None), reply(200)])
+def test_a_list_of_reports_that_is_none_is_against_the_protocol(said: bytes) -> None:
+    there = HttpPeer(lambda _request: said)
+    source = HttpReportSource(there.server(), None)
+    with pytest.raises(ProtocolViolation):
+        source.receive(SOON)
+    source.close()
+    there.close()

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import zstandard
+from modelcast.consumer.fs import Fs
 from tests.consumer.test_receiving import FILES, Stream
 from tests.fakes.publisher_sim import PublisherSimulator, Release
 
 from modelcast.consumer.ahead import Ahead, layout_of, receive_ahead
 from modelcast.consumer.assembly import Assembly
-from modelcast.consumer.fs import Fs
 from modelcast.consumer.store import Store
 from modelcast.consumer.trial import Dropped
 from modelcast.consumer.trust import open_announcement

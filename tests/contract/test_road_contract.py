@@ -14,6 +14,7 @@ from modelcast.shared.amqp_road import AmqpInstanceRoad, AmqpRoad
 from modelcast.shared.compression import pack_chunk
 from modelcast.shared.digest import digest
 from modelcast.shared.errors import AuthenticationRefused, BrokerUnreachable, HostFault, PublisherBusy, SenderFault, VhostMissing
+from modelcast.shared.http_road import HttpRoad
 from modelcast.shared.link import Broker
 from modelcast.shared.pika_link import PikaBroker
 from modelcast.shared.reasons import Reason
@@ -228,15 +229,17 @@ def test_a_packed_chunk_says_so_and_is_held_by_what_is_in_it(chunk_road: OpenRoa
 def test_what_cannot_be_unpacked_is_refused_at_once_or_is_not_held(chunk_road: OpenRoad, opened) -> None:
     publisher = opened(chunk_road.publish("fraud", "production"))
     mark = publisher.chunks.mark()
-    try:
-        publisher.chunks.send(b"no frame", version="1.0.0", index=0, count=1, digest=digest(b"lost").hex(), codec="zstd")
-        publisher.chunks.finish(id_of("new"))
-    except SenderFault as refused:
-        assert refused.reason is Reason.CHUNK_DAMAGED   # a server looks at what it gets
+    publisher.chunks.send(b"no frame", version="1.0.0", index=0, count=1, digest=digest(b"lost").hex(), codec="zstd")
+    if isinstance(chunk_road, HttpRoad):
+        with pytest.raises(SenderFault) as refused:   # a server looks at what it gets
+            publisher.chunks.finish(id_of("new"))
+        assert refused.value.reason is Reason.CHUNK_DAMAGED
     else:
-        arrived = opened(chunk_road.chunks("fraud", mark)).receive(SOON)
+        publisher.chunks.finish(id_of("new"))
+        source = opened(chunk_road.chunks("fraud", mark))
+        arrived = source.receive(SOON)
         while not arrived.is_chunk:
-            arrived = opened(chunk_road.chunks("fraud", arrived.offset + 1)).receive(SOON)
+            arrived = source.receive(SOON)
         assert (arrived.is_packed, bytes(arrived.body)) == (True, b"no frame")
     assert list(publisher.chunks.held_since(mark)) == []
 

@@ -101,6 +101,10 @@ class HttpPeer:
             connection.shutdown(socket.SHUT_RDWR)
         connection.close()
 
+    def hold(self, seconds: float = 20.0) -> None:
+        """Say nothing for some time, then hang up."""
+        self.closed.wait(seconds)
+
     def hang_up(self) -> None:
         """Close every connection."""
         for connection in self._open:

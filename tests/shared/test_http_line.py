@@ -53,7 +53,7 @@ def test_a_connection_that_the_server_closed_while_nobody_asked_is_opened_anew(p
     line = there.line()
     for _ in range(3):
         assert line.call(Ask("POST", "/x", body=b""), "x").body == b"hello"
-        assert line._connection.wire is None or line._connection.wire.has_bytes(SOON)   # the end of it is here
+        assert line.wire is None or line.wire.has_bytes(SOON)   # the end of it is here
     assert (len(there.requests), there.connections) == (3, 3)
     line.close()
 
@@ -107,7 +107,7 @@ def test_an_answer_larger_than_any_is_not_held_in_memory(peer, monkeypatch: pyte
 
 def test_an_answer_that_does_not_come_is_overdue(peer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_line, "ANSWER_SECONDS", 0.2)
-    there = peer(lambda _request: None if there.closed.wait(SOON) else None)
+    there = peer(lambda _request: there.hold())
     line, began = there.line(), time.monotonic()
     with pytest.raises(BrokerUnreachable, match="in time"):
         line.call(Ask("GET", "/x", wait_seconds=0.1), "x")

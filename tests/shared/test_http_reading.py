@@ -25,7 +25,7 @@ def entry(offset: int, body: bytes) -> dict[str, object]:
 def listed(peer: HttpPeer, request: Request) -> bytes | None:
     """Six chunks at once, then nothing for as long as anybody asks."""
     if "from=" in request.target and "from=0" not in request.target:
-        return None if peer.closed.wait(SOON) else None
+        return peer.hold()
     return told(next=6, entries=[entry(offset, body) for offset, body in enumerate(BODIES)])
 
 
@@ -174,7 +174,7 @@ def test_a_fleet_that_waits_together_does_not_ask_together_again() -> None:
 
 def test_reports_come_page_by_page_until_all_that_were_there_are_read() -> None:
     pages = [told(next="a", caught_up=False, reports=[b"1", b"2"]), told(next="b", caught_up=True, reports=[b"3"])]
-    there = HttpPeer(lambda _request: pages.pop(0) if pages else None if there.closed.wait(SOON) else None)
+    there = HttpPeer(lambda _request: pages.pop(0) if pages else there.hold())
     source = HttpReportSource(there.server(), 5)
     assert not source.is_caught_up
     assert [source.receive(SOON) for _ in range(3)] == [b"1", b"2", b"3"]

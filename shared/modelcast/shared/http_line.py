@@ -118,6 +118,11 @@ class Line:
         """Whether a request is on its way."""
         return self._asked is not None
 
+    @property
+    def wire(self) -> Wire | None:
+        """The connection, or None when there is none at this moment."""
+        return self._connection.wire
+
     def send(self, ask: Ask) -> None:
         """Send a request; its answer is read later.
 
@@ -158,7 +163,7 @@ class Line:
             BrokerUnreachable: It is overdue.
         """
         wire = self._connection.wire
-        other = beside._connection.wire if beside is not None and beside.is_waiting else None
+        other = beside.wire if beside is not None and beside.is_waiting else None
         if self._asked is None or wire is None or wire.has_bytes(seconds, bell, other):
             return True
         if time.monotonic() > self._due:

@@ -34,9 +34,6 @@ def document() -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for route in ROUTES:
         paths.setdefault(PREFIX + _IN_BRACES.sub(r"{\1}", route.path), {})[route.method.lower()] = _operation(route)
-    for path, summary in (("health", "Whether the server answers."), ("openapi.json", "This document.")):
-        answer = {"200": {"description": "OK", "content": {JSON_TYPE: {"schema": {"type": "object"}}}}}
-        paths[f"{PREFIX}/{path}"] = {"get": {"operationId": path.split(".")[0], "summary": summary, "security": [], "responses": answer}}
     return {
         "openapi": "3.1.0",
         "info": {"title": "modelcast", "version": version("modelcast"), "description": "A depot of models by HTTP."},
@@ -64,6 +61,8 @@ def _operation(route: Route) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": named, "summary": route.summary, "parameters": _parameters(route), "responses": _answers(route),
     }
+    if route.is_open:
+        operation["security"] = []
     if route.scopes:
         operation["description"] = f"Needs a token with the scope {' or '.join(route.scopes)}."
     if route.takes:
@@ -86,7 +85,7 @@ def _answers(route: Route) -> dict[str, Any]:
         answers[str(status)] = {"description": "Done." if status in {201, 204} else "Not modified." if status == 304 else "OK."}
         if status in {200, 201, 206} and route.gives:
             answers[str(status)]["content"] = {kind: {"schema": _schema(kind)} for kind in route.gives}
-    for status in sorted({*ANY_ROUTE, *route.errors}):
+    for status in sorted({*(() if route.is_open else ANY_ROUTE), *route.errors}):
         content = {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
         answers[str(status)] = {"description": f"{TITLES[status]}.", "content": content}
     return answers

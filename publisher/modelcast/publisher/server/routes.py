@@ -4,11 +4,11 @@ Decides the paths. Imports the endpoints.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from modelcast.publisher.server import feed, joining, publishing, reading, telling
+from modelcast.publisher.server import feed, joining, publishing, reading, telling, welcome
 from modelcast.publisher.server.call import JSON_TYPE, WIRE_TYPE, Call
 from modelcast.publisher.server.tokens import Scope
 
@@ -32,6 +32,7 @@ class Route:
         gives: Content types of the answer's body.
         success: Statuses of success.
         errors: Statuses of errors besides those that any route has.
+        is_open: Whether it needs no token.
     """
 
     method: str
@@ -43,7 +44,8 @@ class Route:
     takes: str | None = None
     gives: Sequence[str] = (JSON_TYPE,)
     success: Sequence[int] = (200,)
-    errors: Sequence[int] = field(default_factory=tuple)
+    errors: Sequence[int] = ()
+    is_open: bool = False
 
     @property
     def summary(self) -> str:
@@ -87,5 +89,7 @@ ROUTES: Sequence[Route] = (
     Route("POST", "/reports", telling.report, (), ("model", "channel", "instance"), takes=WIRE_TYPE, gives=NOTHING, success=(204,)),
     Route("GET", "/reports", telling.reports, (), ("since_minutes", "from", "wait"), gives=WIRE, errors=(410,)),
     Route("GET", "/dead-letters", telling.dead_letters, (), ("limit", "from"), gives=BOTH),
+    Route("GET", "/health", welcome.health, is_open=True),
+    Route("GET", "/openapi.json", welcome.described, is_open=True),
 )
 """In the order of matching: those that are asked most often stand first."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import uvicorn
 
-from modelcast.publisher.server.app import make_app
+from modelcast.publisher.server.app import Application
 from modelcast.publisher.server.protocol import Connection
 from modelcast.publisher.server.service import Service
 from modelcast.publisher.server.settings import ServerLimits
@@ -96,7 +96,7 @@ def make_server(
         "ssl_certfile": _readable(listening.tls_cert), "ssl_keyfile": _readable(listening.tls_key or listening.tls_cert),
     }
     config = uvicorn.Config(
-        make_app(service), http=Connection.for_limits(limits), ws="none", loop="asyncio", lifespan="on", log_config=None,
+        Application(service), http=Connection.for_limits(limits), ws="none", loop="asyncio", lifespan="on", log_config=None,
         access_log=logs_requests, server_header=False, proxy_headers=False, timeout_keep_alive=round(limits.idle_seconds),
         timeout_graceful_shutdown=STOP_SECONDS, backlog=1024, **options,
     )

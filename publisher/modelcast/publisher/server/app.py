@@ -77,7 +77,7 @@ class Application:
             request.scope["path_params"] = names
             call = Call(request, self._service, token)
             if route.scopes:
-                call.must_any(route.scopes, names["model"], names.get("channel"))
+                call.must_any(route.scopes, names.get("model"), names.get("channel"))
             return await route.endpoint(call)
         except Problem as problem:
             return problem.response()

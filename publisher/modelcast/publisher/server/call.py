@@ -130,7 +130,7 @@ class Call:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _too_large(self, max_bytes: int) -> Problem:
-        return Problem(413, f"At most {max_bytes} bytes are taken here.", headers={"Connection": "close"}, facts={"max_bytes": max_bytes})
+        return Problem(413, f"At most {max_bytes} bytes are taken here.", facts={"max_bytes": max_bytes})
 
     async def fields(self) -> dict[str, Any]:
         """Return a small body that is one map, JSON or msgpack."""

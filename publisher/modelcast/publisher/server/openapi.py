@@ -26,6 +26,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 }
 REQUIRED = {"joined"}
 ANY_ROUTE = (400, 401, 403, 408, 413, 422, 429, 503)
+_NAMED = r"\1"
 _IN_BRACES = re.compile(r"\{(\w+)(?::path)?\}")
 
 
@@ -57,7 +58,7 @@ _PROBLEM: dict[str, Any] = {
 
 
 def _operation(route: Route) -> dict[str, Any]:
-    named = f"{route.method.lower()}-{_IN_BRACES.sub('', route.path).strip('/')}".replace("//", "-").replace("/", "-")
+    named = f"{route.method.lower()}{_IN_BRACES.sub(_NAMED, route.path)}".replace("/", "-").replace(":", "-")
     operation: dict[str, Any] = {
         "operationId": named, "summary": route.summary, "parameters": _parameters(route), "responses": _answers(route),
     }

@@ -25,7 +25,7 @@ class Route:
         method: HTTP method.
         path: Path below the prefix, with its parameters in braces.
         endpoint: What answers; its docstring is the summary.
-        scopes: The token needs one of them, reaching the model and channel of the path; none where the endpoint looks itself.
+        scopes: The token needs one of them, reaching the model and channel of the path, or any where the path names none.
         query: Names of the query's parameters.
         headers: Names of the headers that it reads.
         takes: Content type of the request's body, None without one.
@@ -55,7 +55,7 @@ class Route:
 
 MODEL, CHANNEL = "/models/{model}", "/models/{model}/channels/{channel}"
 RELEASE, INSTANCE = "/models/{model}/releases/{release}", "/models/{model}/channels/{channel}/instances/{instance}"
-FETCH, CHANGE = (Scope.FETCH,), (Scope.PUBLISH, Scope.PROMOTE)
+FETCH, CHANGE, OPERATE = (Scope.FETCH,), (Scope.PUBLISH, Scope.PROMOTE), (Scope.OPERATE,)
 CONDITIONS = ("Range", "If-Range", "If-None-Match")
 SESSION = (publishing.SESSION_HEADER,)
 CHUNK = ("Modelcast-Version", "Modelcast-Index", "Modelcast-Count", "Modelcast-Codec")
@@ -67,8 +67,8 @@ ROUTES: Sequence[Route] = (
     Route("POST", f"{INSTANCE}/orders/{{number}}/settlement", joining.settle, (Scope.REPORT,), ("joined",), takes=JSON_TYPE,
           gives=NOTHING, success=(204,), errors=(404, 409)),
     Route("DELETE", INSTANCE, joining.leave, FETCH, ("joined",), gives=NOTHING, success=(204,)),
-    Route("GET", "/models", reading.models, gives=BOTH),
-    Route("DELETE", MODEL, telling.retire, (Scope.OPERATE,), gives=NOTHING, success=(204,), errors=(409,)),
+    Route("GET", "/models", reading.models, FETCH, gives=BOTH),
+    Route("DELETE", MODEL, telling.retire, OPERATE, gives=NOTHING, success=(204,), errors=(409,)),
     Route("GET", f"{MODEL}/releases", reading.releases, FETCH, gives=BOTH, errors=(404,)),
     Route("GET", RELEASE, reading.release, FETCH, gives=BOTH, errors=(404,)),
     Route("GET", f"{RELEASE}/manifest", reading.manifest, FETCH, (), ("If-None-Match",), None, WIRE, (200, 304), (404,)),
@@ -86,9 +86,9 @@ ROUTES: Sequence[Route] = (
     Route("GET", f"{MODEL}/chunks:held", publishing.held, (Scope.PUBLISH,), ("from",), SESSION, gives=WIRE, errors=(409,)),
     Route("POST", f"{CHANNEL}/orders", publishing.order, (Scope.PROMOTE,), (), SESSION, WIRE_TYPE, NOTHING, (204,), (409,)),
     Route("POST", f"{CHANNEL}/announcements", publishing.announcement, (Scope.PROMOTE,), (), SESSION, WIRE_TYPE, NOTHING, (204,), (409,)),
-    Route("POST", "/reports", telling.report, (), ("model", "channel", "instance"), takes=WIRE_TYPE, gives=NOTHING, success=(204,)),
-    Route("GET", "/reports", telling.reports, (), ("since_minutes", "from", "wait"), gives=WIRE, errors=(410,)),
-    Route("GET", "/dead-letters", telling.dead_letters, (), ("limit", "from"), gives=BOTH),
+    Route("POST", "/reports", telling.report, (Scope.REPORT,), ("model", "channel", "instance"), takes=WIRE_TYPE, gives=NOTHING, success=(204,)),
+    Route("GET", "/reports", telling.reports, OPERATE, ("since_minutes", "from", "wait"), gives=WIRE, errors=(410,)),
+    Route("GET", "/dead-letters", telling.dead_letters, OPERATE, ("limit", "from"), gives=BOTH),
     Route("GET", "/health", welcome.health, is_open=True),
     Route("GET", "/openapi.json", welcome.described, is_open=True),
 )

@@ -67,11 +67,8 @@ class Door:
         """
         token = ANYBODY
         if self._book is not None:
-            if time.monotonic() - self._looked_at > LOOK_SECONDS:
-                self._looked_at = time.monotonic()
-                self._known = await work(self._book.read)
             kind, _, text = (authorization or "").partition(" ")
-            found = matching(text.strip(), self._known, now_ms()) if kind.lower() == "bearer" else None
+            found = await self._matching(text.strip()) if kind.lower() == "bearer" else None
             if found is None:
                 raise Problem(
                     401, "This needs a valid token.", headers={"WWW-Authenticate": "Bearer"},
@@ -85,3 +82,13 @@ class Door:
                 hint="Wait as long as Retry-After says.",
             )
         return token
+
+    async def _matching(self, text: str) -> Token | None:
+        assert self._book is not None
+        is_fresh = time.monotonic() - self._looked_at < LOOK_SECONDS
+        found = matching(text, self._known, now_ms()) if is_fresh else None
+        if found is None:   # a new one works at once
+            self._looked_at = time.monotonic()
+            self._known = await work(self._book.read)
+            found = matching(text, self._known, now_ms())
+        return found

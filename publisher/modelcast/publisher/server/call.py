@@ -6,7 +6,7 @@ answers are JSON for people and msgpack for programs that ask for it. Imports St
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -81,6 +81,15 @@ class Call:
             raise Problem(400, f"{name}={text[:40]} is no whole number that can be.", hint=f"Write {least} to {most}.")
         return min(int(text), most)
 
+    def must_any(self, scopes: Sequence[Scope], model: str | None, channel: str | None) -> None:
+        """Refuse a token that has none of some scopes that reaches so far.
+
+        Raises:
+            Problem: 403.
+        """
+        if not any(self.token.allows(scope, model, channel) for scope in scopes):
+            self.must(scopes[0], model, channel)
+
     def must(self, scope: Scope, model: str | None = None, channel: str | None = None) -> None:
         """Refuse a token that does not reach so far.
 
@@ -121,7 +130,7 @@ class Call:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _too_large(self, max_bytes: int) -> Problem:
-        return Problem(413, f"At most {max_bytes} bytes are taken here.", headers={"Connection": "close"}, facts={"max_bytes": max_bytes})
+        return Problem(413, f"At most {max_bytes} bytes are taken here.", facts={"max_bytes": max_bytes})
 
     async def fields(self) -> dict[str, Any]:
         """Return a small body that is one map, JSON or msgpack."""

@@ -26,6 +26,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 }
 REQUIRED = {"joined"}
 ANY_ROUTE = (400, 401, 403, 408, 413, 422, 429, 503)
+_NAMED = r"\1"
 _IN_BRACES = re.compile(r"\{(\w+)(?::path)?\}")
 
 
@@ -34,9 +35,6 @@ def document() -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for route in ROUTES:
         paths.setdefault(PREFIX + _IN_BRACES.sub(r"{\1}", route.path), {})[route.method.lower()] = _operation(route)
-    for path, summary in (("health", "Whether the server answers."), ("openapi.json", "This document.")):
-        answer = {"200": {"description": "OK", "content": {JSON_TYPE: {"schema": {"type": "object"}}}}}
-        paths[f"{PREFIX}/{path}"] = {"get": {"operationId": path.split(".")[0], "summary": summary, "security": [], "responses": answer}}
     return {
         "openapi": "3.1.0",
         "info": {"title": "modelcast", "version": version("modelcast"), "description": "A depot of models by HTTP."},
@@ -60,10 +58,12 @@ _PROBLEM: dict[str, Any] = {
 
 
 def _operation(route: Route) -> dict[str, Any]:
-    named = f"{route.method.lower()}-{_IN_BRACES.sub('', route.path).strip('/')}".replace("//", "-").replace("/", "-")
+    named = f"{route.method.lower()}{_IN_BRACES.sub(_NAMED, route.path)}".replace("/", "-").replace(":", "-")
     operation: dict[str, Any] = {
         "operationId": named, "summary": route.summary, "parameters": _parameters(route), "responses": _answers(route),
     }
+    if route.is_open:
+        operation["security"] = []
     if route.scopes:
         operation["description"] = f"Needs a token with the scope {' or '.join(route.scopes)}."
     if route.takes:
@@ -86,7 +86,7 @@ def _answers(route: Route) -> dict[str, Any]:
         answers[str(status)] = {"description": "Done." if status in {201, 204} else "Not modified." if status == 304 else "OK."}
         if status in {200, 201, 206} and route.gives:
             answers[str(status)]["content"] = {kind: {"schema": _schema(kind)} for kind in route.gives}
-    for status in sorted({*ANY_ROUTE, *route.errors}):
+    for status in sorted({*(() if route.is_open else ANY_ROUTE), *route.errors}):
         content = {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
         answers[str(status)] = {"description": f"{TITLES[status]}.", "content": content}
     return answers

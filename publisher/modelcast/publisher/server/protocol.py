@@ -6,14 +6,17 @@ interface, so a test holds them to the version that is installed.
 """
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from modelcast.publisher.server.problems import bare
+from modelcast.publisher.server.sendfile import FileSender
 from modelcast.publisher.server.settings import ServerLimits
-from modelcast.shared.limits import MIB
 
 ZERO_COPY = "http.response.zerocopysend"
 """https://asgi.readthedocs.io/en/latest/extensions.html#zero-copy-send"""
@@ -41,6 +44,7 @@ class Connection(HttpToolsProtocol):
         """Of the request that is arriving; None between two."""
         self._header_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
+        self._sender: FileSender | None = None
         self._is_too_large = False
         self._farewells: dict[object, Callable[[], None]] = {}
 
@@ -59,6 +63,8 @@ class Connection(HttpToolsProtocol):
         for timer in (self._header_timer, self._stall_timer):
             if timer is not None:
                 timer.cancel()
+        if self._sender is not None:
+            self._sender.close()
         super().connection_lost(exc)
         for farewell in self._farewells.values():
             farewell()
@@ -114,15 +120,13 @@ class Connection(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One of its headers."""
-        self._count(len(name) + len(value))
+        self._count(len(name) + len(value) + 4)   # a colon, a space and the end of the line
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Its headers are there: it is given to the application."""
         self._header_bytes = None
-        if self._header_timer is not None:
-            self._header_timer.cancel()
-            self._header_timer = None
+        self._stop_waiting()
         super().on_headers_complete()
         if self.cycle is not None:
             cycle, send = self.cycle, self.cycle.send
@@ -136,6 +140,16 @@ class Connection(HttpToolsProtocol):
 
             cycle.send = sending   # type: ignore[method-assign]
 
+    def on_message_complete(self) -> None:
+        """The whole request is there; what came of it after its answer was thrown away, and had as long as headers have."""
+        self._stop_waiting()
+        super().on_message_complete()
+
+    def _stop_waiting(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no request."""
         if self._is_too_large:
@@ -148,7 +162,7 @@ class Connection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client takes less than we send: it has so long to go on."""
         super().pause_writing()
-        self._stall_timer = self.loop.call_later(self.limits.stall_seconds, self.transport.abort)
+        self._stall_timer = self.loop.call_later(self.limits.stall_seconds, self._cut_off)
 
     def resume_writing(self) -> None:
         """It goes on."""
@@ -158,21 +172,25 @@ class Connection(HttpToolsProtocol):
             self._stall_timer = None
 
     async def _send_file(self, cycle: Any, message: Any) -> None:
-        offset, left = message["offset"], message["count"]
-        if cycle.scope["method"] == "HEAD":
+        if cycle.scope["method"] == "HEAD" or cycle.disconnected or self.transport.is_closing():
             return
-        if left > cycle.expected_content_length:
+        count = message["count"]
+        if count > cycle.expected_content_length:
             raise RuntimeError("Response content longer than Content-Length")
-        while left and not cycle.disconnected and not self.transport.is_closing():
-            size = min(left, MIB)
-            try:
-                async with asyncio.timeout(self.limits.stall_seconds):
-                    sent = await self.loop.sendfile(self.transport, message["file"], offset, size, fallback=False)
-            except (OSError, RuntimeError, TimeoutError):   # gone, closing, or too slow
-                self.transport.abort()
-                return
-            if sent < size:   # somebody cut the file off: better no answer than one that looks complete
-                self.transport.abort()
-                return
-            offset, left = offset + sent, left - sent
-            cycle.expected_content_length -= sent
+        if self.transport.get_write_buffer_size():   # the headers are still on their way
+            await self.flow.drain()
+        if self._sender is None:
+            self._sender = FileSender(self.transport, self.limits.stall_seconds)
+        if await self._sender.send(message["file"].fileno(), message["offset"], count):
+            cycle.expected_content_length -= count
+        else:   # gone, too slow, or the file was cut off: better no answer than one that looks complete
+            self._cut_off()
+            cycle.disconnected = True
+
+    def _cut_off(self) -> None:
+        """End it with a reset: what the kernel still holds for a client that takes nothing is thrown away as well."""
+        connection = self.transport.get_extra_info("socket")
+        if connection is not None:
+            with suppress(OSError):
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()

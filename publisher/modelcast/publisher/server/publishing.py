@@ -1,6 +1,7 @@
 """Endpoints of a publisher's session: the register, the chunks, the orders and announcements of one model.
 
-Decides which scope each record and each order needs, and that bytes with another digest are not kept. Imports the call and sessions.
+Decides which scope each record and each order needs, and that bytes with another digest are not kept. What orders say is not looked
+at: a road carries bytes, and instances trust signatures, not roads. Imports the call and sessions.
 """
 
 from typing import Any
@@ -11,7 +12,6 @@ from modelcast.publisher.server.call import Call, done, text_of, wire
 from modelcast.publisher.server.feed import codec_of, digest_in
 from modelcast.publisher.server.problems import Problem
 from modelcast.publisher.server.sessions import Session
-from modelcast.publisher.server.shelves import parsed
 from modelcast.publisher.server.tokens import Scope
 from modelcast.publisher.server.work import work
 from modelcast.shared.compression import CODEC, unpack_chunk
@@ -88,14 +88,23 @@ def _records(log: NumberedLog, first: int, max_bytes: int) -> dict[str, Any]:
 async def add_record(call: Call) -> Response:
     """Append a record to the register."""
     session, body = _session(call), await call.body(call.service.limits.record_bytes)
-    record = unpack(body, what="record", max_bytes=call.service.limits.record_bytes)
-    if record.get("record") in {"ordering", "ordered"}:
-        call.must(Scope.PROMOTE, call.model, str(record.get("channel")))
+    channel = _ordered_channel(body, call.service.limits.record_bytes)
+    if channel is not None:
+        call.must(Scope.PROMOTE, call.model, channel)
     else:
         call.must(Scope.PUBLISH, call.model)
     async with session.turn() as road:
         await work(road.register.append, body)
     return done()
+
+
+def _ordered_channel(body: bytes, max_bytes: int) -> str | None:
+    """Return the channel that a record says something was ordered for, or None for any other record."""
+    try:
+        record = unpack(body, what="record", max_bytes=max_bytes)
+    except SenderFault:
+        return None
+    return str(record.get("channel")) if record.get("record") in {"ordering", "ordered"} else None
 
 
 # --------------------------------------------------------------------------- chunks
@@ -204,19 +213,7 @@ async def announcement(call: Call) -> Response:
 async def _send_message(call: Call, *, is_announcement: bool) -> Response:
     session, channel, model = _session(call), call.channel, call.model
     body = await call.body(DEFAULT_LIMITS.order_bytes)
-    if not is_announcement:
-        await work(_check_order, body, model, channel)
     async with session.turn() as road:
         await work(road.announce if is_announcement else road.order, channel, body)
     call.service.notices.tell(call.service.depot.root / ChannelPlaces(model, channel).orders)
     return done()
-
-
-def _check_order(body: bytes, model: str, channel: str) -> None:
-    """A token for one channel sends no orders for another: instances would refuse them, but only after they had come."""
-    found = parsed(body)
-    if found is None or (found.model, found.channel) != (model, channel):
-        raise SenderFault(
-            Reason.MALFORMED, f"This is no order for {model}/{channel}.", hint="Send the bytes of an order message as they were signed."
-        )
-

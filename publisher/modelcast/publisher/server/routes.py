@@ -4,11 +4,11 @@ Decides the paths. Imports the endpoints.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from modelcast.publisher.server import feed, joining, publishing, reading, telling
+from modelcast.publisher.server import feed, joining, publishing, reading, telling, welcome
 from modelcast.publisher.server.call import JSON_TYPE, WIRE_TYPE, Call
 from modelcast.publisher.server.tokens import Scope
 
@@ -25,13 +25,14 @@ class Route:
         method: HTTP method.
         path: Path below the prefix, with its parameters in braces.
         endpoint: What answers; its docstring is the summary.
-        scopes: The token needs one of them, reaching the model and channel of the path; none where the endpoint looks itself.
+        scopes: The token needs one of them, reaching the model and channel of the path, or any where the path names none.
         query: Names of the query's parameters.
         headers: Names of the headers that it reads.
         takes: Content type of the request's body, None without one.
         gives: Content types of the answer's body.
         success: Statuses of success.
         errors: Statuses of errors besides those that any route has.
+        is_open: Whether it needs no token.
     """
 
     method: str
@@ -43,7 +44,8 @@ class Route:
     takes: str | None = None
     gives: Sequence[str] = (JSON_TYPE,)
     success: Sequence[int] = (200,)
-    errors: Sequence[int] = field(default_factory=tuple)
+    errors: Sequence[int] = ()
+    is_open: bool = False
 
     @property
     def summary(self) -> str:
@@ -53,7 +55,7 @@ class Route:
 
 MODEL, CHANNEL = "/models/{model}", "/models/{model}/channels/{channel}"
 RELEASE, INSTANCE = "/models/{model}/releases/{release}", "/models/{model}/channels/{channel}/instances/{instance}"
-FETCH, CHANGE = (Scope.FETCH,), (Scope.PUBLISH, Scope.PROMOTE)
+FETCH, CHANGE, OPERATE = (Scope.FETCH,), (Scope.PUBLISH, Scope.PROMOTE), (Scope.OPERATE,)
 CONDITIONS = ("Range", "If-Range", "If-None-Match")
 SESSION = (publishing.SESSION_HEADER,)
 CHUNK = ("Modelcast-Version", "Modelcast-Index", "Modelcast-Count", "Modelcast-Codec")
@@ -65,8 +67,8 @@ ROUTES: Sequence[Route] = (
     Route("POST", f"{INSTANCE}/orders/{{number}}/settlement", joining.settle, (Scope.REPORT,), ("joined",), takes=JSON_TYPE,
           gives=NOTHING, success=(204,), errors=(404, 409)),
     Route("DELETE", INSTANCE, joining.leave, FETCH, ("joined",), gives=NOTHING, success=(204,)),
-    Route("GET", "/models", reading.models, gives=BOTH),
-    Route("DELETE", MODEL, telling.retire, (Scope.OPERATE,), gives=NOTHING, success=(204,), errors=(409,)),
+    Route("GET", "/models", reading.models, FETCH, gives=BOTH),
+    Route("DELETE", MODEL, telling.retire, OPERATE, gives=NOTHING, success=(204,), errors=(409,)),
     Route("GET", f"{MODEL}/releases", reading.releases, FETCH, gives=BOTH, errors=(404,)),
     Route("GET", RELEASE, reading.release, FETCH, gives=BOTH, errors=(404,)),
     Route("GET", f"{RELEASE}/manifest", reading.manifest, FETCH, (), ("If-None-Match",), None, WIRE, (200, 304), (404,)),
@@ -84,8 +86,10 @@ ROUTES: Sequence[Route] = (
     Route("GET", f"{MODEL}/chunks:held", publishing.held, (Scope.PUBLISH,), ("from",), SESSION, gives=WIRE, errors=(409,)),
     Route("POST", f"{CHANNEL}/orders", publishing.order, (Scope.PROMOTE,), (), SESSION, WIRE_TYPE, NOTHING, (204,), (409,)),
     Route("POST", f"{CHANNEL}/announcements", publishing.announcement, (Scope.PROMOTE,), (), SESSION, WIRE_TYPE, NOTHING, (204,), (409,)),
-    Route("POST", "/reports", telling.report, (), ("model", "channel", "instance"), takes=WIRE_TYPE, gives=NOTHING, success=(204,)),
-    Route("GET", "/reports", telling.reports, (), ("since_minutes", "from", "wait"), gives=WIRE, errors=(410,)),
-    Route("GET", "/dead-letters", telling.dead_letters, (), ("limit", "from"), gives=BOTH),
+    Route("POST", "/reports", telling.report, (Scope.REPORT,), ("model", "channel", "instance"), takes=WIRE_TYPE, gives=NOTHING, success=(204,)),
+    Route("GET", "/reports", telling.reports, OPERATE, ("since_minutes", "from", "wait"), gives=WIRE, errors=(410,)),
+    Route("GET", "/dead-letters", telling.dead_letters, OPERATE, ("limit", "from"), gives=BOTH),
+    Route("GET", "/health", welcome.health, is_open=True),
+    Route("GET", "/openapi.json", welcome.described, is_open=True),
 )
 """In the order of matching: those that are asked most often stand first."""

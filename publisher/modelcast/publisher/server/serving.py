@@ -17,7 +17,7 @@ from typing import Any
 
 import uvicorn
 
-from modelcast.publisher.server.app import make_app
+from modelcast.publisher.server.app import Application
 from modelcast.publisher.server.protocol import Connection
 from modelcast.publisher.server.service import Service
 from modelcast.publisher.server.settings import ServerLimits
@@ -25,6 +25,7 @@ from modelcast.shared.errors import MisuseError, MissingPath
 from modelcast.shared.file_url import FileUrl
 
 STOP_SECONDS = 20
+BACKLOG = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +97,9 @@ def make_server(
         "ssl_certfile": _readable(listening.tls_cert), "ssl_keyfile": _readable(listening.tls_key or listening.tls_cert),
     }
     config = uvicorn.Config(
-        make_app(service), http=Connection.for_limits(limits), ws="none", loop="asyncio", lifespan="on", log_config=None,
+        Application(service), http=Connection.for_limits(limits), ws="none", loop="asyncio", lifespan="on", log_config=None,
         access_log=logs_requests, server_header=False, proxy_headers=False, timeout_keep_alive=round(limits.idle_seconds),
-        timeout_graceful_shutdown=STOP_SECONDS, backlog=1024, **options,
+        timeout_graceful_shutdown=STOP_SECONDS, backlog=BACKLOG, **options,
     )
     return ModelcastServer(config, service), bound
 
@@ -109,6 +110,7 @@ def _bound(listening: Listening) -> socket.socket:
         bound = socket.socket(family, socket.SOCK_STREAM)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((listening.host, listening.port))
+        bound.listen(BACKLOG)   # who connects from now on is answered as soon as the server runs
     except OSError as error:
         raise MisuseError(
             f"Cannot listen on {listening.host}:{listening.port}: {error.strerror or error}.", hint="Is the port taken? Use --port."

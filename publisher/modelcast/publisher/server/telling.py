@@ -15,12 +15,13 @@ from modelcast.publisher.server.tokens import Scope, Token
 from modelcast.publisher.server.work import work
 from modelcast.shared.depot.depot import Depot
 from modelcast.shared.depot.layout import ModelPlaces
-from modelcast.shared.errors import PublisherBusy
+from modelcast.shared.errors import PublisherBusy, SenderFault
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.names import check_name
 from modelcast.shared.report import Report
 from modelcast.shared.road import DeadLetter, Target
 
+KINDS = ("model", "channel", "instance")
 MOST_MINUTES = 60 * 24 * 366
 MOST_LETTERS = 1000
 
@@ -28,16 +29,26 @@ MOST_LETTERS = 1000
 async def report(call: Call) -> Response:
     """Keep a report of an instance."""
     asked = call.request.query_params
-    names = {kind: check_name(kind, asked[kind]) for kind in ("model", "channel", "instance") if kind in asked}
+    names = {kind: check_name(kind, asked[kind]) for kind in KINDS if kind in asked}
     body = await call.body(DEFAULT_LIMITS.report_bytes)
-    if len(names) < 3:
-        said = Report.parse(body)
-        names = {kind: names.get(kind) or check_name(kind, getattr(said, kind)) for kind in ("model", "channel", "instance")}
+    said = _said(body, is_needed=len(names) < len(KINDS))
+    if said is not None:   # what it says of itself counts for those who read it, so the token must reach that as well
+        call.must(Scope.REPORT, said.model, said.channel)
+        names = {kind: names.get(kind) or check_name(kind, getattr(said, kind)) for kind in KINDS}
     target = Target(**names)
     call.must(Scope.REPORT, target.model, target.channel)
     await work(call.service.desk.append, target, body)
     call.service.notices.tell(call.service.reports)
     return done()
+
+
+def _said(body: bytes, *, is_needed: bool) -> Report | None:
+    try:
+        return Report.parse(body)
+    except SenderFault:
+        if is_needed:
+            raise
+        return None   # of another version, perhaps: whoever reads it decides
 
 
 async def reports(call: Call) -> Response:

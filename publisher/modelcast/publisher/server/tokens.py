@@ -90,7 +90,7 @@ class Grant:
 
     def reaches(self, model: str | None, channel: str | None) -> bool:
         """Whether it holds for a model and a channel; None asks for something that is of no single one."""
-        return self.model in {"*", model or self.model} and self.channel in {"*", channel or self.channel}
+        return (model is None or self.model in {"*", model}) and (channel is None or self.channel in {"*", channel})
 
 
 @dataclass(frozen=True, slots=True)

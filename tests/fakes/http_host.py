@@ -32,5 +32,5 @@ class HttpHost:
     def stop(self) -> None:
         """Stop in order, and wait until it did."""
         self._server.should_exit = True
-        self._thread.join(30)
+        self._thread.join(10)
         assert not self._thread.is_alive()

@@ -2,15 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 
 import pytest
-from tests.fakes.http_peer import Answering, Cut, HttpPeer, Request, problem, reply, told
+from tests.fakes.http_peer import Answering, HttpPeer, Request, problem, reply, told
 
-from modelcast.shared import http_reading
 from modelcast.shared.digest import digest
-from modelcast.shared.errors import BrokerUnreachable, DepotUnusable, HostFault, PermissionRefused, ProtocolViolation
-from modelcast.shared.http_reading import HttpChunkSource, HttpReportSource, spread
+from modelcast.shared.errors import DepotUnusable, HostFault, ProtocolViolation
+from modelcast.shared.http_reading import HttpChunkSource, HttpReportSource
 
 SOON = 20.0
 BRIEF = 0.2
@@ -76,66 +74,10 @@ def test_as_many_chunks_as_there_are_connections_are_on_their_way_at_once(peer) 
     assert there.connections == 4   # and one for the list
 
 
-def test_a_download_that_broke_goes_on_where_it_stopped(peer) -> None:
-    broken: list[Request] = []
-
-    def break_once(request: Request) -> bytes:
-        whole = chunk_of(request)
-        if BODIES[1] in whole and not broken:
-            broken.append(request)
-            return Cut(whole[:-20_000])
-        return whole
-
-    there = peer(break_once)
-    assert read(HttpChunkSource(there.server(), "fraud", 0), 6) == BODIES
-    (again,) = [request for request in there.requests if "range" in request.headers]
-    assert (again.headers["range"], again.headers["if-range"]) == ("bytes=280000-", '"x"')
-
-
-def test_a_download_whose_rest_is_another_chunk_begins_anew(peer) -> None:
-    broken: list[Request] = []
-
-    def change(request: Request) -> bytes:
-        if not broken and BODIES[0] in chunk_of(request):
-            broken.append(request)
-            return Cut(reply(200, bytes(299_000), {"ETag": '"old"'}, length=300_000))
-        return reply(200, NAMES[request.target.partition("/chunks/")[2].partition("?")[0]], {"ETag": '"new"'})
-
-    assert read(HttpChunkSource(peer(change).server(), "fraud", 0), 6) == BODIES
-
-
-def test_a_download_that_keeps_breaking_is_given_up(peer) -> None:
-    there = peer(lambda request: Cut(chunk_of(request)[:200]))
-    source = HttpChunkSource(there.server(options="?connections=1"), "fraud", 0)
-    with pytest.raises(BrokerUnreachable):
-        source.receive(SOON)
-    assert sum("/chunks/" in request.target for request in there.requests) == 1 + http_reading.RESUMES
-    source.close()
-
-
 def test_a_chunk_that_was_removed_since_is_passed_over(peer) -> None:
     there = peer(lambda request: problem(404) if BODIES[2] in chunk_of(request) else chunk_of(request))
     source = HttpChunkSource(there.server(), "fraud", 0)
     assert read(source, 5) == [*BODIES[:2], *BODIES[3:]]
-
-
-def test_a_chunk_that_is_larger_than_any_is_cut_and_the_next_one_is_whole(peer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_reading, "CHUNK_ROOM", 300_001)
-    there = peer(lambda request: reply(200, bytes(5_000_000)) if BODIES[0] in chunk_of(request) else chunk_of(request))
-    source = HttpChunkSource(there.server(options="?connections=1"), "fraud", 0)
-    assert read(source, 6) == [bytes(300_001), *BODIES[1:]]
-
-
-def test_a_busy_server_is_asked_for_the_chunk_again(peer) -> None:
-    there = peer(lambda request: problem(503, {"Retry-After": "0"}) if len(there.requests) == 2 else chunk_of(request))
-    assert read(HttpChunkSource(there.server(options="?connections=1"), "fraud", 0), 6) == BODIES
-
-
-def test_a_token_that_does_not_reach_is_told(peer) -> None:
-    source = HttpChunkSource(peer(lambda _request: problem(403)).server(), "fraud", 0)
-    with pytest.raises(PermissionRefused):
-        source.receive(SOON)
-    source.close()
 
 
 @pytest.mark.parametrize(
@@ -160,13 +102,6 @@ def test_a_source_waits_no_longer_than_it_is_told_and_goes_on(peer) -> None:
     assert source.receive(BRIEF) is None
     assert time.monotonic() - began < 0.45
     assert read(source, 6) == BODIES
-
-
-def test_a_fleet_that_waits_together_does_not_ask_together_again() -> None:
-    waits = sorted(spread(20.0) for _ in range(200))
-    assert 15.0 <= waits[0] < 16.0
-    assert 24.0 < waits[-1] <= 25.0
-    assert max(later - sooner for sooner, later in pairwise(waits)) < 1.0
 
 
 # --------------------------------------------------------------------------- reports

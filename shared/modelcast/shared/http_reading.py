@@ -1,36 +1,24 @@
 """What reads from a server: chunks from an offset on, and reports as they come.
 
-Decides how far is read ahead: as many chunks as there are connections are on their way at once, and are given out in their order. The
-bytes of one are received into one buffer that is used again; a download that broke goes on where it stopped. Imports the line.
+Decides how far is read ahead: as many chunks as there are connections are on their way at once, and are given out in their order.
+Imports the line and what gets a chunk.
 """
 
-import random
 import time
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
 from modelcast.shared.compression import CODEC
-from modelcast.shared.errors import BrokerUnreachable, DepotUnusable, NotFound, ProtocolViolation
-from modelcast.shared.http_answers import Answer, ServerBusy, fault_of
+from modelcast.shared.errors import DepotUnusable, NotFound, ProtocolViolation
+from modelcast.shared.http_answers import ServerBusy
+from modelcast.shared.http_getting import ChunkGetter, spread
 from modelcast.shared.http_line import Ask, Line, Query, Server, rested
-from modelcast.shared.limits import DEFAULT_LIMITS, KIB
 from modelcast.shared.road import ArrivedChunk
 
-CHUNK_ROOM = DEFAULT_LIMITS.chunk_bytes + 1
-"""Bytes of a buffer that any chunk fits in, and one more: an answer that is larger is no chunk."""
-PIECE_BYTES = 256 * KIB
-"""Received at a time: what a broken connection costs at most, since the download goes on behind the last piece."""
 PAGE_ENTRIES = 1024
-RESUMES = 3
-"""Broken connections within one chunk that are mended on the spot."""
 WAIT_SECONDS = 20.0
 """How long a server is asked to hold a question back; below what proxies cut off (30 to 60 s)."""
-
-
-def spread(seconds: float) -> float:
-    """Return about ``seconds``: a fleet that asked at one moment does not ask at one moment again."""
-    return seconds * random.uniform(0.75, 1.25)  # noqa: S311 - guards nothing
 
 
 class Feed:
@@ -99,60 +87,6 @@ class _Entry:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ProtocolViolation("The server's list of chunks holds an entry that is none.") from error
-
-
-class ChunkGetter:
-    """Gets chunks by their digests into one buffer.
-
-    Args:
-        model: Name of the model.
-    """
-
-    def __init__(self, model: str) -> None:
-        self._model = model
-        self._buffer = memoryview(bytearray(CHUNK_ROOM))
-
-    def ask(self, line: Line, digest: str, codec: str | None, done: int = 0, tag: str | None = None) -> None:
-        """Ask for a chunk, from byte ``done`` on if it still is the one that was tagged so."""
-        headers = {"Range": f"bytes={done}-", "If-Range": tag} if done and tag else {}
-        line.send(Ask("GET", f"/models/{self._model}/chunks/{digest}", {"codec": codec}, headers=headers))
-
-    def receive(self, line: Line, digest: str, codec: str | None) -> tuple[memoryview, bool] | None:
-        """Receive the chunk that was asked for; returns its bytes and whether they are packed, or None when it is not there.
-
-        Raises:
-            HostFault: The connection broke too often, or the server refused.
-        """
-        done, tag, breaks = 0, None, 0
-        while True:
-            try:
-                response = line.begin()
-                if response.status == 404:
-                    line.rest_of(response)
-                    return None
-                if response.status not in {200, 206}:
-                    answer = Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, line.rest_of(response))
-                    raise fault_of(answer, "chunk")
-                if response.status == 200 or not _goes_on(response.getheader("Content-Range"), done):
-                    done = 0
-                tag, is_packed = response.getheader("ETag"), response.getheader("Modelcast-Codec") == CODEC
-                while done < CHUNK_ROOM and (count := line.read_into(response, self._buffer[done : done + PIECE_BYTES])):
-                    done += count
-                if done == CHUNK_ROOM:
-                    line.close()   # no chunk; what it has is damage, and nobody reads the rest
-                return self._buffer[:done], is_packed
-            except ServerBusy as busy:
-                time.sleep(rested(busy))
-            except BrokerUnreachable:
-                breaks += 1
-                if breaks > RESUMES:
-                    raise
-                time.sleep(spread(0.1) * breaks)
-            self.ask(line, digest, codec, done, tag)
-
-
-def _goes_on(content_range: str | None, done: int) -> bool:
-    return content_range is not None and content_range.startswith(f"bytes {done}-")
 
 
 class HttpChunkSource:

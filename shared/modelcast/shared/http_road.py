@@ -13,9 +13,10 @@ from typing import Any, cast
 
 from modelcast.shared.errors import HostFault, MisuseError, ModelcastError, ProtocolViolation
 from modelcast.shared.http_answers import ServerBusy
+from modelcast.shared.http_getting import HttpChunkFinder, spread
 from modelcast.shared.http_line import MESSAGE_TYPE, Ask, Query, Server, rested
 from modelcast.shared.http_publishing import HttpPublisherRoad
-from modelcast.shared.http_reading import WAIT_SECONDS, HttpChunkSource, HttpReportSource, spread
+from modelcast.shared.http_reading import WAIT_SECONDS, HttpChunkSource, HttpReportSource
 from modelcast.shared.http_sending import Sending
 from modelcast.shared.http_wire import Bell
 from modelcast.shared.road import ArrivedOrder, Confirmed, DeadLetter, Target
@@ -49,6 +50,10 @@ class HttpRoad:
     def chunks(self, model: str, offset: int | None) -> HttpChunkSource:
         """See ``road.Road.chunks``."""
         return HttpChunkSource(self.server, model, offset)
+
+    def finder(self, model: str) -> HttpChunkFinder:
+        """See ``road.FindingRoad.finder``."""
+        return HttpChunkFinder(self.server, model)
 
     def reports(self, *, since_minutes: int | None) -> HttpReportSource:
         """See ``road.Road.reports``."""

@@ -51,6 +51,8 @@ class ModelConsumer:
         timing: Time limits and pauses.
         queue_type: ``classic``, or ``quorum`` on a cluster.
         loading: How a model is loaded beside serving threads.
+        fallback: Where chunks are fetched that the first road has dropped or cannot give: ``https://models.example`` or
+            ``file:///srv/models``.
 
     Raises:
         InvalidName, InvalidVersion, MissingPath, InvalidKey, MisuseError: An argument cannot work.
@@ -61,7 +63,7 @@ class ModelConsumer:
         channel: str = "production", accept: str = "*", instance: str | None = None, formats: Iterable[str] = BUILT_IN_FORMATS,
         loaders: Mapping[str, Loader] | None = None, dependencies: str = "minor",
         max_artifact_bytes: int = DEFAULT_LIMITS.artifact_bytes, timing: Timing | None = None, queue_type: str = "classic",
-        loading: Loading | None = None,
+        loading: Loading | None = None, fallback: str | Road | None = None,
     ) -> None:
         check_name("model", model)
         check_name("channel", channel)
@@ -70,7 +72,8 @@ class ModelConsumer:
         if dependencies not in set(Dependencies):
             raise MisuseError(f"{dependencies!r} is no rule for dependencies.", hint=f"Use one of {', '.join(Dependencies)}.")
         policy = Policy(VersionRange(accept), tuple(formats), Dependencies(dependencies), max_artifact_bytes)
-        from modelcast.consumer.member import Member  # noqa: PLC0415 - see above, at the top
+        from modelcast.consumer.fallback import as_fallback  # noqa: PLC0415 - see above, at the top
+        from modelcast.consumer.member import Member  # noqa: PLC0415 - likewise
         from modelcast.consumer.parts import Blueprint  # noqa: PLC0415 - likewise
         from modelcast.shared.roads import as_road  # noqa: PLC0415 - likewise
 
@@ -80,6 +83,7 @@ class ModelConsumer:
         self._blueprint = Blueprint(
             as_road(url, queue_type=queue_type), model, channel, instance, Path(store), policy, timing or Timing(), ring,
             dict(loaders or {}), self._validators, self._slot, loading or Loading(),
+            None if fallback is None else as_fallback(as_road(fallback)),
         )
         self._join: Callable[[], Member] = partial(Member, self._blueprint)
         self._running: Member | None = None

@@ -79,6 +79,11 @@ class Watch:
         """Whether the file system tells of changes."""
         return self._inotify is not None
 
+    @property
+    def descriptor(self) -> int | None:
+        """What becomes readable when the file system tells, for an event loop that then calls ``wait(0)``; None where it is polled."""
+        return None if self._inotify is None else int(self._inotify.fileno())
+
     def wait(self, seconds: float) -> bool:
         """Wait for a change, at most ``seconds`` or until the next look is due; returns False when woken.
 

@@ -33,6 +33,8 @@ _SUMMARIES = {
     "demo": "The whole story with a real broker, a real model and a real application.",
     "keys": "Signing keys: generate, show.",
     "prune": "Remove old releases from a shared directory.",
+    "serve": "Serve a shared directory by HTTP.",
+    "tokens": "Bearer tokens for modelcast serve: create, list, revoke.",
     "publish": "Publish a model file or directory as a signed release.",
 }
 

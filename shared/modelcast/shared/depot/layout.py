@@ -14,7 +14,7 @@ MARKER = "modelcast-depot"
 """The file that says that this folder is a depot, and of which format."""
 MARKER_TEXT = b"modelcast depot 1\n"
 MARKER_PREFIX = b"modelcast depot "
-REPORTS, DEAD_LETTERS, MODELS = "reports", "dead-letters", "models"
+REPORTS, DEAD_LETTERS, MODELS, TOKENS = "reports", "dead-letters", "models", "tokens"
 PACKED = ".zst"
 """Ending of a chunk that is kept as a zstd frame; its name is the digest of what is in the frame."""
 NUMBER_DIGITS = 12

@@ -1,0 +1,110 @@
+"""Endpoints for chunks: one by its digest, and the index that says which came when.
+
+Decides what an entry of the index looks like to a client. A chunk is sent as it is stored; whoever gets it compares its digest. Imports the
+call, the ranges and the depot's index.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from starlette.responses import Response
+
+from modelcast.publisher.server.call import Call, wire
+from modelcast.publisher.server.problems import Problem
+from modelcast.publisher.server.ranges import is_known
+from modelcast.publisher.server.reading import BYTES_TYPE, asked_part, immutable, partial, present
+from modelcast.publisher.server.sending import PiecesResponse
+from modelcast.publisher.server.shelves import Piece
+from modelcast.publisher.server.work import work
+from modelcast.shared.compression import CODEC
+from modelcast.shared.depot.chunks import read_entries
+from modelcast.shared.depot.depot import Depot
+from modelcast.shared.depot.index import ENTRY_BYTES, Entry, EntryKind
+from modelcast.shared.depot.layout import ModelPlaces
+
+MOST_ENTRIES = 4096
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def digest_in(call: Call) -> str:
+    """Return the digest of the path.
+
+    Raises:
+        Problem: 400 when it is none.
+    """
+    digest: str = call.request.path_params["digest"]
+    if not _DIGEST.fullmatch(digest):
+        raise Problem(400, "That is no digest.", hint="Write 64 hexadecimal digits, in lower case.")
+    return digest
+
+
+def codec_of(text: str | None) -> str | None:
+    """Return a codec, or None where none is named.
+
+    Raises:
+        Problem: 400 when it is none.
+    """
+    if text is not None and text not in {"none", CODEC}:
+        raise Problem(400, f"{text[:40]!r} is no codec.", hint=f"There are none and {CODEC}.")
+    return text
+
+
+async def chunk(call: Call) -> Response:
+    """One chunk, as it is stored."""
+    digest, codec, model = digest_in(call), codec_of(call.request.query_params.get("codec")), call.model
+    found = call.service.shelves.chunk(model, digest, codec)   # one look at the file's facts: a thread would cost ten times as much
+    if found is None:
+        await present(call)
+        raise Problem(404, f"{model} has no chunk {digest}{f' with the codec {codec}' if codec else ''}.")
+    path, is_packed = found
+    etag = f'"{digest}{"-zstd" if is_packed else ""}"'
+    headers = {"Modelcast-Codec": CODEC if is_packed else "none"}
+    if is_known(call.request.headers.get("if-none-match"), etag):
+        return Response(None, 304, {**immutable(etag), **headers})
+    size = os.stat(path).st_size
+    part = asked_part(call, size, etag)
+    return PiecesResponse(
+        [Piece(path, False, part.start, part.length)], status=200 if part.is_whole else 206,
+        headers={**partial(part, size, etag), **headers}, media_type=BYTES_TYPE,
+    )
+
+
+async def index(call: Call) -> Response:
+    """The entries of the index from an offset on, at once or when there are some."""
+    model = await present(call)
+    offset = call.count("from", 0, most=2**62)
+    limit = call.count("limit", MOST_ENTRIES, least=1, most=MOST_ENTRIES)
+    seconds = call.number("wait", 0, most=call.service.limits.wait_seconds)
+    path = call.service.depot.root / ModelPlaces(model).index
+    if not seconds:
+        return wire(await work(_entries, call.service.depot, path, offset, limit))
+    with call.service.notices.at([path.parent], lambda: call.service.depot.disk.size_of(path)) as topic:
+        return wire(await call.when_there(topic, seconds, lambda: work(_entries, call.service.depot, path, offset, limit), "entries"))
+
+
+def _entries(depot: Depot, path: Path, offset: int, limit: int) -> dict[str, Any]:
+    found: list[dict[str, Any]] = []
+    following = offset
+    for at, entry in read_entries(depot.disk, path, offset):
+        if len(found) >= limit:
+            break
+        found.append(_entry(at, entry))
+        following = at + 1
+    size = depot.disk.size_of(path) or 0
+    return {"next": following, "end": size // ENTRY_BYTES, "entries": found}
+
+
+def _entry(offset: int, entry: Entry) -> dict[str, Any]:
+    fields: dict[str, Any] = {"offset": offset, "kind": entry.kind.name.lower()}
+    if entry.kind is EntryKind.END:
+        return {**fields, "release": entry.digest.hex()}
+    if entry.kind is EntryKind.BEGIN:
+        return fields
+    return {
+        **fields, "digest": entry.digest.hex(), "size": entry.size, "codec": CODEC if entry.is_packed else "none",
+        "version": entry.version, "index": entry.index,
+    }
+
+

@@ -1,0 +1,219 @@
+"""Endpoints of a publisher's session: the register, the chunks, the orders and announcements of one model.
+
+Decides which scope each record and each order needs, and that bytes with another digest are not kept. What orders say is not looked
+at: a road carries bytes, and instances trust signatures, not roads. Imports the call and sessions.
+"""
+
+from typing import Any
+
+from starlette.responses import Response
+
+from modelcast.publisher.server.call import Call, done, text_of, wire
+from modelcast.publisher.server.feed import codec_of, digest_in
+from modelcast.publisher.server.problems import Problem
+from modelcast.publisher.server.sessions import Session
+from modelcast.publisher.server.tokens import Scope
+from modelcast.publisher.server.work import work
+from modelcast.shared.compression import CODEC, unpack_chunk
+from modelcast.shared.depot.chunks import CHUNK_ROOM, read_entries
+from modelcast.shared.depot.depot import Depot
+from modelcast.shared.depot.index import EntryKind
+from modelcast.shared.depot.layout import ChannelPlaces, ModelPlaces
+from modelcast.shared.depot.numbered import NumberedLog
+from modelcast.shared.digest import digest as digest_of
+from modelcast.shared.digest import same
+from modelcast.shared.errors import SenderFault
+from modelcast.shared.limits import DEFAULT_LIMITS
+from modelcast.shared.names import Version, check_name
+from modelcast.shared.packing import unpack
+from modelcast.shared.reasons import Reason
+
+SESSION_HEADER = "Modelcast-Session"
+HELD_BYTES = 512 * 1024 * 1024
+"""So much is read and hashed for one answer: a fifth of a second."""
+
+
+def _session(call: Call) -> Session:
+    return call.service.sessions.get(call.model, call.request.headers.get(SESSION_HEADER))
+
+
+def _may_change(call: Call) -> None:
+    if not call.token.allows(Scope.PUBLISH, call.model):
+        call.must(Scope.PROMOTE, call.model)
+
+
+async def begin(call: Call) -> Response:
+    """Open a session: nobody else publishes the model meanwhile."""
+    channel = check_name("channel", text_of(await call.fields(), "channel"))
+    if not call.token.allows(Scope.PUBLISH, call.model, channel):
+        call.must(Scope.PROMOTE, call.model, channel)
+    session = await call.service.sessions.open(call.model, channel)
+    fields = {"session": session.id, "lease_seconds": call.service.limits.lease_seconds, "retention_bytes": None}
+    return call.answer(fields, 201)
+
+
+async def end(call: Call) -> Response:
+    """End a session."""
+    _may_change(call)
+    await call.service.sessions.end(call.model, call.request.path_params["session"])
+    return done()
+
+
+# --------------------------------------------------------------------------- register
+
+
+async def register(call: Call) -> Response:
+    """The records of the model's register, oldest first."""
+    _may_change(call)
+    offset = call.count("from", 0, most=2**62)
+    async with _session(call).turn():
+        log = call.service.depot.register(call.model)
+        return wire(await work(_records, log, offset, call.service.limits.answer_bytes))
+
+
+def _records(log: NumberedLog, first: int, max_bytes: int) -> dict[str, Any]:
+    records: list[bytes] = []
+    for number in log.numbers():
+        if number < first:
+            continue
+        if max_bytes <= 0:
+            return {"next": number, "records": records}
+        record = log.read(number)
+        if record is not None:
+            records.append(record)
+            max_bytes -= len(record)
+    return {"next": None, "records": records}
+
+
+async def add_record(call: Call) -> Response:
+    """Append a record to the register."""
+    session, body = _session(call), await call.body(call.service.limits.record_bytes)
+    channel = _ordered_channel(body, call.service.limits.record_bytes)
+    if channel is not None:
+        call.must(Scope.PROMOTE, call.model, channel)
+    else:
+        call.must(Scope.PUBLISH, call.model)
+    async with session.turn() as road:
+        await work(road.register.append, body)
+    return done()
+
+
+def _ordered_channel(body: bytes, max_bytes: int) -> str | None:
+    """Return the channel that a record says something was ordered for, or None for any other record."""
+    try:
+        record = unpack(body, what="record", max_bytes=max_bytes)
+    except SenderFault:
+        return None
+    return str(record.get("channel")) if record.get("record") in {"ordering", "ordered"} else None
+
+
+# --------------------------------------------------------------------------- chunks
+
+
+async def mark(call: Call) -> Response:
+    """Note in the index that a release begins."""
+    async with _session(call).turn() as road:
+        offset = await work(road.chunks.mark)
+    _tell_of_chunks(call)
+    return call.answer({"offset": offset})
+
+
+async def put_chunk(call: Call) -> Response:
+    """Keep a chunk whose digest is the one in the path."""
+    session, digest, headers = _session(call), digest_in(call), call.request.headers
+    codec = codec_of(headers.get("modelcast-codec")) or "none"
+    version = Version(headers.get("modelcast-version", "0.0.0")).text
+    index, count = _number(headers.get("modelcast-index")), _number(headers.get("modelcast-count"))
+    body = await call.body(DEFAULT_LIMITS.chunk_bytes)
+    await work(check_chunk, body, digest, codec)
+    async with session.turn() as road:
+        is_new = call.service.shelves.chunk(call.model, digest, codec) is None
+        await work(road.chunks.send, body, version=version, index=index, count=count, digest=digest, codec=codec)
+    _tell_of_chunks(call)
+    return done(201 if is_new else 204)
+
+
+def _number(text: str | None) -> int:
+    if text is None:
+        return 0
+    if not (text.isascii() and text.isdecimal()) or int(text[:12]) >= DEFAULT_LIMITS.chunk_count:
+        raise Problem(400, f"{text[:20]!r} is no number of a chunk.")
+    return int(text)
+
+
+def check_chunk(body: bytes, digest: str, codec: str) -> None:
+    """Refuse bytes that are not the chunk that they claim to be.
+
+    Raises:
+        SenderFault: They are other ones, none at all, or no frame.
+    """
+    content: bytes | None = body
+    if codec == CODEC:
+        content = unpack_chunk(body, max_bytes=DEFAULT_LIMITS.chunk_bytes)
+    if not content or not same(digest_of(content), bytes.fromhex(digest)):
+        raise SenderFault(
+            Reason.CHUNK_DAMAGED, "These bytes have another digest than the one they were sent under; nothing was kept.",
+            hint="They were damaged on the way, or have changed: send them again.",
+        )
+
+
+async def finish(call: Call) -> Response:
+    """Make all that was sent durable, and note that the release ends here."""
+    session, release = _session(call), text_of(await call.fields(), "release")
+    if len(release) != 64 or set(release) - set("0123456789abcdef"):
+        raise Problem(400, "release is no id of a release.", hint="Write 64 hexadecimal digits.")
+    async with session.turn() as road:
+        await work(road.chunks.finish, release)
+    _tell_of_chunks(call)
+    return done()
+
+
+async def held(call: Call) -> Response:
+    """The digests of the chunks that are held from an offset on; each was read and compared."""
+    offset = call.count("from", 0, most=2**62)
+    async with _session(call).turn():
+        return wire(await work(_held, call.service.depot, call.model, offset))
+
+
+def _held(depot: Depot, model: str, offset: int) -> dict[str, Any]:
+    shelf, found, left = depot.shelf(model), list[bytes](), HELD_BYTES
+    buffer = memoryview(bytearray(CHUNK_ROOM))
+    for at, entry in read_entries(depot.disk, depot.root / ModelPlaces(model).index, offset):
+        if left <= 0:
+            return {"next": at, "digests": found}
+        size = shelf.read_into(entry, buffer) if entry.kind is EntryKind.CHUNK else None
+        left -= size or 0
+        if size is not None and _is_whole(entry.digest, buffer[:size], is_packed=entry.is_packed):
+            found.append(entry.digest)
+    return {"next": None, "digests": found}
+
+
+def _is_whole(digest: bytes, body: memoryview, *, is_packed: bool) -> bool:
+    content: bytes | memoryview | None = unpack_chunk(body, max_bytes=DEFAULT_LIMITS.chunk_bytes) if is_packed else body
+    return content is not None and same(digest_of(content), digest)
+
+
+def _tell_of_chunks(call: Call) -> None:
+    call.service.notices.tell(call.service.depot.root / ModelPlaces(call.model).folder)
+
+
+# --------------------------------------------------------------------------- orders
+
+
+async def order(call: Call) -> Response:
+    """Send an order to every instance of a channel."""
+    return await _send_message(call, is_announcement=False)
+
+
+async def announcement(call: Call) -> Response:
+    """Announce an order whose bytes are still being sent."""
+    return await _send_message(call, is_announcement=True)
+
+
+async def _send_message(call: Call, *, is_announcement: bool) -> Response:
+    session, channel, model = _session(call), call.channel, call.model
+    body = await call.body(DEFAULT_LIMITS.order_bytes)
+    async with session.turn() as road:
+        await work(road.announce if is_announcement else road.order, channel, body)
+    call.service.notices.tell(call.service.depot.root / ChannelPlaces(model, channel).orders)
+    return done()

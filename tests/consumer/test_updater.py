@@ -606,3 +606,21 @@ def test_an_order_that_is_refused_ends_what_was_received_for_it(sim, desk) -> No
     assert ahead.dropped
     desk.work()
     assert (desk.updater.state, desk.verdicts.last.reason) == (State.IDLE, "expired")
+
+
+def test_a_rollback_that_comes_while_the_last_probe_passes_keeps_the_candidate_out_of_service(sim, desk) -> None:
+    one, two = sim.release("1.0.0"), sim.release("2.0.0")
+    desk.deliver(sim.publish(one))
+    desk.work()
+    desk.deliver(sim.publish(two))
+    desk.until(State.PROBING)
+    desk.updater.dispatch()
+    job, then = desk.jobs.popleft()
+    job()
+    desk.deliver(sim.order(one, kind=Kind.ROLLBACK))   # before the worker's result is taken
+    then(None, None)
+    assert desk.updater.state is State.IDLE
+    desk.work()
+    desk.tell()
+    assert desk.bench.version == "1.0.0"
+    assert ("2.0.0", "promoted", None) not in desk.verdict_reports()

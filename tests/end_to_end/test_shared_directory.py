@@ -134,6 +134,25 @@ def test_an_instance_killed_while_receiving_serves_what_it_had_and_takes_up_what
     assert again.wait_for(lambda status: status["promoted"] == 1, "the promotion to be told")["rejected"] == 0
 
 
+def test_a_bit_that_flipped_on_the_disk_is_refused_and_sending_again_mends_the_directory(
+    url: str, keys: tuple[Path, Path], start: Start, tmp_path: Path, modelcast: Modelcast
+) -> None:
+    path = noise(tmp_path / "model", 4)
+    publish(url, keys[0], path, "1.0.0")
+    chunks = [chunk for chunk in Path(url.removeprefix("file://")).glob("models/fraud/chunks/*/*") if chunk.stat().st_size == MIB]
+    content = bytearray(chunks[0].read_bytes())
+    content[MIB // 2] ^= 1
+    chunks[0].write_bytes(content)
+    instance = start()
+    instance.wait_for(lambda status: (status["last_verdict"] or {}).get("reason") == "chunk-damaged", "the refusal")
+    done = modelcast(
+        "publish", path, "--model", "fraud", "--version", "1.0.0", "--format", "files", "--key", keys[0], "--resend", "--wait", "1",
+        "--timeout", "60",
+    )
+    assert done.returncode == 0, done.stderr
+    instance.serves("1.0.0")
+
+
 def test_two_publishing_processes_at_once_both_get_through(
     url: str, keys: tuple[Path, Path], start: Start, tmp_path: Path, modelcast: Modelcast
 ) -> None:

@@ -19,6 +19,7 @@ from modelcast.shared.file_road import FileInstanceRoad, FileRoad
 from modelcast.shared.file_url import FileUrl
 from modelcast.shared.file_watch import Watch
 from modelcast.shared.fs import storage_fault
+from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.road import ArrivedOrder, Target
 
 HERE = Target("fraud", "production", "a")
@@ -135,6 +136,17 @@ def test_an_order_that_was_pruned_before_it_was_seen_is_passed_over(root: Path) 
     again = road_to(root).join(HERE)
     assert unsettled(again) == []
     again.close()
+
+
+def test_an_order_that_is_too_large_is_given_out_to_be_refused_and_holds_up_none_behind_it(root: Path) -> None:
+    road_to(root).join(HERE).close()
+    order(root, b"one", b"x" * (DEFAULT_LIMITS.order_bytes + 1000), b"three")
+    joined = road_to(root).join(HERE)
+    arrived = unsettled(joined)
+    assert [len(each.body) for each in arrived] == [3, DEFAULT_LIMITS.order_bytes + 1, 5]
+    joined.settle(arrived[1], accept=False)
+    joined.close()
+    assert [len(letter.body) for letter in road_to(root).dead_letters(10)] == [DEFAULT_LIMITS.order_bytes + 1]
 
 
 def test_a_directory_that_is_unmounted_or_made_anew_under_an_instance_is_told(root: Path) -> None:

@@ -255,7 +255,9 @@ class Updater:
         trial = self._trial
         if trial is None or self.state is State.STOPPED:
             return
-        if trial.dropped and self.state is not State.PROMOTING:
+        best = self._agenda.best()
+        is_best = best is None or best.id == trial.trusted.id   # a rollback may have come since the last dispatch
+        if (trial.dropped or not is_best) and self.state is not State.PROMOTING:
             self._advance(Event.SUPERSEDED, None)
         elif error is None:
             self._advance(then, None)

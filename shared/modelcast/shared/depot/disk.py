@@ -13,7 +13,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from modelcast.shared.errors import StorageFault
 from modelcast.shared.fs import NO_FOLLOW, OTHERS_MAY_WRITE, TEMPORARY_PREFIX, Fs, guarded, storage_fault
 
 _NO_LINKS_HERE = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
@@ -99,23 +98,29 @@ class Disk(Fs):
         self.sync_folder(target.parent)
         return True
 
-    def read_if_there(self, path: Path, max_bytes: int) -> bytes | None:
-        """Read a small file, or return None when it does not exist."""
+    def _open_if_there(self, path: Path) -> int | None:
         try:
-            return self.read_whole(path, max_bytes)
-        except StorageFault as fault:
-            if fault.facts.get("errno") == errno.ENOENT:
-                return None
-            raise
+            return os.open(path, os.O_RDONLY | NO_FOLLOW | os.O_NONBLOCK)   # a pipe in the place of a file must hold up nobody
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise storage_fault("open", path, error) from error
+
+    def read_if_there(self, path: Path, max_bytes: int) -> bytes | None:
+        """Read a small file, or return None when it does not exist; of a larger one ``max_bytes`` and one more byte are read."""
+        descriptor = self._open_if_there(path)
+        if descriptor is None:
+            return None
+        try:
+            return self.read_at(descriptor, max_bytes + 1, 0, path)
+        finally:
+            os.close(descriptor)
 
     def read_part(self, path: Path, size: int, offset: int) -> bytes:
         """Read up to ``size`` bytes of a file at ``offset``; nothing when it does not exist."""
-        try:
-            descriptor = os.open(path, os.O_RDONLY | NO_FOLLOW)
-        except FileNotFoundError:
+        descriptor = self._open_if_there(path)
+        if descriptor is None:
             return b""
-        except OSError as error:
-            raise storage_fault("open", path, error) from error
         try:
             return self.read_at(descriptor, size, offset, path)
         finally:
@@ -123,12 +128,9 @@ class Disk(Fs):
 
     def read_into(self, path: Path, buffer: memoryview) -> int | None:
         """Fill a buffer from the beginning of a file; returns how many bytes, or None when it does not exist."""
-        try:
-            descriptor = os.open(path, os.O_RDONLY | NO_FOLLOW)
-        except FileNotFoundError:
+        descriptor = self._open_if_there(path)
+        if descriptor is None:
             return None
-        except OSError as error:
-            raise storage_fault("open", path, error) from error
         try:
             filled = 0
             while got := guarded("read", path, partial(os.preadv, descriptor, [buffer[filled:]], filled)):
@@ -174,12 +176,9 @@ class Disk(Fs):
 
     def sync_file(self, path: Path) -> None:
         """Make the content of a file durable that somebody else wrote, if it is there."""
-        try:
-            descriptor = os.open(path, os.O_RDONLY | NO_FOLLOW)
-        except FileNotFoundError:
+        descriptor = self._open_if_there(path)
+        if descriptor is None:
             return
-        except OSError as error:
-            raise storage_fault("open", path, error) from error
         try:
             self.sync(descriptor, path)
         finally:

@@ -23,7 +23,6 @@ TESTED_ELSEWHERE = {
     "shared/localbroker/programs.py": "tests/shared/localbroker/test_host.py and test_chooser.py",
     "publisher/demo/chapters.py": "tests/end_to_end/test_demo.py plays all of them on RabbitMQ",
     "publisher/demo/letters.py": "tests/end_to_end/test_demo.py",
-    "publisher/demo/story.py": "tests/end_to_end/test_demo.py",
 }
 """Modules without a test module of their own, and why."""
 

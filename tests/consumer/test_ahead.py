@@ -17,6 +17,7 @@ from modelcast.consumer.trial import Dropped
 from modelcast.consumer.trust import open_announcement
 from modelcast.shared.digest import digest
 from modelcast.shared.errors import BrokerUnreachable
+from modelcast.shared.fs import Fs
 from modelcast.shared.road import ArrivedChunk
 from modelcast.shared.signing import KeyRing, SigningKey
 

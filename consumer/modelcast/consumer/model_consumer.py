@@ -35,7 +35,7 @@ class ModelConsumer:
     """Keeps one model of an application up to date.
 
     Args:
-        url: Where orders come from: ``amqp://user:password@host:5672/vhost``, or a road of your own.
+        url: Where orders come from: ``amqp://user:password@host:5672/vhost``, ``file:///srv/models``, or a road of your own.
         model: Name of the model.
         channel: Name of the channel.
         trust: Public keys: paths of PEM files or of key rings (``.toml``), or keys. Only what they signed is ever loaded.

@@ -88,7 +88,8 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; those of headers are counted."""
-        if self._header_timer is None and (self.cycle is None or self.cycle.response_complete):
+        cycle: Any = self.cycle   # None before the first request, whatever uvicorn's annotation says
+        if self._header_timer is None and (cycle is None or cycle.response_complete):
             self._await_headers()   # the next request of a kept connection
         if self._header_bytes is not None:
             self._count(0)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from modelcast.consumer.fs import Fs
 from tests.consumer.test_receiving import FILES, Stream
 from tests.fakes.publisher_sim import PublisherSimulator, Release
 

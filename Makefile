@@ -5,11 +5,13 @@
 # PYTHON=...      another interpreter (3.11 or newer)
 # VENV=...        another place for the virtual environment
 # TEST_ARGS=...   arguments of pytest, such as TEST_ARGS="-k node -x"
+# ROAD=...        what carries the releases in the demo: rabbitmq, file, or auto (a directory where no RabbitMQ can be had)
 # DEMO_ARGS=...   arguments of modelcast demo
 # BENCH_ARGS=...  what is measured, and how: BENCH_ARGS="fanout --quick", BENCH_ARGS="--help"
 
 VENV ?= .venv
 TEST_ARGS ?=
+ROAD ?= auto
 DEMO_ARGS ?=
 BENCH_ARGS ?= all
 BENCH_PEERS := nginx redis-server nats-server
@@ -46,8 +48,8 @@ $(VENV)/.ready: pyproject.toml
 	fi
 	@touch $@
 
-demo: setup  ## the whole story: a real broker, a real model, a real application
-	$(VENV)/bin/modelcast demo $(DEMO_ARGS)
+demo: setup  ## the whole story: a real broker (ROAD=file: a shared directory), a real model, a real application
+	$(VENV)/bin/modelcast demo --road $(ROAD) $(DEMO_ARGS)
 
 test: setup  ## all tests, against a real RabbitMQ of their own, and how much of the code they ran
 	$(VENV)/bin/coverage erase

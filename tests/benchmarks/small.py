@@ -37,11 +37,12 @@ def run(directory: Path | None, *, repeats: int, store_mib: int) -> dict[str, An
         "help_ms": [_wall_ms([sys.executable, "-m", "modelcast.shared.cli", "--help"]) for _ in range(repeats)],
     }
     note("imports are measured")
-    server = BY_NAME["modelcast"].server
+    server, directory_server = BY_NAME["modelcast"].server, BY_NAME["modelcast-file"].server
     with Ground(directory, needed=store_mib * MIB * COPIES) as ground:
         try:
             settings = server.start(ground.path / "rabbitmq")
             found["tiny_ms"], found["read_ns"] = _tiny(ground, settings, repeats)
+            found["tiny_file_ms"], _ = _tiny(ground, directory_server.start(ground.path / "directory"), repeats, label="tiny-file")
             note("tiny models are measured")
             _fill(ground, settings, store_mib * MIB)
         finally:
@@ -64,6 +65,7 @@ def _bars(medians: dict[str, float], store_mib: int) -> list[Bar]:
         Bar("`modelcast --help`", 200, medians["help_ms"], "ms", condition=f"the whole process; {python}"),
         Bar("reading `consumer.active`, over a plain attribute", 100, medians["read_ns"], "ns"),
         Bar("a tiny model, `publish()` called to promoted at the last of 4 instances", 150, medians["tiny_ms"], "ms"),
+        Bar("… in a shared directory", 300, medians["tiny_file_ms"], "ms"),
         Bar(f"restart with the broker away, {store_mib} MiB model, to ready", 300, medians["restart_ms"], "ms", condition="after import"),
     ]
 
@@ -87,12 +89,12 @@ def _task(ground: Ground, settings: dict[str, Any], size: int, label: str, numbe
     return Task("modelcast", number, INSTANCES, size, "", "", str(common / who), str(common), label, settings)
 
 
-def _tiny(ground: Ground, settings: dict[str, Any], repeats: int) -> tuple[list[float], list[float]]:
+def _tiny(ground: Ground, settings: dict[str, Any], repeats: int, *, label: str = "tiny") -> tuple[list[float], list[float]]:
     """Publish tiny models one after the other; the first, which brings queues and streams into being, does not count."""
-    players = [Player("publish", _task(ground, settings, 0, "tiny", -1, "publish"), module=MODULE)]
+    players = [Player("publish", _task(ground, settings, 0, label, -1, "publish"), module=MODULE)]
     try:
         players.extend(
-            Player("receive", _task(ground, settings, 0, "tiny", number, f"p{number}"), module=MODULE) for number in range(INSTANCES)
+            Player("receive", _task(ground, settings, 0, label, number, f"p{number}"), module=MODULE) for number in range(INSTANCES)
         )
         publisher, *instances = players
         for player in players:

@@ -6,17 +6,18 @@ from pathlib import Path
 
 import pytest
 import zstandard
+from modelcast.consumer.fs import Fs
 from tests.consumer.test_receiving import FILES, Stream
 from tests.fakes.publisher_sim import PublisherSimulator, Release
 
 from modelcast.consumer.ahead import Ahead, layout_of, receive_ahead
 from modelcast.consumer.assembly import Assembly
-from modelcast.consumer.fs import Fs
 from modelcast.consumer.store import Store
 from modelcast.consumer.trial import Dropped
 from modelcast.consumer.trust import open_announcement
 from modelcast.shared.digest import digest
 from modelcast.shared.errors import BrokerUnreachable
+from modelcast.shared.fs import Fs
 from modelcast.shared.road import ArrivedChunk
 from modelcast.shared.signing import KeyRing, SigningKey
 

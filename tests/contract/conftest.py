@@ -1,10 +1,11 @@
-"""Each test of a contract runs on all that keeps it: the broker in memory, RabbitMQ, a shared directory."""
+"""Each test of a contract runs on all that keeps it: the broker in memory, RabbitMQ, a shared directory, a server over one."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.fakes.fake_broker import FakeBroker
+from tests.fakes.http_host import HttpHost
 
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.link import Broker, WaitingLink
@@ -26,7 +27,11 @@ RETENTION_BYTES = 64 * 1024 * 1024
 
 
 def road_of(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> OpenRoad:
-    """Return an empty road: ``fake``, ``rabbitmq``, ``amqp`` or ``stream`` (how chunks are read), ``file``, or ``file polled``."""
+    """Return an empty road: ``fake``, ``rabbitmq``, ``amqp`` or ``stream`` (how chunks are read), ``file``, ``file polled``, ``http``."""
+    if kind == "http":
+        host = HttpHost(tmp_path / "depot")
+        request.addfinalizer(host.stop)
+        return open_road(host.url)
     if kind.startswith("file"):
         folder = tmp_path / "depot"
         folder.mkdir(mode=0o700)
@@ -40,13 +45,13 @@ def road_of(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> OpenRo
     return open_road(f"{url}?stream_port={port}&chunks={kind}", retention_bytes=RETENTION_BYTES)
 
 
-@pytest.fixture(params=["fake", "rabbitmq", "file", "file polled"])
+@pytest.fixture(params=["fake", "rabbitmq", "file", "file polled", "http"])
 def road(request: pytest.FixtureRequest, tmp_path: Path) -> OpenRoad:
     """Each road; a directory whose file system tells of changes, and one that is polled."""
     return road_of(request.param, request, tmp_path)
 
 
-@pytest.fixture(params=["fake", "amqp", "stream", "file"])
+@pytest.fixture(params=["fake", "amqp", "stream", "file", "http"])
 def chunk_road(request: pytest.FixtureRequest, tmp_path: Path) -> OpenRoad:
     """A road for each way to read chunks."""
     return road_of(request.param, request, tmp_path)

@@ -13,9 +13,11 @@ from tests.fakes.faulty_broker import CutAfter, FaultyBroker
 from modelcast.shared.amqp_road import AmqpInstanceRoad, AmqpRoad
 from modelcast.shared.compression import pack_chunk
 from modelcast.shared.digest import digest
-from modelcast.shared.errors import AuthenticationRefused, BrokerUnreachable, HostFault, PublisherBusy, VhostMissing
+from modelcast.shared.errors import AuthenticationRefused, BrokerUnreachable, HostFault, PublisherBusy, SenderFault, VhostMissing
+from modelcast.shared.http_road import HttpRoad
 from modelcast.shared.link import Broker
 from modelcast.shared.pika_link import PikaBroker
+from modelcast.shared.reasons import Reason
 from modelcast.shared.road import ArrivedOrder, InstanceRoad, OpenRoad, Target
 from modelcast.shared.stream_source import ChosenChunks
 
@@ -201,7 +203,7 @@ def test_a_message_of_a_stranger_whose_headers_are_no_texts_is_nobodys_chunk(
 
 def test_a_source_says_how_it_reads(chunk_road: OpenRoad, opened) -> None:
     opened(chunk_road.publish("fraud", "production"))
-    assert opened(chunk_road.chunks("fraud", None)).name in {"amqp", "stream", "file"}
+    assert opened(chunk_road.chunks("fraud", None)).name in {"amqp", "stream", "file", "http"}
 
 
 def test_a_source_of_a_model_that_nobody_published_is_a_fault_of_the_host(chunk_road: OpenRoad) -> None:
@@ -212,16 +214,34 @@ def test_a_source_of_a_model_that_nobody_published_is_a_fault_of_the_host(chunk_
 def test_a_packed_chunk_says_so_and_is_held_by_what_is_in_it(chunk_road: OpenRoad, opened) -> None:
     publisher = opened(chunk_road.publish("fraud", "production"))
     mark, content = publisher.chunks.mark(), b"again and " * 1000
-    for codec, body, claimed in (("zstd", pack_chunk(content), content), ("none", content, content), ("zstd", b"no frame", b"lost")):
-        publisher.chunks.send(body, version="1.0.0", index=0, count=1, digest=digest(claimed).hex(), codec=codec)
+    for codec, body in (("zstd", pack_chunk(content)), ("none", content)):
+        publisher.chunks.send(body, version="1.0.0", index=0, count=1, digest=digest(content).hex(), codec=codec)
     publisher.chunks.finish(id_of("new"))
     source = opened(chunk_road.chunks("fraud", mark))
     seen = []
     while (arrived := source.receive(SOON)) is not None and arrived.ends is None:
         if arrived.is_chunk:
             seen.append((arrived.is_packed, bytes(arrived.body)))
-    assert seen == [(True, pack_chunk(content)), (False, content), (True, b"no frame")]
-    assert list(publisher.chunks.held_since(mark)) == [digest(content)] * 2   # what cannot be unpacked is not held
+    assert seen == [(True, pack_chunk(content)), (False, content)]
+    assert list(publisher.chunks.held_since(mark)) == [digest(content)] * 2
+
+
+def test_what_cannot_be_unpacked_is_refused_at_once_or_is_not_held(chunk_road: OpenRoad, opened) -> None:
+    publisher = opened(chunk_road.publish("fraud", "production"))
+    mark = publisher.chunks.mark()
+    publisher.chunks.send(b"no frame", version="1.0.0", index=0, count=1, digest=digest(b"lost").hex(), codec="zstd")
+    if isinstance(chunk_road, HttpRoad):
+        with pytest.raises(SenderFault) as refused:   # a server looks at what it gets
+            publisher.chunks.finish(id_of("new"))
+        assert refused.value.reason is Reason.CHUNK_DAMAGED
+    else:
+        publisher.chunks.finish(id_of("new"))
+        source = opened(chunk_road.chunks("fraud", mark))
+        arrived = source.receive(SOON)
+        while not arrived.is_chunk:
+            arrived = source.receive(SOON)
+        assert (arrived.is_packed, bytes(arrived.body)) == (True, b"no frame")
+    assert list(publisher.chunks.held_since(mark)) == []
 
 
 def test_a_mark_is_no_chunk_and_marks_rise(road: OpenRoad, opened) -> None:

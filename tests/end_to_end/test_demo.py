@@ -1,4 +1,4 @@
-"""The whole story against a real RabbitMQ, by the command that a person types."""
+"""The whole story, on a real RabbitMQ and in a shared directory, by the command that a person types."""
 
 import json
 import os
@@ -15,12 +15,13 @@ REJECTED = {
 }
 
 
-@pytest.fixture(scope="module")
-def run(fresh_vhost_url: Any, tmp_path_factory: pytest.TempPathFactory) -> "tuple[subprocess.CompletedProcess[str], Path]":
+@pytest.fixture(scope="module", params=["rabbitmq", "file"])
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> "tuple[subprocess.CompletedProcess[str], Path]":
     folder = tmp_path_factory.mktemp("demo")
+    broker = {"MODELCAST_AMQP_URL": request.getfixturevalue("fresh_vhost_url")()} if request.param == "rabbitmq" else {}
     done = subprocess.run(
-        [sys.executable, "-m", "modelcast.shared.cli", "demo", "--json"], cwd=folder, capture_output=True, text=True, timeout=150,
-        env={**os.environ, "MODELCAST_AMQP_URL": fresh_vhost_url(), "TMPDIR": str(folder)}, stdin=subprocess.DEVNULL, check=False,
+        [sys.executable, "-m", "modelcast.shared.cli", "demo", "--road", request.param, "--json"], cwd=folder, capture_output=True,
+        text=True, timeout=150, env={**os.environ, **broker, "TMPDIR": str(folder)}, stdin=subprocess.DEVNULL, check=False,
     )
     return done, folder
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 import structlog
 
 from modelcast.consumer.active import Slot
+from modelcast.consumer.fallback import Mend
 from modelcast.consumer.headroom import Headroom, read_headroom
 from modelcast.consumer.journal import Journal
 from modelcast.consumer.lifecycle import State
@@ -51,18 +52,20 @@ class Bench:
         run: Runs a function with a time limit.
         loading: How gently a model is loaded.
         headroom: Reads how much memory is left.
+        mend: Fetches from a fallback.
     """
 
     def __init__(
         self, root: Path, road: Road, ring: KeyRing, *, fs: Fs | None = None, validators: Sequence[Validator] = (),
         loaders: Mapping[str, Loader] | None = None, timing: Timing = QUICK, open_source: OpenSource | None = None,
         run: Bounded = bounded, loading: Loading | None = None, headroom: Callable[[], list[Headroom]] = read_headroom,
+        mend: Mend | None = None,
     ) -> None:
         self.fs, self.road, self.ring, self.slot = fs or Fs(), road, ring, Slot()
         self.store = Store(root, self.fs)
         self._tools = Tools(
             available_loaders(loaders or {}), validators, timing, ring,
-            open_source or (lambda offset: road.chunks("fraud", offset)), run, loading or Loading(), headroom,
+            open_source or (lambda offset: road.chunks("fraud", offset)), run, loading or Loading(), headroom, mend,
         )
 
     def open(self) -> Self:

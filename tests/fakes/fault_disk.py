@@ -16,7 +16,7 @@ from modelcast.shared.depot.disk import Disk
 from modelcast.shared.fs import storage_fault
 
 CHANGES = (
-    "make_folder", "write_new", "write_at", "sync", "sync_folder", "sync_all", "take_name", "move", "rename", "write_whole", "cut",
+    "make_folder", "add_folder", "write_new", "write_at", "sync", "sync_folder", "sync_all", "take_name", "move", "rename", "write_whole", "cut",
     "open_for_appending", "remove", "remove_tree",
 )
 
@@ -99,7 +99,7 @@ class FaultDisk(Disk):
 
 def _counted(name: str) -> Callable[..., Any]:
     def operation(self: FaultDisk, *arguments: Any, **options: Any) -> Any:
-        if name != "make_folder" or not arguments[0].is_dir():
+        if name not in {"make_folder", "add_folder"} or not arguments[0].is_dir():
             self._step(name)
         return getattr(super(FaultDisk, self), name)(*arguments, **options)
 

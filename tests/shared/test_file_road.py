@@ -1,17 +1,25 @@
 """An instance on the file road that is killed, loses power or finds the disk full at any step loses no order and no dead letter."""
 
 import errno
+import os
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.fakes.fault_disk import FaultDisk
 from tests.fakes.fault_fs import Crash
 
+from modelcast.shared.depot.disk import Disk
+from modelcast.shared.digest import digest
 from modelcast.shared.errors import DepotUnusable, HostFault, StorageFault
+from modelcast.shared.file_publishing import FilePublisherRoad
 from modelcast.shared.file_road import FileInstanceRoad, FileRoad
 from modelcast.shared.file_url import FileUrl
+from modelcast.shared.file_watch import Watch
+from modelcast.shared.fs import storage_fault
+from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.road import ArrivedOrder, Target
 
 HERE = Target("fraud", "production", "a")
@@ -130,6 +138,17 @@ def test_an_order_that_was_pruned_before_it_was_seen_is_passed_over(root: Path) 
     again.close()
 
 
+def test_an_order_that_is_too_large_is_given_out_to_be_refused_and_holds_up_none_behind_it(root: Path) -> None:
+    road_to(root).join(HERE).close()
+    order(root, b"one", b"x" * (DEFAULT_LIMITS.order_bytes + 1000), b"three")
+    joined = road_to(root).join(HERE)
+    arrived = unsettled(joined)
+    assert [len(each.body) for each in arrived] == [3, DEFAULT_LIMITS.order_bytes + 1, 5]
+    joined.settle(arrived[1], accept=False)
+    joined.close()
+    assert [len(letter.body) for letter in road_to(root).dead_letters(10)] == [DEFAULT_LIMITS.order_bytes + 1]
+
+
 def test_a_directory_that_is_unmounted_or_made_anew_under_an_instance_is_told(root: Path) -> None:
     joined = road_to(root).join(HERE)
     shutil.rmtree(root)
@@ -194,3 +213,125 @@ def test_reports_of_the_last_minutes_are_read_without_what_is_older(root: Path) 
     assert heard == [b"two"]
     source.close()
     joined.close()
+
+
+class Unreadable(Disk):
+    """A disk whose chunks cannot be read."""
+
+    def read_into(self, path: Path, buffer: memoryview) -> int | None:
+        raise storage_fault("read", path, OSError(errno.EIO, os.strerror(errno.EIO)))
+
+
+def test_a_chunk_that_the_disk_does_not_give_is_the_hosts_fault_and_no_gap(root: Path) -> None:
+    session = road_to(root).publish("fraud", "production")
+    send(session, b"chunk")
+    session.close()
+    source = FileRoad(FileUrl(str(root)), disk=Unreadable()).chunks("fraud", 1)
+    with pytest.raises(StorageFault, match="Input/output error"):
+        source.receive(0)
+    source.close()
+
+
+def test_a_chunk_that_is_gone_is_passed_over_and_the_end_is_told(root: Path) -> None:
+    session = road_to(root).publish("fraud", "production")
+    send(session, b"chunk")
+    session.close()
+    next(path for path in root.rglob("chunks/*/*")).unlink()
+    source = road_to(root).chunks("fraud", 1)
+    arrived = source.receive(0)
+    assert arrived is not None
+    assert arrived.ends == digest(b"release").hex()
+    source.close()
+
+
+# --------------------------------------------------------------------------- several users
+
+
+def as_user(user: int, act: Callable[[], str]) -> str:
+    """Return what a function says, or its error, in a process of another user of one group."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(GROUP)
+            os.setuid(user)
+            os.umask(0o007)
+            said = act()
+        except BaseException as error:  # noqa: BLE001 - told to the parent
+            said = f"{type(error).__name__}: {error}"
+        os.write(writing, said.encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        said = pipe.read().decode()
+    os.waitpid(child, 0)
+    return said
+
+
+TRAINER, SERVER, STRANGER, GROUP = 52_001, 52_002, 52_003, 52_000
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+def test_two_users_of_a_group_share_a_directory_because_its_address_says_so(memory: Path) -> None:
+    memory.chmod(0o755)
+    root = memory / "depot"
+    root.mkdir()
+    os.chown(root, TRAINER, GROUP)
+    root.chmod(0o2770)
+    road = FileRoad(FileUrl(str(root), allow_shared_writes=True))
+    assert Watch([root]).close() is None   # loads what only root may read here
+
+    def publish() -> str:
+        session = road.publish("fraud", "production")
+        send(session, b"chunk")
+        session.order("production", b"order")
+        session.close()
+        return "published"
+
+    def serve() -> str:
+        joined = road.join(HERE)
+        arrived = unsettled(joined)
+        for each in arrived:
+            joined.settle(each, accept=False)
+        joined.report(b"report")
+        source = road.chunks("fraud", None)
+        mark, chunk = source.receive(0), source.receive(0)
+        assert mark is not None
+        assert not mark.is_chunk
+        source.close()
+        joined.close()
+        return f"{len(arrived)} orders, {bytes(chunk.body).decode() if chunk else None}"
+
+    assert "Other users may write" in as_user(TRAINER, lambda: str(road_to(root).publish("fraud", "production")))
+    assert as_user(TRAINER, publish) == "published"
+    assert as_user(SERVER, serve) == "0 orders, chunk"
+    assert as_user(TRAINER, publish) == "published"
+    assert as_user(SERVER, serve) == "1 orders, chunk"
+    assert as_user(TRAINER, lambda: str(len(list(road.dead_letters(10))))) == "1"
+    assert not [path for path in root.rglob("*") if path.stat().st_mode & 0o007]
+
+
+def send(session: FilePublisherRoad, body: bytes) -> None:
+    session.chunks.mark()
+    session.chunks.send(body, version="1.0.0", index=0, count=1, digest=digest(body).hex())
+    session.chunks.finish(digest(b"release").hex())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_a_user_who_may_not_enter_or_write_is_told_where(memory: Path) -> None:
+    memory.chmod(0o755)
+    root = memory / "depot"
+    root.mkdir(mode=0o700)
+    road_to(root).join(HERE).close()
+    (memory / "closed").mkdir(mode=0o700)
+    ways = (
+        lambda: road_to(memory / "closed" / "depot").join(HERE), lambda: road_to(root).join(HERE),
+        lambda: road_to(root).publish("fraud", "production"), lambda: road_to(root).reports(since_minutes=None),
+        lambda: list(road_to(root).dead_letters(1)), lambda: road_to(root).chunks("fraud", None),
+    )
+    for mode in (0o700, 0o755):
+        root.chmod(mode)
+        for way in ways:
+            said = as_user(STRANGER, lambda way=way: f"it got in: {way()}")
+            assert said.startswith(("StorageFault: ", "DepotUnusable: ")), said

@@ -15,7 +15,7 @@ MOUNTS = """
 22 1 259:2 / / rw,relatime shared:1 - ext4 /dev/root rw
 30 22 0:26 / /srv rw - nfs4 server:/srv rw
 31 30 0:27 / /srv/models rw - ext4 /dev/sdb rw
-32 22 0:28 / /mnt/my\\040share rw - cifs //server/share rw
+32 22 0:28 / /mnt/mein\\040Verzeichnis\\134ü rw - cifs //server/share rw
 33 22 0:29 / /over rw - ext4 /dev/sdc rw
 34 33 0:30 / /over rw - fuse.sshfs host: rw
 """
@@ -23,7 +23,7 @@ LONG = 20.0
 
 
 @pytest.mark.parametrize(("path", "kind"), [
-    ("/home", "ext4"), ("/srv/data", "nfs4"), ("/srv", "nfs4"), ("/srv/models/x", "ext4"), ("/srvx", "ext4"), ("/mnt/my share/x", "cifs"),
+    ("/home", "ext4"), ("/srv/data", "nfs4"), ("/srv", "nfs4"), ("/srv/models/x", "ext4"), ("/srvx", "ext4"), ("/mnt/mein Verzeichnis\\ü/x", "cifs"),
     ("/over/x", "fuse.sshfs"),
 ])
 def test_the_longest_mount_point_that_holds_a_path_says_its_kind_and_of_two_the_later(path: str, kind: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.errors import MisuseError
+from modelcast.shared.file_road import FileRoad
 from modelcast.shared.roads import as_road, open_road
 
 
@@ -15,13 +16,19 @@ def test_amqp_urls_are_the_main_road_and_nothing_is_connected_yet() -> None:
         assert isinstance(open_road(url), AmqpRoad)
 
 
+def test_a_file_url_is_a_shared_directory_and_nothing_is_looked_at_yet() -> None:
+    assert isinstance(open_road("file:///nowhere/models?poll=1&allow_shared_writes=yes"), FileRoad)
+    with pytest.raises(MisuseError, match="no option"):
+        open_road("file:///nowhere/models?chunks=amqp")
+
+
 def test_the_options_for_chunks_are_understood_and_a_wrong_one_is_refused() -> None:
     assert isinstance(open_road("amqp://host/v?chunks=stream&stream_port=5552&heartbeat=30"), AmqpRoad)
     with pytest.raises(MisuseError, match="chunks"):
         open_road("amqp://host/v?chunks=fast")
 
 
-@pytest.mark.parametrize("url", ["", "http://host", "file:///srv/models", "localhost:5672", "AMQP://host"])
+@pytest.mark.parametrize("url", ["", "http://host", "/srv/models", "localhost:5672", "AMQP://host"])
 def test_another_url_names_no_road(url: str) -> None:
     with pytest.raises(MisuseError, match="no address that modelcast knows"):
         open_road(url)

@@ -1,7 +1,7 @@
 """Bringing a release's bytes onto this disk: ahead of its order where it was announced, then what is still missing.
 
-Decides what is reused, and in which folder a release is put together. Used by the worker only. Imports ahead, assembly, receiving
-and the store.
+Decides what is reused, when the fallback is asked, and in which folder a release is put together. Used by the worker only. Imports
+ahead, assembly, fallback, receiving and the store.
 """
 
 from collections.abc import Callable
@@ -9,11 +9,12 @@ from contextlib import closing, suppress
 
 from modelcast.consumer.ahead import Ahead, layout_of, receive_ahead
 from modelcast.consumer.assembly import Assembly
+from modelcast.consumer.fallback import Mend
 from modelcast.consumer.receiving import Fetch, OpenSource, fetch
 from modelcast.consumer.store import Store
 from modelcast.consumer.trial import Trial
 from modelcast.consumer.trust import TrustedOrder
-from modelcast.shared.errors import HostFault, SenderFault
+from modelcast.shared.errors import HostFault, SenderFault, StorageFault
 from modelcast.shared.manifest import Manifest
 
 
@@ -25,12 +26,15 @@ class Intake:
         open_source: Opens the chunk stream.
         idle_seconds: Silence after which the stream counts as read to its end.
         manifest_of: Returns the manifest of a release of the store, if it is still trusted.
+        mend: Fetches from another road what the stream has dropped, or None.
     """
 
     def __init__(
-        self, store: Store, open_source: OpenSource, idle_seconds: float, manifest_of: Callable[[str], Manifest]
+        self, store: Store, open_source: OpenSource, idle_seconds: float, manifest_of: Callable[[str], Manifest],
+        mend: Mend | None = None,
     ) -> None:
         self._store, self._open_source, self._idle_seconds, self._manifest_of = store, open_source, idle_seconds, manifest_of
+        self._mend = mend
         self._ahead: Ahead | None = None
 
     def receive_ahead(self, ahead: Ahead) -> None:
@@ -65,10 +69,24 @@ class Intake:
             try:
                 what = Fetch(trusted.order, trusted.release, self._idle_seconds, trial.check)
                 if not assembly.progress.is_complete:
-                    fetch(assembly, self._open_source, what)
+                    self._fetch(assembly, what)
                 self._sync(assembly)
             finally:
                 trial.transfer = assembly.progress.transfer()
+
+    def _fetch(self, assembly: Assembly, what: Fetch) -> None:
+        """Read the stream; what it does not give, for whichever reason, is asked of the fallback."""
+        try:
+            fetch(assembly, self._open_source, what)
+        except StorageFault:
+            raise   # our own disk: no other road helps it
+        except (SenderFault, HostFault) as fault:
+            if self._mend is None:
+                raise
+            problem = self._mend(assembly, what.stopped)
+            if not assembly.progress.is_complete:
+                fault.facts["fallback"] = problem
+                raise
 
     def _take_over(self, trusted: TrustedOrder) -> Ahead | None:
         """Give what was received ahead the name of its release; returns what this process knows of it."""

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from modelcast.consumer.active import ActiveModel, Slot
+from modelcast.consumer.fallback import as_fallback
 from modelcast.consumer.loaders import Loader
 from modelcast.consumer.member import Member
 from modelcast.consumer.parts import Blueprint
@@ -34,7 +35,7 @@ class ModelConsumer:
     """Keeps one model of an application up to date.
 
     Args:
-        url: Where orders come from: ``amqp://user:password@host:5672/vhost``, or a road of your own.
+        url: Where orders come from: ``amqp://user:password@host:5672/vhost``, ``file:///srv/models``, or a road of your own.
         model: Name of the model.
         channel: Name of the channel.
         trust: Public keys: paths of PEM files or of key rings (``.toml``), or keys. Only what they signed is ever loaded.
@@ -48,6 +49,8 @@ class ModelConsumer:
         timing: Time limits and pauses.
         queue_type: ``classic``, or ``quorum`` on a cluster.
         loading: How a model is loaded beside serving threads.
+        fallback: Where chunks are fetched that the first road has dropped or cannot give: ``https://models.example`` or
+            ``file:///srv/models``.
 
     Raises:
         InvalidName, InvalidVersion, MissingPath, InvalidKey, MisuseError: An argument cannot work.
@@ -58,7 +61,7 @@ class ModelConsumer:
         channel: str = "production", accept: str = "*", instance: str | None = None, formats: Iterable[str] = BUILT_IN_FORMATS,
         loaders: Mapping[str, Loader] | None = None, dependencies: str = "minor",
         max_artifact_bytes: int = DEFAULT_LIMITS.artifact_bytes, timing: Timing | None = None, queue_type: str = "classic",
-        loading: Loading | None = None,
+        loading: Loading | None = None, fallback: str | Road | None = None,
     ) -> None:
         check_name("model", model)
         check_name("channel", channel)
@@ -75,6 +78,7 @@ class ModelConsumer:
         self._blueprint = Blueprint(
             as_road(url, queue_type=queue_type), model, channel, instance, Path(store), policy, timing or Timing(), ring,
             dict(loaders or {}), self._validators, self._slot, loading or Loading(),
+            None if fallback is None else as_fallback(as_road(fallback)),
         )
         self._running: Member | None = None
 

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from modelcast.consumer.active import Slot
 from modelcast.consumer.companions import Companions, HostWorkshop
 from modelcast.consumer.courier import Courier
+from modelcast.consumer.fallback import mend
 from modelcast.consumer.follower import Follower, ReadingWorkshop
 from modelcast.consumer.journal import Journal
 from modelcast.consumer.loaders import Loader, available_loaders
@@ -34,7 +35,7 @@ from modelcast.consumer.workshop import Tools
 from modelcast.shared.fs import Fs
 from modelcast.shared.locks import HostLock
 from modelcast.shared.names import check_name, name_from_host
-from modelcast.shared.road import Road, Target
+from modelcast.shared.road import FindingRoad, Road, Target
 from modelcast.shared.signing import KeyRing
 
 INSTANCE_FILE, INSTANCE_LOCK = "instance", "instance.lock"
@@ -57,6 +58,7 @@ class Blueprint:
         validators: The application's validators.
         slot: Where the model in service is.
         loading: How a model is loaded beside serving threads.
+        fallback: Where chunks come from that the road has dropped, or None.
     """
 
     road: Road
@@ -71,6 +73,7 @@ class Blueprint:
     validators: Sequence[Validator]
     slot: Slot
     loading: Loading = field(default_factory=Loading)
+    fallback: FindingRoad | None = None
 
     def store(self) -> Store:
         """Return the store, not yet open."""
@@ -80,6 +83,7 @@ class Blueprint:
         return Tools(
             available_loaders(self.loaders), self.validators, self.timing, self.ring,
             lambda offset: self.road.chunks(self.model, offset), bounded, self.loading,
+            mend=None if self.fallback is None else partial(mend, self.fallback, self.model),
         )
 
     def _log(self, **facts: object) -> Any:

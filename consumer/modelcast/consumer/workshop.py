@@ -14,6 +14,7 @@ from typing import Any
 from modelcast.consumer.active import Slot
 from modelcast.consumer.ahead import Ahead
 from modelcast.consumer.collecting import sparing
+from modelcast.consumer.fallback import Mend
 from modelcast.consumer.headroom import Headroom, read_headroom, refuse_what_cannot_fit
 from modelcast.consumer.intake import Intake
 from modelcast.consumer.journal import Journal, Rejection
@@ -51,6 +52,7 @@ class Tools:
         bounded: Runs a function with a time limit.
         loading: How gently a model is loaded.
         headroom: Reads how much memory is left.
+        mend: Fetches from another road what the stream has dropped, or None.
     """
 
     loaders: Mapping[str, Callable[[], Loader]]
@@ -61,6 +63,7 @@ class Tools:
     bounded: Bounded
     loading: Loading = field(default_factory=Loading)
     headroom: Callable[[], list[Headroom]] = read_headroom
+    mend: Mend | None = None
 
 
 class Workshop:
@@ -75,7 +78,7 @@ class Workshop:
 
     def __init__(self, store: Store, journal: Journal, slot: Slot, tools: Tools) -> None:
         self._store, self.journal, self._slot, self._tools = store, journal, slot, tools
-        self._intake = Intake(store, tools.open_source, tools.timing.chunk_idle_seconds, self._manifest)
+        self._intake = Intake(store, tools.open_source, tools.timing.chunk_idle_seconds, self._manifest, tools.mend)
 
     def receive(self, trial: Trial) -> None:
         """Bring the artifact's bytes onto this disk."""

@@ -36,7 +36,7 @@ class Publisher:
     """Publishes releases of models.
 
     Args:
-        url: Where to: ``amqp://user:password@host:5672/vhost``, or a road of your own.
+        url: Where to: ``amqp://user:password@host:5672/vhost``, ``file:///srv/models``, or a road of your own.
         signing_key: Private key, or the path of one, that signs manifests (and orders, unless ``order_key`` is given).
         order_key: Private key, or the path of one, that signs orders.
         chunk_bytes: Largest chunk, 64 KiB to 8 MiB.

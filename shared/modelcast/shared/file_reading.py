@@ -5,7 +5,7 @@ file that somebody cuts off would end the process. Imports the depot and the wat
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from modelcast.shared.depot.chunks import CHUNK_ROOM, read_entries
 from modelcast.shared.depot.depot import Depot
@@ -62,6 +62,30 @@ class FileChunkSource:
     def close(self) -> None:
         """See ``road.ChunkSource.close``."""
         self._watch.close()
+
+
+class FileChunkFinder:
+    """See ``road.ChunkFinder``: the file that has a digest's name."""
+
+    name = "file"
+
+    def __init__(self, depot: Depot, model: str) -> None:
+        self._depot, self._model = depot, model
+        self._buffer = memoryview(bytearray(CHUNK_ROOM))
+
+    def find(self, digests: Iterable[str]) -> Iterator[ArrivedChunk]:
+        """See ``road.ChunkFinder.find``."""
+        self._depot.enter()
+        shelf = self._depot.shelf(self._model)
+        for digest in digests:
+            for is_packed in (False, True):
+                size = shelf.read_into(Entry(EntryKind.CHUNK, bytes.fromhex(digest), is_packed=is_packed), self._buffer)
+                if size is not None:
+                    yield ArrivedChunk(self._buffer[:size], True, digest, is_packed=is_packed)
+                    break
+
+    def close(self) -> None:
+        """See ``road.ChunkFinder.close``."""
 
 
 class FileReportSource:

@@ -16,7 +16,7 @@ from modelcast.shared.depot.reports import ReportWriter, now_ms
 from modelcast.shared.depot.settled import MAX_BYTES, Settled
 from modelcast.shared.errors import DepotUnusable, HostFault
 from modelcast.shared.file_publishing import FilePublisherRoad
-from modelcast.shared.file_reading import FileChunkSource, FileReportSource
+from modelcast.shared.file_reading import FileChunkFinder, FileChunkSource, FileReportSource
 from modelcast.shared.file_url import FileUrl
 from modelcast.shared.file_watch import Watch
 from modelcast.shared.locks import HostLock
@@ -47,6 +47,10 @@ class FileRoad:
         """See ``road.Road.chunks``."""
         self.depot.enter()
         return FileChunkSource(self.depot, model, offset or 0, self._poll_seconds)
+
+    def finder(self, model: str) -> FileChunkFinder:
+        """See ``road.FindingRoad.finder``."""
+        return FileChunkFinder(self.depot, model)
 
     def reports(self, *, since_minutes: int | None) -> FileReportSource:
         """See ``road.Road.reports``."""

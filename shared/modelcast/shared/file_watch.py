@@ -5,6 +5,7 @@ time, or by another thread. Starts no thread. Imports inotify_simple, when it is
 """
 
 import os
+import re
 import select
 import sys
 import threading
@@ -22,6 +23,8 @@ POLL_SECONDS = 1.0
 """Between two looks where the file system does not tell: one folder is listed, if its time of change moved."""
 TELLING_POLL_SECONDS = 5.0
 """The same where it does: should a change be missed (an overflow, a mount over it), it is late and not lost."""
+_ESCAPED = re.compile(r"\\([0-7]{3})")
+"""How the kernel writes a space, a tab, a line feed or a backslash in the name of a mount point."""
 
 
 def kind_of_file_system(path: Path, mounts: str | None = None) -> str | None:
@@ -42,7 +45,7 @@ def kind_of_file_system(path: Path, mounts: str | None = None) -> str | None:
         fields = before.split()
         if len(fields) < 5 or not after:
             continue
-        point = fields[4].encode("utf-8", "surrogateescape").decode("unicode_escape", "replace") if "\\" in fields[4] else fields[4]
+        point = _ESCAPED.sub(lambda found: chr(int(found[1], 8)), fields[4])
         inside = whole == point or whole.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(best):   # of two on one point the later lies above
             best, kind = point, after.split()[0]

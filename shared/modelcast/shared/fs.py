@@ -79,11 +79,15 @@ class Fs:
     FILE_MODE = 0o600
     FOLDER_MODE = 0o700
 
+    def is_folder(self, path: Path) -> bool:
+        """Whether there is a folder of this name."""
+        return guarded("look at", path, path.is_dir)
+
     def make_folder(self, path: Path) -> None:
         """Create a folder with its parents, durably."""
-        if path.is_dir():
+        if self.is_folder(path):
             return
-        if not path.parent.is_dir():
+        if not self.is_folder(path.parent):
             self.make_folder(path.parent)
         guarded("create", path, lambda: path.mkdir(mode=self.FOLDER_MODE, exist_ok=True))
         self.sync_folder(path.parent)
@@ -200,9 +204,9 @@ class Fs:
 
     def remove_tree(self, path: Path) -> None:
         """Remove a folder with all that is in it."""
-        if path.is_dir():
+        if self.is_folder(path):
             guarded("remove", path, lambda: shutil.rmtree(path))
 
     def names(self, path: Path) -> list[str]:
         """Return the names in a folder, sorted; empty when it does not exist."""
-        return guarded("list", path, lambda: sorted(os.listdir(path))) if path.is_dir() else []
+        return guarded("list", path, lambda: sorted(os.listdir(path))) if self.is_folder(path) else []

@@ -21,7 +21,7 @@ def a_report(verdict: Verdict, **fields: object) -> Report:
 
 def test_a_publication_says_what_was_sent_and_what_was_there() -> None:
     assert "1.2.0: 12.5 kB sent;" in published(a_publication(sent=12_500, reused=0), 0.1)
-    assert "12.5 kB sent, 500 B were on the broker already;" in published(a_publication(sent=12_500, reused=500), 0.1)
+    assert "12.5 kB sent, 500 B were there already;" in published(a_publication(sent=12_500, reused=500), 0.1)
 
 
 def test_each_verdict_has_its_sentence() -> None:

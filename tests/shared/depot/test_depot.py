@@ -127,6 +127,25 @@ def test_what_a_killed_writer_left_is_swept(root: Path) -> None:
     assert list((root / places.incoming).iterdir()) == []
 
 
+def test_a_link_in_the_place_of_a_folder_is_not_followed(root: Path, tmp_path: Path) -> None:
+    depot = Depot(root, allow_shared_writes=True)
+    depot.enter()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "kept").write_bytes(b"x")
+    for link, act in (
+        (root / "models" / "fraud" / "incoming", lambda: depot.make_model("fraud")),
+        (root / "models" / "churn", lambda: depot.make_channel("churn", "production")),
+        (root / "reports", depot.enter),
+    ):
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if link.is_dir():
+            link.rmdir()
+        link.symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(DepotUnusable, match="symbolic link"):
+            act()
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["kept"]
+
+
 def test_a_model_is_there_when_somebody_published_it(root: Path) -> None:
     depot = Depot(root)
     depot.enter()

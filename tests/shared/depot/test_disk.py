@@ -47,6 +47,17 @@ def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:
             look()
 
 
+def test_a_pipe_in_the_place_of_a_file_holds_up_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    disk = Disk()
+    for look in (
+        lambda: disk.read_if_there(tmp_path / "pipe", 10), lambda: disk.read_part(tmp_path / "pipe", 10, 0),
+        lambda: disk.read_into(tmp_path / "pipe", memoryview(bytearray(10))),
+    ):
+        with pytest.raises(StorageFault):
+            look()
+
+
 def test_a_file_is_read_to_its_end_or_to_the_end_of_the_buffer(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"0123456789")
     buffer = memoryview(bytearray(20))

@@ -48,6 +48,19 @@ def test_reports_of_several_instances_are_read_in_the_order_of_their_time(tmp_pa
         writer.close()
 
 
+def test_what_comes_from_a_host_whose_clock_is_far_behind_is_heard_all_the_same(tmp_path: Path) -> None:
+    clock = Clock()
+    right, behind = ReportWriter(Disk(), tmp_path, A, clock_ms=clock), ReportWriter(Disk(), tmp_path, B, clock_ms=lambda: clock.ms - 5 * HOUR_MS)
+    behind.append(b"before")
+    right.append(b"recent")
+    reader = ReportReader(Disk(), tmp_path, clock.ms - HOUR_MS // 2)
+    assert all_of(reader) == [b"recent"]
+    behind.append(b"late by its clock")
+    assert all_of(reader) == [b"late by its clock"]
+    right.close()
+    behind.close()
+
+
 def test_hours_that_are_too_old_are_removed_by_who_begins_a_new_one(tmp_path: Path) -> None:
     clock = Clock()
     old, young = ReportWriter(Disk(), tmp_path, A, clock_ms=clock), ReportWriter(Disk(), tmp_path, B, clock_ms=clock)

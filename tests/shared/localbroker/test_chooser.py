@@ -71,6 +71,13 @@ def test_a_named_broker_goes_before_everything_and_its_password_is_not_said(mach
     assert machine.notes == ["Using the broker at elsewhere, because MODELCAST_AMQP_URL names it."]
 
 
+def test_the_variable_of_any_road_counts_where_it_names_a_broker(machine, tmp_path):
+    broker = machine.choose(tmp_path / "broker", MODELCAST_URL="amqp://here", MODELCAST_AMQP_URL="amqp://there")
+    assert broker.url == "amqp://here"
+    broker = machine.choose(tmp_path / "broker", MODELCAST_URL="file:///srv/models", MODELCAST_AMQP_URL="amqp://there")
+    assert broker.url == "amqp://there"
+
+
 def test_the_environment_is_read_when_the_broker_is_chosen(monkeypatch):
     monkeypatch.setenv("MODELCAST_AMQP_URL", "amqps://me:secret@elsewhere/%2F")
     assert choose_broker(note=print).url == "amqps://me:secret@elsewhere/%2F"
@@ -173,7 +180,7 @@ def test_the_wrapper_of_the_distribution_does_not_count_as_a_server(machine, tmp
 
 def test_an_installed_server_is_run_as_a_private_node_and_used_again(tmp_path):
     ensure_installed(print)
-    variables = {name: value for name, value in os.environ.items() if name != "MODELCAST_AMQP_URL"}
+    variables = {name: value for name, value in os.environ.items() if name not in {"MODELCAST_URL", "MODELCAST_AMQP_URL"}}
     host = Host(**{**vars(Host.here()), "variables": variables})
     notes = []
     state_dir = tmp_path / "broker"

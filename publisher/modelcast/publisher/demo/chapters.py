@@ -55,7 +55,7 @@ def damaged_on_the_way(stage: Stage) -> None:
     stage.narrator.chapter("A release whose bytes are damaged on the way: 1.2.0")
     trained = _train(stage, 440, seed=3)
     road = DamagingRoad(open_road(stage.url))
-    stage.narrator.say("The publisher is honest; between it and the broker one bit of one chunk is flipped.")
+    stage.narrator.say(f"The publisher is honest; between it and {stage.place} one bit of one chunk is flipped.")
     _rejected(stage, "1.2.0", "damaged on the way", trained, road=road)
     if not road.flipped:
         raise HostFault("No chunk was large enough to be damaged, so this chapter shows nothing.")
@@ -86,7 +86,7 @@ def unknown_key(stage: Stage) -> None:
 
 
 def killed(stage: Stage) -> None:
-    """Kill an instance and start it again without a way to the broker."""
+    """Kill an instance and start it again without a way to the road."""
     narrator, victim = stage.narrator, stage.first[1]
     narrator.chapter(f"SIGKILL for {victim.name}")
     victim.caller.hold()
@@ -94,11 +94,11 @@ def killed(stage: Stage) -> None:
     narrator.say(f"Process {victim.pid} gets SIGKILL: no goodbye, nothing saved.")
     victim.kill()
     victim.start(connected=False)
-    narrator.say(f"Started again as process {victim.pid}, with the way to the broker closed.")
+    narrator.say(f"Started again as process {victim.pid}, with the way to {stage.place} closed.")
     back, how = _first_answer(victim), victim.status()
     narrator.say(
         f"Its first answer came {back.milliseconds:.0f} ms after the start of the process, from {back.version}; "
-        f"connections to the broker until then: {back.connections}."
+        f"connections to {stage.place} until then: {back.connections}."
     )
     narrator.say(f"What it says of itself: {how.get('detail')}")
     victim.let_through()
@@ -130,15 +130,15 @@ def late(stage: Stage) -> None:
 def dead_letters(stage: Stage) -> None:
     """List and explain what was refused."""
     narrator, expected = stage.narrator, sum(len(trial.rejected) for trial in stage.record.trials)
-    narrator.chapter("What the broker kept: the dead letters")
+    narrator.chapter(f"What {stage.place} kept: the dead letters")
     letters: list[dict[str, Any]] = []
 
     def are_all_there() -> bool:
-        """Look again, and tell whether all of them are in the queue."""
+        """Look again, and tell whether all of them are there."""
         letters[:] = read_dead_letters(stage.url, stage.model)
         return len(letters) >= expected
 
-    until(are_all_there, seconds=LETTERS_SECONDS, what=f"{expected} dead letters are in the queue")
+    until(are_all_there, seconds=LETTERS_SECONDS, what=f"{expected} dead letters are there")
     stage.record.dead_letters = letters
     narrator.say(f"modelcast dead-letters list: {len(letters)} for {stage.model}, one for each refusal of each instance.")
     for letter in letters:

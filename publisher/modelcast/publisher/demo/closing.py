@@ -53,7 +53,7 @@ class Return:
         instance: Which.
         version: What it answered with.
         milliseconds: From the start of its process to its first right answer.
-        connections: How many connections it had had to the broker by then.
+        connections: How many connections it had had to the road by then.
         connected: Whether it was connected in the end.
     """
 

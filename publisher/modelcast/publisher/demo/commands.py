@@ -17,12 +17,17 @@ from modelcast.shared.errors import MisuseError
     "--requests-per-second", type=click.FloatRange(1, 1000), default=50.0, show_default=True,
     help="How often each instance is asked for a prediction.",
 )
+@click.option(
+    "--road", type=click.Choice(["auto", "rabbitmq", "file"]), default="auto", show_default=True,
+    help="What carries the releases; auto is a shared directory only where no RabbitMQ can be had.",
+)
 @json_option
-def demo(*, as_json: bool, keep: bool, requests_per_second: float) -> int:
+def demo(*, as_json: bool, keep: bool, requests_per_second: float, road: str) -> int:
     """Tell the whole story in half a minute: publish, swap, reject, crash, come back, join late.
 
     Starts instances of a small web application, asks them for predictions all the time, and shows what becomes of good and
-    bad releases. Uses the broker that MODELCAST_AMQP_URL names, or finds or starts one. Ends with 0 when no request failed
+    bad releases. Uses the broker that MODELCAST_URL or
+    MODELCAST_AMQP_URL names, or finds or starts one; with --road file there is none. Ends with 0 when no request failed
     and everything went as it should, with 1 when something did not. With --json the story goes to stderr and one object to
     stdout.
 
@@ -30,6 +35,7 @@ def demo(*, as_json: bool, keep: bool, requests_per_second: float) -> int:
     Example:
       modelcast demo
       modelcast demo --json 2>story.txt
+      modelcast demo --road file
     """  # noqa: D301 - \b is click's mark for text that is not wrapped
     import signal  # noqa: PLC0415 - --help need not load any of this
     from importlib.util import find_spec  # noqa: PLC0415
@@ -43,7 +49,7 @@ def demo(*, as_json: bool, keep: bool, requests_per_second: float) -> int:
     quiet_logs()
     signal.signal(signal.SIGTERM, signal.default_int_handler)   # ends like Ctrl-C: what was started is stopped
     output = Output(as_json=as_json)
-    record = tell_story(output, requests_per_second=requests_per_second, keep=keep)
+    record = tell_story(output, requests_per_second=requests_per_second, keep=keep, road=road)
     found = problems(record)
     draw(record, found, output)
     if as_json:

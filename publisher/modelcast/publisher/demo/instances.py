@@ -1,7 +1,7 @@
 """Instances of the demo application: processes that are started, asked, killed and stopped.
 
 Decides how a process is started and that none is left behind: each ends when its standard input ends, however the demo ends.
-Imports the gate and the traffic; knows the application by its module's name only.
+Imports the door and the traffic; knows the application by its module's name only.
 """
 
 import os
@@ -14,7 +14,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
-from modelcast.publisher.demo.gate import Gate
+from modelcast.publisher.demo.door import Way, way_to
 from modelcast.publisher.demo.traffic import ANSWER_SECONDS, Caller, exchange
 from modelcast.shared.cli.connection import URL_VARIABLE
 from modelcast.shared.errors import HostFault
@@ -29,7 +29,7 @@ class Setting:
     """What all instances have in common.
 
     Attributes:
-        url: Address of the broker.
+        url: Address of the road.
         model: Name of the model.
         trust: The public key that they trust.
         folder: Where each has a folder.
@@ -56,7 +56,7 @@ class Instance:
     def __init__(self, name: str, setting: Setting, caller: Caller) -> None:
         self.name, self.caller, self.started = name, caller, 0.0
         self._setting, self._folder = setting, setting.folder / name
-        self._gate: Gate | None = None
+        self._way: Way | None = None
         self._process: subprocess.Popen[str] | None = None
         self._port = 0
 
@@ -75,8 +75,8 @@ class Instance:
 
     @property
     def connections(self) -> int:
-        """How many connections reached the broker since the process was started."""
-        return self._gate.passed if self._gate else 0
+        """How many connections could reach the road since the process was started."""
+        return self._way.passed if self._way else 0
 
     @property
     def log_path(self) -> Path:
@@ -87,16 +87,16 @@ class Instance:
         """Start the process; it is not waited for.
 
         Args:
-            connected: Whether it can reach the broker; otherwise not until ``let_through``.
+            connected: Whether it can reach the road; otherwise not until ``let_through``.
         """
         self._folder.mkdir(exist_ok=True)
-        self._gate = Gate(self._setting.url)
+        self._way = way_to(self._setting.url, self._folder)
         if connected:
-            self._gate.open()
+            self._way.open()
         with self.log_path.open("a") as log:
             self.started = time.monotonic()
             self._process = subprocess.Popen(
-                self.arguments, env={**os.environ, URL_VARIABLE: self._gate.url},   # not an argument: it holds a password
+                self.arguments, env={**os.environ, URL_VARIABLE: self._way.url},   # not an argument: it holds a password
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True, cwd=self._folder,
             )  # fmt: skip
 
@@ -117,9 +117,9 @@ class Instance:
         self.caller.begin(self._port)
 
     def let_through(self) -> None:
-        """Let it reach the broker."""
-        if self._gate is not None:
-            self._gate.open()
+        """Let it reach the road."""
+        if self._way is not None:
+            self._way.open()
 
     def status(self) -> dict[str, Any]:
         """Return what it says of itself, or nothing when it does not answer."""
@@ -161,5 +161,5 @@ class Instance:
             if pipe is not None:
                 pipe.close()
         self._process = None
-        if self._gate is not None:
-            self._gate.close()
+        if self._way is not None:
+            self._way.close()

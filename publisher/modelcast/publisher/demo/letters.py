@@ -15,14 +15,14 @@ from modelcast.shared.errors import HostFault
 
 COMMAND_SECONDS = 60.0
 LIMIT = "65535"
-"""Other runs may have left theirs on the broker; the command looks at the oldest first."""
+"""Other runs may have left theirs there; the command looks at the oldest first."""
 
 
 def dead_letters(url: str, model: str, *, explained: bool = False) -> list[dict[str, Any]]:
     """Return a model's dead letters, oldest first.
 
     Args:
-        url: Address of the broker.
+        url: Address of the road.
         model: Name of the model.
         explained: Whether they come from ``explain`` instead of ``list``.
 

@@ -56,7 +56,8 @@ class Stage:
     """Everything that the chapters play with.
 
     Attributes:
-        url: Address of the broker.
+        url: Address of the road.
+        place: What carries the releases, in words: ``the broker``, ``the shared directory``.
         model: Name of the model.
         key: The private key that the instances trust.
         stranger: A private key that nobody trusts.
@@ -69,6 +70,7 @@ class Stage:
     """
 
     url: str
+    place: str
     model: str
     key: Path
     stranger: Path
@@ -138,7 +140,7 @@ def published(publication: Publication, seconds: float) -> str:
     """Return a publication as a sentence."""
     text = f"Published {publication.version}: {as_size(publication.sent_bytes)} sent"
     if publication.reused_bytes:
-        text += f", {as_size(publication.reused_bytes)} were on the broker already"
+        text += f", {as_size(publication.reused_bytes)} were there already"
     return f"{text}; chunks first, the order last; {seconds * 1000:.0f} ms."
 
 

@@ -7,9 +7,10 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 from modelcast.publisher.demo import chapters
 from modelcast.publisher.demo.closing import FIRST_INSTANCES, Record
@@ -19,26 +20,28 @@ from modelcast.publisher.demo.traffic import Caller, Exam
 from modelcast.publisher.demo.training import School
 from modelcast.shared.broker_url import BrokerUrl
 from modelcast.shared.cli.output import Output
-from modelcast.shared.errors import HostFault
+from modelcast.shared.errors import BrokerMissing, HostFault
 from modelcast.shared.keyfiles import generate
-from modelcast.shared.localbroker.chooser import choose_broker
+from modelcast.shared.localbroker.chooser import RunningBroker, choose_broker
 from modelcast.shared.localbroker.host import default_state_dir
 from modelcast.shared.localbroker.node import PrivateNode
 from modelcast.shared.roads import open_road
 
 DEFAULT_CHANNEL = "production"
+ROADS = ("auto", "rabbitmq", "file")
 CHAPTERS = (
     chapters.first_model, chapters.better_model, chapters.damaged_on_the_way, chapters.wrong_elsewhere, chapters.forbidden_version,
     chapters.unknown_key, chapters.killed, chapters.late, chapters.dead_letters,
 )
 
 
-def tell_story(output: Output, *, requests_per_second: float, keep: bool) -> Record:
+def tell_story(output: Output, *, requests_per_second: float, keep: bool, road: str = "auto") -> Record:
     """Play the whole story.
 
     Args:
         output: Where it is told.
         requests_per_second: How often each instance is asked.
+        road: One of ``ROADS``: RabbitMQ, a shared directory, or (``auto``) RabbitMQ where it can be had.
         keep: Whether folder, broker and what the story left on it stay.
 
     Returns:
@@ -51,7 +54,7 @@ def tell_story(output: Output, *, requests_per_second: float, keep: bool) -> Rec
     with ExitStack() as cleanup:
         narrator.chapter("The stage")
         folder = cleanup.enter_context(_folder(narrator, keep=keep))
-        url = cleanup.enter_context(_broker(narrator, keep=keep))
+        url = cleanup.enter_context(_road(narrator, folder, road, keep=keep))
         stage = _set_up(narrator, folder, url, requests_per_second)
         if not keep:
             cleanup.callback(_retire, stage)   # after the instances, which would make their queues again
@@ -76,7 +79,8 @@ def _set_up(narrator: Narrator, folder: Path, url: str, requests_per_second: flo
         Instance(f"instance-{number}", setting, Caller(exam, requests_per_second)) for number in range(1, FIRST_INSTANCES + 2)
     ]
     record = Record(model, counts={instance.name: instance.caller.counts for instance in instances})
-    return Stage(url, model, key, stranger, school, exam, instances, narrator, record, max(1, round(requests_per_second * 0.6)))
+    place = "the shared directory" if url.startswith("file:") else "the broker"
+    return Stage(url, place, model, key, stranger, school, exam, instances, narrator, record, max(1, round(requests_per_second * 0.6)))
 
 
 @contextmanager
@@ -91,11 +95,30 @@ def _folder(narrator: Narrator, *, keep: bool) -> Generator[Path]:
 
 
 @contextmanager
-def _broker(narrator: Narrator, *, keep: bool) -> Generator[str]:
+def _road(
+    narrator: Narrator, folder: Path, road: str, *, keep: bool, choose: Callable[..., RunningBroker] = choose_broker
+) -> Generator[str]:
+    if road != "file":
+        try:
+            with _broker(narrator, keep=keep, choose=choose) as url:
+                yield url
+                return
+        except BrokerMissing as error:
+            if road != "auto":
+                raise
+            narrator.say(f"{error} So a shared directory carries the releases. For the main road: {error.hint}")
+    depot = folder / "depot"
+    depot.mkdir(mode=0o700)
+    narrator.say(f"The road is a directory that all share, {depot}; there is no broker.")
+    yield f"file://{quote(str(depot))}"
+
+
+@contextmanager
+def _broker(narrator: Narrator, *, keep: bool, choose: Callable[..., RunningBroker]) -> Generator[str]:
     began, node = time.monotonic(), PrivateNode(default_state_dir())
     was_running = node.status().running
     try:
-        chosen = choose_broker(note=narrator.say)
+        chosen = choose(note=narrator.say)
     except BaseException:
         if not was_running:
             node.stop()   # Ctrl-C while it starts would leave it running for good

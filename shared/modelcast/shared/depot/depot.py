@@ -23,6 +23,7 @@ from modelcast.shared.depot.layout import (
 from modelcast.shared.depot.letters import LetterBox
 from modelcast.shared.depot.numbered import NumberedLog
 from modelcast.shared.errors import DepotUnusable
+from modelcast.shared.fs import TEMPORARY_PREFIX
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.locks import HostLock
 from modelcast.shared.road import Target
@@ -51,7 +52,7 @@ class Depot:
             DepotUnusable: It is missing, foreign, of a newer format, or others may write it.
             StorageFault: It cannot be read or written.
         """
-        if not self.root.is_dir():
+        if not self.disk.is_folder(self.root):
             raise DepotUnusable(
                 f"There is no directory {self.root}.", hint=f"Is it mounted? Otherwise create it: mkdir -p -m 700 {self.root}",
                 facts={"path": str(self.root)},
@@ -67,12 +68,23 @@ class Depot:
                 hint="Upgrade modelcast here." if newer else "Name the directory that belongs to modelcast.",
                 facts={"path": str(self.root)},
             )
-        for folder in (REPORTS, DEAD_LETTERS):
-            self.disk.make_folder(self.root / folder)
+        self._make(REPORTS, DEAD_LETTERS)
+
+    def _make(self, *folders: str) -> None:
+        """Make folders; none may be a link: who shares the directory could lead us out of it."""
+        for folder in folders:
+            path = self.root
+            for part in folder.split("/"):
+                path /= part
+                if self.disk.is_link(path):
+                    raise DepotUnusable(
+                        f"{path} is a symbolic link.", hint="Put the folder itself there.", facts={"path": str(path)}
+                    )
+            self.disk.make_folder(path)
 
     def check_alone(self, path: Path) -> None:
         """Refuse a folder that other users may write, unless that is allowed."""
-        if self._shares or not path.exists() or self.disk.is_owners_alone(path):
+        if self._shares or not self.disk.is_folder(path) or self.disk.is_owners_alone(path):
             return
         raise DepotUnusable(
             f"Other users may write to {path}.",
@@ -109,23 +121,21 @@ class Depot:
     def make_model(self, model: str) -> ModelPlaces:
         """Make a model's folders and return where they are."""
         places = ModelPlaces(model)
-        for folder in (places.incoming, places.chunks, places.register):
-            self.disk.make_folder(self.root / folder)
+        self._make(places.incoming, places.chunks, places.register)
         self.check_alone(self.root / places.folder)
         return places
 
     def make_channel(self, model: str, channel: str) -> ChannelPlaces:
         """Make a channel's folders and return where they are."""
         places = ChannelPlaces(model, channel)
-        for folder in (places.orders, places.announcements):
-            self.disk.make_folder(self.root / folder)
+        self._make(places.orders, places.announcements)
         self.check_alone(self.root / ModelPlaces(model).folder)
         return places
 
     def make_instance(self, target: Target) -> InstancePlaces:
         """Make an instance's folders and return where they are."""
         places = InstancePlaces(target.model, target.channel, target.instance)
-        self.disk.make_folder(self.root / places.incoming)
+        self._make(places.incoming)
         return places
 
     def register(self, model: str) -> NumberedLog:
@@ -160,4 +170,5 @@ class Depot:
     def sweep(self, folder: str) -> None:
         """Remove what somebody who was killed was writing; only who holds the lock beside it may."""
         for name in self.disk.names(self.root / folder):
-            self.disk.remove(self.root / folder / name)
+            if name.startswith(TEMPORARY_PREFIX):
+                self.disk.remove(self.root / folder / name)

@@ -13,7 +13,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from modelcast.shared.errors import StorageFault
 from modelcast.shared.fs import NO_FOLLOW, OTHERS_MAY_WRITE, TEMPORARY_PREFIX, Fs, guarded, storage_fault
 
 _NO_LINKS_HERE = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
@@ -32,6 +31,25 @@ def _syncfs() -> Any:
     return getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
 
 
+_SYNC_FILE_RANGE_WRITE = 2
+
+
+@cache
+def _sync_file_range() -> Any:
+    """Return sync_file_range(2), which Python does not have, or None."""
+    function = getattr(ctypes.CDLL(None), "sync_file_range", None) if sys.platform == "linux" else None
+    if function is not None:
+        function.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+    return function
+
+
+def _begin_to_write(descriptor: int) -> None:
+    """Have the kernel begin to write a file while the next one is made (figures: ``tests/benchmarks/durable.py``)."""
+    begin = _sync_file_range()
+    if begin is not None:
+        begin(descriptor, 0, 0, _SYNC_FILE_RANGE_WRITE)   # a hint: whether it is written, the sync at the end tells
+
+
 def temporary_name() -> str:
     """Return a name that nobody else uses, for what is being written."""
     return f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
@@ -41,14 +59,24 @@ class Disk(Fs):
     """See ``fs.Fs``; for a depot."""
 
     def write_new(self, path: Path, content: bytes | memoryview, *, is_durable: bool) -> None:
-        """Write a file that does not exist yet; ``is_durable`` syncs its content, not its name."""
+        """Write a file that does not exist yet; ``is_durable`` syncs its content, not its name. Otherwise the kernel begins to."""
         descriptor = guarded("create", path, lambda: os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW, self.FILE_MODE))
         try:
             self.write_at(descriptor, content, 0, path)
             if is_durable:
                 self.sync(descriptor, path)
+            else:
+                _begin_to_write(descriptor)
         finally:
             guarded("close", path, lambda: os.close(descriptor))
+
+    def is_link(self, path: Path) -> bool:
+        """Whether there is a symbolic link of this name."""
+        return guarded("look at", path, path.is_symlink)
+
+    def add_folder(self, path: Path) -> None:
+        """Create a folder in one that is there, if it is not; not durable before that one is synced."""
+        guarded("create", path, lambda: path.mkdir(mode=self.FOLDER_MODE, exist_ok=True))
 
     def replace_whole(self, path: Path, content: bytes, temporary: Path) -> None:
         """Replace a file by ``content``, durably, so that a crash leaves the old or the new one; it is written as ``temporary``."""
@@ -70,23 +98,29 @@ class Disk(Fs):
         self.sync_folder(target.parent)
         return True
 
-    def read_if_there(self, path: Path, max_bytes: int) -> bytes | None:
-        """Read a small file, or return None when it does not exist."""
+    def _open_if_there(self, path: Path) -> int | None:
         try:
-            return self.read_whole(path, max_bytes)
-        except StorageFault as fault:
-            if fault.facts.get("errno") == errno.ENOENT:
-                return None
-            raise
+            return os.open(path, os.O_RDONLY | NO_FOLLOW | os.O_NONBLOCK)   # a pipe in the place of a file must hold up nobody
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise storage_fault("open", path, error) from error
+
+    def read_if_there(self, path: Path, max_bytes: int) -> bytes | None:
+        """Read a small file, or return None when it does not exist; of a larger one ``max_bytes`` and one more byte are read."""
+        descriptor = self._open_if_there(path)
+        if descriptor is None:
+            return None
+        try:
+            return self.read_at(descriptor, max_bytes + 1, 0, path)
+        finally:
+            os.close(descriptor)
 
     def read_part(self, path: Path, size: int, offset: int) -> bytes:
         """Read up to ``size`` bytes of a file at ``offset``; nothing when it does not exist."""
-        try:
-            descriptor = os.open(path, os.O_RDONLY | NO_FOLLOW)
-        except FileNotFoundError:
+        descriptor = self._open_if_there(path)
+        if descriptor is None:
             return b""
-        except OSError as error:
-            raise storage_fault("open", path, error) from error
         try:
             return self.read_at(descriptor, size, offset, path)
         finally:
@@ -94,12 +128,9 @@ class Disk(Fs):
 
     def read_into(self, path: Path, buffer: memoryview) -> int | None:
         """Fill a buffer from the beginning of a file; returns how many bytes, or None when it does not exist."""
-        try:
-            descriptor = os.open(path, os.O_RDONLY | NO_FOLLOW)
-        except FileNotFoundError:
+        descriptor = self._open_if_there(path)
+        if descriptor is None:
             return None
-        except OSError as error:
-            raise storage_fault("open", path, error) from error
         try:
             filled = 0
             while got := guarded("read", path, partial(os.preadv, descriptor, [buffer[filled:]], filled)):
@@ -145,12 +176,9 @@ class Disk(Fs):
 
     def sync_file(self, path: Path) -> None:
         """Make the content of a file durable that somebody else wrote, if it is there."""
-        try:
-            descriptor = os.open(path, os.O_RDONLY | NO_FOLLOW)
-        except FileNotFoundError:
+        descriptor = self._open_if_there(path)
+        if descriptor is None:
             return
-        except OSError as error:
-            raise storage_fault("open", path, error) from error
         try:
             self.sync(descriptor, path)
         finally:

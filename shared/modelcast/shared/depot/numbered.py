@@ -21,7 +21,7 @@ class NumberedLog:
         disk: The disk.
         folder: Where the records lie; it exists.
         incoming: Where one is written before it has its number, on the same file system.
-        max_bytes: Largest record that is read.
+        max_bytes: Largest record; of a larger one so many bytes and one more are read, so that whoever judges it sees that.
     """
 
     def __init__(self, disk: Disk, folder: Path, incoming: Path, *, max_bytes: int) -> None:

@@ -91,31 +91,34 @@ class ReportReader:
     Args:
         disk: The disk.
         folder: Where all reports lie.
-        since_ms: Older ones are passed over; None for all that are kept.
+        since_ms: Of those that are there, older ones are passed over; None for all that are kept. Of those that come, none is: the
+            clock of who reports may be wrong.
     """
 
     def __init__(self, disk: Disk, folder: Path, since_ms: int | None) -> None:
         self._disk, self._folder, self._since_ms = disk, folder, since_ms or 0
-        self._read_bytes: dict[str, int] = {}
         self._frames: deque[Frame] = deque()
-        names = self._names()
-        self._past = deque(list(group) for _, group in groupby(names, key=lambda name: segment_hour(name) or ""))
+        first, hours = hour_of(self._since_ms), groupby(self._names(), key=lambda name: segment_hour(name) or "")
+        self._past = deque([(hour, list(names)) for hour, names in hours])
+        self._read_bytes: dict[str, int] = {}
+        while self._past and self._past[0][0] < first:
+            _, names = self._past.popleft()
+            self._read_bytes |= {name: disk.size_of(folder / name) or 0 for name in names}
 
     def _names(self) -> list[str]:
-        first = hour_of(self._since_ms) if self._since_ms else ""
-        return [name for name in self._disk.names(self._folder) if (hour := segment_hour(name)) is not None and hour >= first]
+        return [name for name in self._disk.names(self._folder) if segment_hour(name) is not None]
 
     def next(self) -> bytes | None:
         """Return the next report that is there, or None; after the first None all that was there at the beginning is read."""
         while not self._frames and self._past:
-            self._take(self._past.popleft())
+            self._take(self._past.popleft()[1], since_ms=self._since_ms)
         if not self._frames:
             names = self._names()
             self._read_bytes = {name: self._read_bytes.get(name, 0) for name in names}
-            self._take(names)
+            self._take(names, since_ms=0)
         return self._frames.popleft().body if self._frames else None
 
-    def _take(self, names: list[str]) -> None:
+    def _take(self, names: list[str], *, since_ms: int) -> None:
         found: list[Frame] = []
         for name in names:
             done, path = self._read_bytes.get(name, 0), self._folder / name
@@ -123,7 +126,7 @@ class ReportReader:
                 continue
             while content := self._disk.read_part(path, READ_BYTES, done):
                 frames, length = read_frames(content)
-                found += [frame for frame in frames if frame.time_ms >= self._since_ms]
+                found += [frame for frame in frames if frame.time_ms >= since_ms]
                 done += length
                 if not length:
                     break

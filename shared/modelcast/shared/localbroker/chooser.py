@@ -16,8 +16,8 @@ from modelcast.shared.localbroker.host import Host, default_state_dir
 from modelcast.shared.localbroker.install import ensure_installed_on
 from modelcast.shared.localbroker.node import PrivateNode
 
-URL_VARIABLE = "MODELCAST_AMQP_URL"
-"""Environment variable that names the broker to use; nothing is started then."""
+URL_VARIABLES = ("MODELCAST_URL", "MODELCAST_AMQP_URL")
+"""Environment variables that name the broker to use; nothing is started then. The first may name another road, and counts not then."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +93,14 @@ def ensure_installed(note: Callable[[str], None]) -> None:
 
 
 def _named(host: Host) -> RunningBroker | None:
-    url = host.variables.get(URL_VARIABLE)
+    named = ((variable, host.variables.get(variable)) for variable in URL_VARIABLES)
+    variable, url = next(((name, url) for name, url in named if url and not url.startswith("file:")), ("", None))
     if not url:
         return None
     parts = urlsplit(url)
     if parts.scheme not in {"amqp", "amqps"} or not parts.hostname:
-        raise MisuseError(f"{URL_VARIABLE} is no AMQP URL.", hint="Such as amqp://user:password@host:5672/%2F")
-    why = f"Using the broker at {parts.hostname}, because {URL_VARIABLE} names it."
+        raise MisuseError(f"{variable} is no AMQP URL.", hint="Such as amqp://user:password@host:5672/%2F")
+    why = f"Using the broker at {parts.hostname}, because {variable} names it."
     return RunningBroker(url, "url", why, started_here=False)
 
 

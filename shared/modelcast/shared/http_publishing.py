@@ -1,0 +1,162 @@
+"""The publisher's half of the HTTP road: a session on the server, which holds the model's lock.
+
+Decides what waits for its answer: all but a chunk, which is on its way while the next one is read and hashed. Imports the line and
+the road's errors.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+from modelcast.shared.errors import HostFault, ModelcastError, NotFound, ProtocolViolation, PublisherBusy
+from modelcast.shared.http_answers import Answer
+from modelcast.shared.http_line import Ask, Line, Query, Server
+from modelcast.shared.http_sending import Sending
+from modelcast.shared.packing import pack
+
+SESSION_HEADER = "Modelcast-Session"
+
+
+class Session:
+    """Requests of one publishing session.
+
+    Args:
+        server: The server.
+        model: Name of the model.
+        channel: Name of the channel.
+
+    Raises:
+        PublisherBusy: Another session is open.
+    """
+
+    def __init__(self, server: Server, model: str, channel: str) -> None:
+        self.line, self._model = server.line(), model
+        try:
+            opened = self.line.call(Ask("POST", f"/models/{model}/publishing", body=pack({"channel": channel})), "publishing")
+            told = opened.message("session")
+            self._id: str = _typed(told, "session", str)
+        except BaseException:
+            self.line.close()
+            raise
+        self.retention_bytes: int | None = told.get("retention_bytes") if isinstance(told.get("retention_bytes"), int) else None
+
+    def ask(self, method: str, path: str, body: bytes | memoryview | None = None, query: Query | None = None) -> Ask:
+        """Return a request of this session; ``path`` is below the model's."""
+        return Ask(method, f"/models/{self._model}{path}", query or {}, body, {SESSION_HEADER: self._id})
+
+    def call(self, ask: Ask, what: str) -> Answer:
+        """Send a request and return its answer; raises HostFault when the session is over, PublisherBusy never."""
+        try:
+            return self.line.call(ask, what)
+        except (NotFound, PublisherBusy) as error:
+            raise HostFault(
+                f"The server gave this publisher's place to another one ({error}).",
+                hint="Publish again; only what is missing is sent.", facts=error.facts,
+            ) from error
+
+    def close(self) -> None:
+        """Give the lock back. Never raises."""
+        with suppress(ModelcastError):
+            self.line.call(self.ask("DELETE", f"/publishing/{self._id}"), "end of publishing")
+        self.line.close()
+
+
+class HttpPublisherRoad:
+    """See ``road.PublisherRoad``."""
+
+    def __init__(self, server: Server, model: str, channel: str) -> None:
+        self._session = Session(server, model, channel)
+        self.retention_bytes = self._session.retention_bytes
+        self.register = HttpRegister(self._session)
+        self.chunks = HttpChunkSink(self._session, server.line())
+
+    def announce(self, channel: str, body: bytes) -> None:
+        """See ``road.PublisherRoad.announce``."""
+        self._session.call(self._session.ask("POST", f"/channels/{channel}/announcements", body), "announcement")
+
+    def order(self, channel: str, body: bytes) -> None:
+        """See ``road.PublisherRoad.order``."""
+        self._session.call(self._session.ask("POST", f"/channels/{channel}/orders", body), "order")
+
+    def close(self) -> None:
+        """See ``road.PublisherRoad.close``."""
+        self.chunks.close()
+        self._session.close()
+
+
+class HttpRegister:
+    """See ``road.Register``."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def read(self) -> Sequence[bytes]:
+        """See ``road.Register.read``."""
+        return [record for page in _pages(self._session, "/register", "register") for record in _blobs(page, "records")]
+
+    def append(self, record: bytes) -> None:
+        """See ``road.Register.append``."""
+        self._session.call(self._session.ask("POST", "/register", record), "record")
+
+
+class HttpChunkSink:
+    """See ``road.ChunkSink``: one chunk is on its way at a time, so that they stand in their order."""
+
+    def __init__(self, session: Session, line: Line) -> None:
+        self._session, self._sending = session, Sending(line)
+
+    def mark(self) -> int:
+        """See ``road.ChunkSink.mark``."""
+        told = self._session.call(self._session.ask("POST", "/chunks:mark", b""), "mark").message("mark")
+        offset: int = _typed(told, "offset", int)
+        return offset
+
+    def send(
+        self, body: bytes | memoryview, *, version: str, index: int, count: int, digest: str, codec: str = "none"
+    ) -> None:
+        """See ``road.ChunkSink.send``; raises SenderFault when the server got other bytes than ``digest`` names."""
+        asked = self._session.ask("PUT", f"/chunks/{digest}", body)
+        facts = {
+            "Modelcast-Version": version, "Modelcast-Index": str(index), "Modelcast-Count": str(count), "Modelcast-Codec": codec,
+        }
+        self._sending.send(Ask(asked.method, asked.path, body=body, headers={**asked.headers, **facts}), "chunk")
+
+    def finish(self, release: str) -> None:
+        """See ``road.ChunkSink.finish``."""
+        self._sending.flush()
+        self._session.call(self._session.ask("POST", "/chunks:finish", pack({"release": release})), "end of the chunks")
+
+    def held_since(self, offset: int) -> Iterator[bytes]:
+        """See ``road.ChunkSink.held_since``: the server reads and hashes what it holds."""
+        self._sending.flush()
+        for page in _pages(self._session, "/chunks:held", "list of chunks", offset):
+            yield from _blobs(page, "digests")
+
+    def close(self) -> None:
+        """Close the line of the chunks. Never raises."""
+        self._sending.close()
+
+
+def _pages(session: Session, path: str, what: str, first: int | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the pages of a list."""
+    start = first
+    while True:
+        page = session.call(session.ask("GET", path, query={"from": start}), what).message(what)
+        yield page
+        following = page.get("next")
+        if not isinstance(following, int) or following == start:
+            return
+        start = following
+
+
+def _blobs(page: dict[str, Any], name: str) -> list[bytes]:
+    found = page.get(name)
+    if not isinstance(found, list) or not all(isinstance(item, bytes) for item in found):
+        raise ProtocolViolation(f"The server's {name} are no list of bytes.")
+    return found
+
+
+def _typed(told: dict[str, Any], name: str, kind: type[Any]) -> Any:
+    if not isinstance(told.get(name), kind):
+        raise ProtocolViolation(f"The server's answer has no {name}.", hint="Is this a server of modelcast?")
+    return told[name]

@@ -1,0 +1,204 @@
+"""The HTTP road: a server of releases, reached by pulls alone; for firewalls, and where no broker is.
+
+Decides how an instance and an operator use a server; ``http_publishing`` is the publisher's half, ``http_reading`` what reads
+chunks and reports. An instance's question for orders stays with the server until there is one. Imports the line and the wire.
+"""
+
+import secrets
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Any, cast
+
+from modelcast.shared.errors import HostFault, MisuseError, ModelcastError, ProtocolViolation
+from modelcast.shared.http_answers import ServerBusy
+from modelcast.shared.http_getting import HttpChunkFinder, spread
+from modelcast.shared.http_line import MESSAGE_TYPE, Ask, Query, Server, rested
+from modelcast.shared.http_publishing import HttpPublisherRoad
+from modelcast.shared.http_reading import WAIT_SECONDS, HttpChunkSource, HttpReportSource
+from modelcast.shared.http_sending import Sending
+from modelcast.shared.http_wire import Bell
+from modelcast.shared.road import ArrivedOrder, Confirmed, DeadLetter, Target
+
+GOODBYE_SECONDS = 2.0
+"""Longest wait for what was sent last, and for the goodbye itself: a server that is gone must not hold up an application's end."""
+LETTERS_AT_ONCE = 100
+SETTLED_BEFORE = frozenset({404})
+"""Answers to a settlement that came twice, since a connection broke between."""
+WHOLE_LIST = {"Accept": MESSAGE_TYPE}
+
+
+class HttpRoad:
+    """See ``road.Road``.
+
+    Args:
+        server: The server.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    def publish(self, model: str, channel: str) -> HttpPublisherRoad:
+        """See ``road.Road.publish``."""
+        return HttpPublisherRoad(self.server, model, channel)
+
+    def join(self, target: Target) -> "HttpInstanceRoad":
+        """See ``road.Road.join``."""
+        return HttpInstanceRoad(self.server, target)
+
+    def chunks(self, model: str, offset: int | None) -> HttpChunkSource:
+        """See ``road.Road.chunks``."""
+        return HttpChunkSource(self.server, model, offset)
+
+    def finder(self, model: str) -> HttpChunkFinder:
+        """See ``road.FindingRoad.finder``."""
+        return HttpChunkFinder(self.server, model)
+
+    def reports(self, *, since_minutes: int | None) -> HttpReportSource:
+        """See ``road.Road.reports``."""
+        return HttpReportSource(self.server, since_minutes)
+
+    def dead_letters(self, limit: int) -> Iterator[DeadLetter]:
+        """See ``road.DeadLetterRoad.dead_letters``."""
+        line = self.server.line()
+        start: str | int | None = None
+        try:
+            while limit > 0:
+                query: Query = {"limit": min(limit, LETTERS_AT_ONCE), "from": start}
+                ask = Ask("GET", "/dead-letters", query, headers=WHOLE_LIST)
+                page = line.call(ask, "dead letters").message("list of dead letters")
+                letters, start = [_letter(told) for told in _list(page, "letters")], page.get("next")
+                yield from letters[:limit]
+                limit -= len(letters)
+                if start is None:
+                    return
+        finally:
+            line.close()
+
+    def retire(self, model: str, channel: str, instances: Iterable[str]) -> None:
+        """See ``road.OpenRoad.retire``: all that the model has goes, whoever uses it."""
+        del channel, instances
+        line = self.server.line()
+        try:
+            line.call(Ask("DELETE", f"/models/{model}"), "removal of a model")
+        finally:
+            line.close()
+
+
+class HttpInstanceRoad:
+    """See ``road.InstanceRoad``: one line asks for orders and waits, the other one tells."""
+
+    def __init__(self, server: Server, target: Target) -> None:
+        self._target, self._join = target, secrets.token_hex(8)
+        self._path = f"/models/{target.model}/channels/{target.channel}/instances/{target.instance}"
+        self._asking, self._sending, self._bell = server.line(), Sending(server.line()), Bell()
+        self._arrived = deque[ArrivedOrder]()
+        self._not_before = 0.0
+        try:
+            self._asking.send(self._question(0.0))
+            self._take()
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _question(self, wait_seconds: float) -> Ask:
+        query: Query = {"wait": round(wait_seconds, 1), "joined": self._join}
+        return Ask("GET", f"{self._path}/orders", query, wait_seconds=wait_seconds)
+
+    def _take(self) -> None:
+        """Take the answer; one name that two use is a fault of the host to both."""
+        try:
+            page = self._asking.answer("orders").message("list of orders")
+        except MisuseError as error:
+            raise HostFault(str(error), hint="Give each instance a name of its own.", facts=error.facts) from error
+        self._arrived.extend(self._order(told) for told in _list(page, "orders"))
+
+    def _order(self, told: Any) -> ArrivedOrder:
+        try:
+            body, number, is_history = told["body"], told["number"], told["is_history"] is True
+            is_announcement = told.get("is_announcement") is True
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ProtocolViolation("The server's list of orders holds one that is none.") from error
+        if not isinstance(body, bytes):
+            raise ProtocolViolation("The server's list of orders holds one without a body.")
+        return ArrivedOrder(body, None if is_history else (self, number), is_announcement=is_announcement)
+
+    def next_order(self, seconds: float) -> ArrivedOrder | None:
+        """See ``road.InstanceRoad.next_order``."""
+        self._sending.hear(0.0)
+        if not self._arrived:
+            self._wait(seconds)
+            self._sending.hear(0.0)
+        return self._arrived.popleft() if self._arrived else None
+
+    def _wait(self, seconds: float) -> None:
+        if not self._asking.is_waiting:
+            pause = self._not_before - time.monotonic()
+            if pause > 0:
+                self._bell.wait(min(pause, seconds))
+                return
+            self._asking.send(self._question(spread(WAIT_SECONDS)))
+        if not self._asking.has_answer(seconds, self._bell, self._sending.line):
+            return
+        try:
+            self._take()
+        except ServerBusy as busy:
+            self._not_before = time.monotonic() + rested(busy)
+
+    def settle(self, arrived: ArrivedOrder, *, accept: bool) -> None:
+        """See ``road.InstanceRoad.settle``; what the server says to it is heard with the next call."""
+        if arrived.receipt is None:
+            return
+        owner, number = cast("tuple[HttpInstanceRoad, int | None]", arrived.receipt)
+        if owner is not self or number is None:
+            return   # it is given out again by this connection, and that one will be settled; an announcement never is
+        body = b'{"accept": true}' if accept else b'{"accept": false}'
+        ask = Ask(
+            "POST", f"{self._path}/orders/{number}/settlement", {"joined": self._join}, body, {"Content-Type": "application/json"}
+        )
+        self._sending.send(ask, "settlement of an order", allowed=SETTLED_BEFORE)
+
+    def report(self, body: bytes) -> Confirmed:
+        """See ``road.InstanceRoad.report``."""
+        target = self._target
+        query = {"model": target.model, "channel": target.channel, "instance": target.instance}
+        return self._sending.send(Ask("POST", "/reports", query, body), "report")
+
+    def wake(self) -> None:
+        """See ``road.Wakeable.wake``."""
+        self._bell.ring()
+
+    def close(self) -> None:
+        """See ``road.InstanceRoad.close``."""
+        with suppress(ModelcastError):
+            self._sending.finish(GOODBYE_SECONDS)
+            if not self._sending.is_busy:
+                self._sending.send(Ask("DELETE", self._path, {"joined": self._join}), "goodbye")
+                self._sending.finish(GOODBYE_SECONDS)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._asking.close()
+        self._sending.close()
+        self._bell.close()
+
+
+def _list(page: dict[str, Any], name: str) -> list[Any]:
+    found = page.get(name)
+    if not isinstance(found, list):
+        raise ProtocolViolation(f"The server's answer has no {name}.", hint="Is this a server of modelcast?")
+    return found
+
+
+def _letter(told: Any) -> DeadLetter:
+    try:
+        target = Target(str(told["model"]), str(told["channel"]), str(told["instance"])) if told.get("model") else None
+        body, died_ms, deaths = told["body"], told.get("died_ms"), told.get("deaths")
+        cause = str(told.get("cause") or "unknown")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ProtocolViolation("The server's list of dead letters holds one that is none.") from error
+    if not isinstance(body, bytes):
+        raise ProtocolViolation("The server's list of dead letters holds one without a body.")
+    deaths = tuple(deaths) if isinstance(deaths, list) else ()
+    return DeadLetter(body, target, died_ms if isinstance(died_ms, int) else None, cause, deaths)

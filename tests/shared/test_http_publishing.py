@@ -1,0 +1,86 @@
+"""A publisher's session that the server refuses, loses or misunderstands. What goes well is in the contract suites."""
+
+import pytest
+from tests.fakes.http_peer import HttpPeer, Request, problem, reply, told
+
+from modelcast.shared.errors import AuthenticationRefused, HostFault, PermissionRefused, ProtocolViolation, PublisherBusy
+from modelcast.shared.http_publishing import HttpPublisherRoad
+
+
+@pytest.fixture
+def peer():
+    """Makes peers that open a session and then say what they are told to say."""
+    made: list[HttpPeer] = []
+
+    def make(answering, session: bytes | None = None) -> HttpPeer:
+        def answer(request: Request) -> bytes | None:
+            return (session or told(session="s1", lease_seconds=30, retention_bytes=None)) if request.target.endswith("/publishing") else answering(request)
+
+        made.append(HttpPeer(answer))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def test_a_session_goes_with_every_request_and_is_given_back(peer) -> None:
+    there = peer(lambda request: told(offset=7) if "mark" in request.target else reply(204))
+    road = HttpPublisherRoad(there.server(), "fraud", "production")
+    assert (road.chunks.mark(), road.retention_bytes) == (7, None)
+    road.chunks.send(b"bytes", version="1.0.0", index=0, count=1, digest="00", codec="zstd")
+    road.chunks.finish("r")
+    road.announce("production", b"announced")
+    road.order("production", b"ordered")
+    road.close()
+    assert {request.headers.get("modelcast-session") for request in there.requests[1:]} == {"s1"}
+    put = next(request for request in there.requests if request.method == "PUT")
+    assert [put.headers[f"modelcast-{name}"] for name in ("version", "index", "count", "codec")] == ["1.0.0", "0", "1", "zstd"]
+    assert [request.method + request.target for request in there.requests[-3:]] == [
+        "POST/v1/models/fraud/channels/production/announcements", "POST/v1/models/fraud/channels/production/orders",
+        "DELETE/v1/models/fraud/publishing/s1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (problem(409), PublisherBusy), (problem(401), AuthenticationRefused), (problem(403), PermissionRefused), (told(), ProtocolViolation),
+        (told(session=3), ProtocolViolation),
+    ],
+)
+def test_a_session_that_does_not_come_about_is_told_by_its_kind(peer, said: bytes, kind: type[Exception]) -> None:
+    there = peer(lambda _request: reply(204), said)
+    with pytest.raises(kind):
+        HttpPublisherRoad(there.server(), "fraud", "production")
+
+
+@pytest.mark.parametrize("status", [404, 409])
+def test_a_session_that_another_one_took_over_is_a_fault_that_a_second_attempt_mends(peer, status: int) -> None:
+    road = HttpPublisherRoad(peer(lambda _request: problem(status, detail="not your session")).server(), "fraud", "production")
+    with pytest.raises(HostFault, match="another one") as caught:
+        road.register.append(b"record")
+    assert "Publish again" in (caught.value.hint or "")
+    road.chunks.send(b"x", version="1.0.0", index=0, count=1, digest="00")
+    with pytest.raises(HostFault, match="not your session"):
+        road.chunks.finish("r")
+    road.close()
+
+
+def test_lists_are_read_page_by_page_and_what_is_none_is_against_the_protocol(peer) -> None:
+    pages = [told(next=2, records=[b"1", b"2"]), told(next=None, records=[b"3"]), told(next=None, records=[3]), told(next=None)]
+    there = peer(lambda request: pages.pop(0) if "register" in request.target else reply(204))
+    road = HttpPublisherRoad(there.server(), "fraud", "production")
+    assert list(road.register.read()) == [b"1", b"2", b"3"]
+    assert there.requests[2].target.endswith("/register?from=2")
+    for _ in range(2):
+        with pytest.raises(ProtocolViolation):
+            road.register.read()
+    road.close()
+
+
+def test_leaving_a_server_that_is_gone_raises_nothing(peer) -> None:
+    there = peer(lambda _request: None)
+    road = HttpPublisherRoad(there.server(), "fraud", "production")
+    there.close()
+    road.close()

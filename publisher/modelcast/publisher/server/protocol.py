@@ -129,8 +129,9 @@ class Connection(HttpToolsProtocol):
         self._header_bytes = None
         self._stop_waiting()
         super().on_headers_complete()
-        if self.cycle is not None:
-            cycle, send = self.cycle, self.cycle.send
+        cycle: Any = self.cycle
+        if cycle is not None:
+            send = cycle.send
 
             async def sending(message: Any) -> None:
                 """Send an answer's part; a file's by sendfile(2)."""
@@ -139,7 +140,7 @@ class Connection(HttpToolsProtocol):
                     message = {"type": "http.response.body", "body": b"", "more_body": message.get("more_body", False)}
                 await send(message)
 
-            cycle.send = sending   # type: ignore[method-assign]
+            cycle.send = sending
 
     def on_message_complete(self) -> None:
         """The whole request is there; what came of it after its answer was thrown away, and had as long as headers have."""

@@ -2,7 +2,7 @@
 
 Decides when a client is too slow. The loop's own ``sendfile`` stops and starts the reading of the connection around each call, and
 makes a future each time the socket is full; at 1 MiB a call that costs more than all the rest of a request
-(``docs/adr/0024-http-server.md``). Linux and macOS; imports nothing of ours.
+(``docs/adr/0026-http-server.md``). Linux and macOS; imports nothing of ours.
 """
 
 import asyncio

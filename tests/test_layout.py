@@ -22,6 +22,13 @@ TESTED_ELSEWHERE = {
     "shared/cli/__main__.py": "two lines; tests/end_to_end/test_bad_input.py goes through it",
     "shared/localbroker/install.py": "tests/shared/localbroker/test_chooser.py, with an apt-get of its own",
     "shared/localbroker/programs.py": "tests/shared/localbroker/test_host.py and test_chooser.py",
+    "publisher/server/call.py": "tests/publisher/server/test_app.py, test_publishing.py and test_joining.py go through all of it",
+    "publisher/server/routes.py": "a table; tests/publisher/server/test_openapi.py and test_app.py",
+    "publisher/server/service.py": "tests/publisher/server/test_sessions.py and test_serving.py",
+    "publisher/server/settings.py": "values; tests/publisher/server/test_protocol.py",
+    "publisher/server/shelves.py": "tests/publisher/server/test_reading.py",
+    "publisher/server/welcome.py": "tests/publisher/server/test_openapi.py",
+    "publisher/server/work.py": "every test of the server goes through it",
     "publisher/demo/chapters.py": "tests/end_to_end/test_demo.py plays all of them on RabbitMQ",
     "publisher/demo/letters.py": "tests/end_to_end/test_demo.py",
 }

@@ -18,6 +18,9 @@ import click
 
 from modelcast import consumer, publisher
 from modelcast.consumer import lifecycle, pointer
+from modelcast.publisher.server import settings
+from modelcast.publisher.server.routes import PREFIX, ROUTES
+from modelcast.publisher.server.tokens import SCOPES
 from modelcast.shared import errors, limits, manifest, order, report, signing, topology
 from modelcast.shared.cli.main import cli
 from modelcast.shared.reasons import EXPLANATIONS
@@ -344,6 +347,27 @@ def scaled(kind: str) -> Callable[[], str]:
     return write
 
 
+# --------------------------------------------------------------------------- HTTP
+
+
+def http_routes() -> str:
+    rows = [
+        (f"`{route.method} {PREFIX}{route.path.replace(':path}', '}')}`", "anybody" if route.is_open else " or ".join(route.scopes), one_line(route.summary))
+        for route in sorted(ROUTES, key=lambda route: (route.path, route.method))
+    ]
+    return table(("Route", "Scope", "What it does"), rows)
+
+
+def http_scopes() -> str:
+    return table(("Scope", "Allows to"), [(f"`{scope}`", text) for scope, text in SCOPES.items()])
+
+
+def http_limits() -> str:
+    values, doc = settings.ServerLimits(), doc_of(settings.ServerLimits)
+    rows = [(f"`{name}`", f"{getattr(values, name):,}", text) for name, text in doc.items("Attributes").items()]
+    return table(("Limit", "Value", "Meaning"), rows)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "state-diagram": state_diagram,
     "topology": topology_table,
@@ -367,6 +391,9 @@ PARTS: dict[str, Callable[[], str]] = {
     "benchmarks-small": measured("small"),
     "benchmarks-stall": measured("stall"),
     "benchmarks-memory": measured("memory"),
+    "http-routes": http_routes,
+    "http-scopes": http_scopes,
+    "http-limits": http_limits,
     "scale-units": scaled("units"),
     "scale-measured": scaled("measured"),
     "scale-fleets": scaled("fleets"),

@@ -4,8 +4,10 @@ import threading
 import time
 
 import pytest
+from tests.fakes.certificates import Authority
 from tests.fakes.http_host import HttpHost
 from tests.fakes.http_peer import HttpPeer, problem, reply, told
+from tests.fakes.site import Site
 
 from modelcast.shared.errors import AuthenticationRefused, BrokerUnreachable, HostFault, PermissionRefused, ProtocolViolation
 from modelcast.shared.http_road import HttpRoad
@@ -119,3 +121,58 @@ def test_dead_letters_are_asked_for_page_by_page_and_no_more_than_wanted(peer) -
     letters = list(HttpRoad(there.server()).dead_letters(150))
     assert (len(letters), letters[0].target, letters[0].cause) == (150, None, "unknown")
     assert [request.target.partition("?")[2] for request in there.requests] == ["limit=100", "limit=50&from=c"]
+
+
+# --------------------------------------------------------------------------- tokens and TLS, on the real server
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory):
+    """A server with TLS that lets nobody in without a token, and its authority."""
+    authority = Authority(tmp_path_factory.mktemp("authority"))
+    certificate, key = authority.files("localhost")
+    with Site(tmp_path_factory.mktemp("site") / "depot", tls_cert=certificate, tls_key=key) as site:
+        yield site, f"https://localhost:{site.address[1]}?ca_file={authority.file}"
+
+
+def test_each_does_what_its_token_reaches_and_nothing_else(site) -> None:
+    server, url = site
+    ours = open_road(url, token=server.token("publish:fraud", "promote:fraud/production"))
+    publisher = ours.publish("fraud", "production")
+    instance = open_road(url, token=server.token("fetch:fraud", "report:fraud"))
+    joined = instance.join(HERE)
+    publisher.order("production", b"order")
+    arrived = joined.next_order(SOON)
+    joined.settle(arrived, accept=False)
+    assert joined.report(b"report") is not None
+    joined.close()
+    with pytest.raises(PermissionRefused):
+        publisher.order("staging", b"order")
+    for refused in (lambda: ours.publish("churn", "production"), lambda: instance.publish("fraud", "production"), lambda: ours.join(HERE)):
+        with pytest.raises(PermissionRefused):
+            refused()
+    publisher.close()
+    operator = open_road(url, token=server.token("operate"))
+    assert [letter.body for letter in operator.dead_letters(10)] == [b"order"]
+    reports = operator.reports(since_minutes=None)
+    assert reports.receive(SOON) == b"report"
+    reports.close()
+
+
+def test_a_token_that_is_missing_wrong_or_expired_is_refused_and_not_shown(site) -> None:
+    server, url = site
+    for token in (None, "mct_0123456789ab_geheim", server.token("fetch", expires_ms=1)):
+        with pytest.raises(AuthenticationRefused) as caught:
+            open_road(url, token=token).join(HERE)
+        assert "geheim" not in f"{caught.value} {caught.value.hint} {caught.value.facts}"
+
+
+def test_a_token_that_does_not_reach_ends_a_transfer_with_that_reason(site) -> None:
+    server, url = site
+    road = open_road(url, token=server.token("fetch:churn"))
+    with pytest.raises(PermissionRefused):
+        road.chunks("fraud", None)
+    finder = road.finder("fraud")
+    with pytest.raises(PermissionRefused):
+        next(finder.find(["00" * 32]))
+    finder.close()

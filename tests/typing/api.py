@@ -29,6 +29,7 @@ def serves(key: Path, store: Path) -> Any:
     consumer = ModelConsumer(
         "amqp://localhost", model="fraud", channel="production", accept=">=2,<3", trust=[key, "keys/other.pub"], store=store,
         timing=Timing(load_seconds=60), loading=Loading(collector="freeze"), loaders={"mine": lambda folder: folder.name},
+        fallback="https://models.example",
     )
 
     @consumer.validator

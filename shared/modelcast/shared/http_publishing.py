@@ -15,6 +15,8 @@ from modelcast.shared.http_sending import Sending
 from modelcast.shared.packing import pack
 
 SESSION_HEADER = "Modelcast-Session"
+SYNC_SECONDS = 600.0
+"""How long a server may take to make a release durable, or to hash what it holds: some GiB on a slow disk."""
 
 
 class Session:
@@ -40,9 +42,10 @@ class Session:
             raise
         self.retention_bytes: int | None = told.get("retention_bytes") if isinstance(told.get("retention_bytes"), int) else None
 
-    def ask(self, method: str, path: str, body: bytes | memoryview | None = None, query: Query | None = None) -> Ask:
-        """Return a request of this session; ``path`` is below the model's."""
-        return Ask(method, f"/models/{self._model}{path}", query or {}, body, {SESSION_HEADER: self._id})
+    def ask(self, method: str, path: str, body: bytes | memoryview | None = None, query: Query | None = None, *,
+            wait_seconds: float = 0.0) -> Ask:
+        """Return a request of this session; ``path`` is below the model's, ``wait_seconds`` how long the work on it may take."""
+        return Ask(method, f"/models/{self._model}{path}", query or {}, body, {SESSION_HEADER: self._id}, wait_seconds)
 
     def call(self, ask: Ask, what: str) -> Answer:
         """Send a request and return its answer; raises HostFault when the session is over, PublisherBusy never."""
@@ -124,7 +127,8 @@ class HttpChunkSink:
     def finish(self, release: str) -> None:
         """See ``road.ChunkSink.finish``."""
         self._sending.flush()
-        self._session.call(self._session.ask("POST", "/chunks:finish", pack({"release": release})), "end of the chunks")
+        ask = self._session.ask("POST", "/chunks:finish", pack({"release": release}), wait_seconds=SYNC_SECONDS)
+        self._session.call(ask, "end of the chunks")
 
     def held_since(self, offset: int) -> Iterator[bytes]:
         """See ``road.ChunkSink.held_since``: the server reads and hashes what it holds."""
@@ -141,7 +145,7 @@ def _pages(session: Session, path: str, what: str, first: int | None = None) -> 
     """Yield the pages of a list."""
     start = first
     while True:
-        page = session.call(session.ask("GET", path, query={"from": start}), what).message(what)
+        page = session.call(session.ask("GET", path, query={"from": start}, wait_seconds=SYNC_SECONDS), what).message(what)
         yield page
         following = page.get("next")
         if not isinstance(following, int) or following == start:

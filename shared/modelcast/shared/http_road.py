@@ -23,6 +23,8 @@ from modelcast.shared.road import ArrivedOrder, Bookmark, Confirmed, DeadLetter,
 
 GOODBYE_SECONDS = 2.0
 """Longest wait for what was sent last, and for the goodbye itself: a server that is gone must not hold up an application's end."""
+TELLING_SECONDS = 5.0
+"""Longest wait for the answer to a report before the next one: the I/O thread does nothing slow."""
 LETTERS_AT_ONCE = 100
 SETTLED_BEFORE = frozenset({404})
 """Answers to a settlement that came twice, since a connection broke between."""
@@ -93,7 +95,7 @@ class HttpInstanceRoad:
     def __init__(self, server: Server, target: Target) -> None:
         self._target, self._join = target, secrets.token_hex(8)
         self._path = f"/models/{target.model}/channels/{target.channel}/instances/{target.instance}"
-        self._asking, self._sending, self._bell = server.line(), Sending(server.line()), Bell()
+        self._asking, self._sending, self._bell = server.line(), Sending(server.line(), TELLING_SECONDS), Bell()
         self._arrived = deque[ArrivedOrder]()
         self._not_before = 0.0
         try:

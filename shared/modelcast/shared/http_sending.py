@@ -31,12 +31,13 @@ class Sent:
 class Sending:
     """Sends over a line of its own.
 
-    Attributes:
+    Args:
         line: The line.
+        patience_seconds: How long the next one waits for the answer to the one before.
     """
 
-    def __init__(self, line: Line) -> None:
-        self.line = line
+    def __init__(self, line: Line, patience_seconds: float = MOST_BUSY_SECONDS) -> None:
+        self.line, self._patience_seconds = line, patience_seconds
         self._sent: Sent | None = None
         self._again = 0.0
 
@@ -64,9 +65,9 @@ class Sending:
 
     def flush(self) -> None:
         """Wait until what was sent is answered; raises like ``send``."""
-        self.finish(MOST_BUSY_SECONDS)
+        self.finish(self._patience_seconds)
         if self._sent is not None:
-            raise HostFault(f"{self._sent.what}: the server was busy for {MOST_BUSY_SECONDS:.0f} s.")
+            raise HostFault(f"{self._sent.what}: the server did not answer within {self._patience_seconds:g} s.")
 
     def finish(self, seconds: float) -> None:
         """Wait until what was sent is answered, at most ``seconds``; raises like ``send``."""

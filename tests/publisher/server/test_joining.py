@@ -86,7 +86,7 @@ def test_a_refused_order_is_a_dead_letter_that_names_the_instance(client: Client
     client.wire(f"{at('a')}/orders?joined=1&wait=10")
     assert client.post(f"{at('a')}/orders/1/settlement?joined=1", json={"accept": False}).status_code == 204
     letters = client.wire("/dead-letters?limit=1000", headers={"Accept": "application/vnd.modelcast"})["letters"]
-    assert [(l["instance"], l["body"], l["cause"]) for l in letters if l["model"] == model] == [("a", body, "rejected")]
+    assert [(found["instance"], found["body"], found["cause"]) for found in letters if found["model"] == model] == [("a", body, "rejected")]
 
 
 def test_what_is_settled_does_not_come_again_and_what_is_not_does(client: Client, model: str, at) -> None:
@@ -141,8 +141,12 @@ def test_the_place_of_an_instance_whose_connection_ended_is_free(site: Site, cli
 def test_the_place_of_an_instance_that_is_killed_while_it_waits_is_free(site: Site, client: Client, model: str, at) -> None:
     token = site.token()
     with site.raw() as killed:
-        killed.sendall(f"GET /v1{at('a')}/orders?joined=1&wait=50 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
-        eventually(lambda: client.get(f"{at('a')}/orders?joined=2").status_code == 409)
+        for wait in (0, 50):
+            ask = f"GET /v1{at('a')}/orders?joined=1&wait={wait} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
+            killed.sendall(ask.encode())
+            if not wait:
+                assert killed.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert client.get(f"{at('a')}/orders?joined=2").status_code == 409
     eventually(lambda: client.get(f"{at('a')}/orders?joined=2").status_code == 200)
 
 

@@ -127,7 +127,7 @@ def test_dead_letters_come_in_pages_oldest_first(site: Site, client: Client, mod
         assert ([letter["body"] for letter in second["letters"]], second["next"]) == ([b"three"], None)
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=x", "limit=-1", "from=x", "limit=١"])
+@pytest.mark.parametrize("query", ["limit=0", "limit=x", "limit=-1", "from=x", "limit=\u0661"])
 def test_a_number_that_is_none_is_400(client: Client, query: str) -> None:
     assert client.get(f"/dead-letters?{query}").status_code == 400
 

@@ -1,1 +1,1 @@
-"""``modelcast serve``: a depot by HTTP, for those who cannot mount it. Needs the extra ``modelcast[server]``; nothing else imports it."""
+"""``modelcast serve``: a depot by HTTP, for those who cannot mount it. Needs the extra ``modelcast[server]``."""

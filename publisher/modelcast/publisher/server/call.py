@@ -109,7 +109,7 @@ class Call:
         """Return the body.
 
         Raises:
-            Problem: 413 when it is larger than ``max_bytes``, 408 when it does not come.
+            Problem: 400 when there is none, 413 when it is larger than ``max_bytes``, 408 when it does not come.
         """
         claimed = self.request.headers.get("content-length")
         if claimed is not None and claimed.isdecimal() and int(claimed) > max_bytes:
@@ -127,7 +127,9 @@ class Call:
             raise Problem(408, "The body did not come to an end in time.", headers={"Connection": "close"}) from None
         except ClientDisconnect:
             raise Problem(400, "The connection ended within the body.") from None
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if not size:
+            raise Problem(400, "This needs a body.")
+        return b"".join(pieces)
 
     def _too_large(self, max_bytes: int) -> Problem:
         return Problem(413, f"At most {max_bytes} bytes are taken here.", facts={"max_bytes": max_bytes})

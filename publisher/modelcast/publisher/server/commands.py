@@ -25,8 +25,8 @@ EXTRA = "modelcast[server]"
 @click.option("--connections", default=4096, show_default=True, type=click.IntRange(1), help="Connections at once.")
 @click.option("--log-requests", is_flag=True, help="Say each request on stderr.")
 def serve(
-    *, url: str, host: str, port: int, tls_cert: str | None, tls_key: str | None, insecure_no_tokens: bool, rate: float, connections: int,
-    log_requests: bool,
+    *, url: str, host: str, port: int, tls_cert: str | None, tls_key: str | None, insecure_no_tokens: bool, rate: float,
+    connections: int, log_requests: bool,
 ) -> None:
     """Serve a shared directory by HTTP: publishers and instances use http://host:port as they would file://.
 
@@ -87,7 +87,7 @@ depot_option = click.option("--depot", required=True, metavar="URL", help="The d
     "--scope", "scopes", multiple=True, required=True, metavar="SCOPE",
     help="publish, promote, fetch, report or operate; with a reach: fetch:fraud, promote:fraud/staging. May be repeated.",
 )
-@click.option("--days", default=365.0, show_default=True, type=click.FloatRange(0, min_open=True), help="It expires after so many days.")
+@click.option("--days", default=365.0, show_default=True, type=click.FloatRange(0, min_open=True), help="Days until it expires.")
 @click.option("--no-expiry", is_flag=True, help="It never expires.")
 @json_option
 def create(*, depot: str, name: str, scopes: tuple[str, ...], days: float, no_expiry: bool, as_json: bool) -> None:

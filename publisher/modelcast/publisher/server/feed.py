@@ -1,7 +1,7 @@
 """Endpoints for chunks: one by its digest, and the index that says which came when.
 
-Decides what an entry of the index looks like to a client. A chunk is sent as it is stored; whoever gets it compares its digest. Imports the
-call, the ranges and the depot's index.
+Decides what an entry of the index looks like to a client. A chunk is sent as it is stored; whoever gets it compares its digest.
+Imports the call, the ranges and the depot's index.
 """
 
 import os

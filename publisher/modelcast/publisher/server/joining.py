@@ -23,7 +23,8 @@ def _target(call: Call) -> Target:
 def _joined(call: Call) -> str:
     joined = call.request.query_params.get("joined", "")
     if not 1 <= len(joined) <= 64 or not joined.isalnum():
-        raise Problem(400, "joined is missing.", hint="Make up a name for this connection, such as 16 hexadecimal digits; say it each time.")
+        hint = "Make up a name for this connection, such as 16 hexadecimal digits, and say it each time."
+        raise Problem(400, "joined is missing.", hint=hint)
     return joined
 
 

@@ -6,7 +6,7 @@ done one after the other. Imports the file road and the notices.
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from modelcast.publisher.server.problems import Problem
@@ -43,7 +43,7 @@ class Member:
         self._given: dict[int, ArrivedOrder] = {}
 
     @contextmanager
-    def asking(self) -> Iterator[None]:
+    def asking(self) -> Generator[None]:
         """Count it as here while the block runs."""
         self._asking, self.is_loose = self._asking + 1, False
         try:

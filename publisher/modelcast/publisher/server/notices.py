@@ -5,7 +5,7 @@ loop's thread. Imports the watch.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,7 +67,7 @@ class Notices:
         self._is_due = False
 
     @contextmanager
-    def at(self, folders: Sequence[Path], probe: Callable[[], object]) -> Iterator[Topic]:
+    def at(self, folders: Sequence[Path], probe: Callable[[], object]) -> Generator[Topic]:
         """Watch some folders, which exist, while the block runs."""
         topic = self._topics.get(folders[0])
         is_new = topic is None

@@ -12,19 +12,21 @@ from modelcast.publisher.server.problems import PROBLEM_TYPE, TITLES
 from modelcast.publisher.server.routes import PREFIX, ROUTES, Route
 
 NAME: dict[str, Any] = {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,63}$"}
-COUNT: dict[str, Any] = {"type": "integer", "minimum": 0, "maximum": 2**62}
-SECONDS: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": 55}
+COUNT: dict[str, Any] = {"type": "integer", "minimum": 0}
+SECONDS: dict[str, Any] = {"type": "number", "minimum": 0}
 DIGEST: dict[str, Any] = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 TEXT: dict[str, Any] = {"type": "string"}
 CODEC: dict[str, Any] = {"type": "string", "enum": ["none", "zstd"]}
 PARAMETERS: dict[str, dict[str, Any]] = {
     "model": NAME, "channel": NAME, "instance": NAME, "digest": DIGEST, "release": TEXT, "path": TEXT, "session": TEXT,
-    "number": COUNT, "from": COUNT, "limit": {"type": "integer", "minimum": 1, "maximum": 4096}, "wait": SECONDS, "codec": CODEC,
+    "number": COUNT, "from": COUNT, "limit": {"type": "integer", "minimum": 1},
+    "cursor": TEXT, "wait": SECONDS, "codec": CODEC,
     "joined": {"type": "string", "pattern": "^[0-9A-Za-z]{1,64}$"}, "since_minutes": {"type": "number", "minimum": 0},
     "Range": TEXT, "If-Range": TEXT, "If-None-Match": TEXT, "Modelcast-Session": TEXT, "Modelcast-Codec": CODEC,
     "Modelcast-Version": TEXT, "Modelcast-Index": COUNT, "Modelcast-Count": COUNT,
 }
-REQUIRED = {"joined"}
+FIELDS: dict[str, dict[str, Any]] = {"channel": NAME, "release": DIGEST, "accept": {"type": "boolean"}}
+REQUIRED = {"joined", "Modelcast-Session"}
 ANY_ROUTE = (400, 401, 403, 408, 413, 422, 429, 503)
 _NAMED = r"\1"
 _IN_BRACES = re.compile(r"\{(\w+)(?::path)?\}")
@@ -67,15 +69,23 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.scopes:
         operation["description"] = f"Needs a token with the scope {' or '.join(route.scopes)}."
     if route.takes:
-        schema: dict[str, Any] = {"type": "object"} if route.takes == JSON_TYPE else {"type": "string", "format": "binary"}
+        schema = _fields(route) if route.takes == JSON_TYPE else {"type": "string", "format": "binary", "minLength": 1}
         operation["requestBody"] = {"required": True, "content": {route.takes: {"schema": schema}}}
     return operation
+
+
+def _fields(route: Route) -> dict[str, Any]:
+    properties = {name: FIELDS[name] for name in route.fields}
+    return {"type": "object", "required": list(route.fields), "properties": properties}
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
     where = [("path", _IN_BRACES.findall(route.path)), ("query", route.query), ("header", route.headers)]
     return [
-        {"name": name, "in": place, "required": place == "path" or name in REQUIRED, "schema": PARAMETERS[name]}
+        {
+            "name": name.partition("=")[0], "in": place, "required": place == "path" or name in REQUIRED,
+            "schema": PARAMETERS[name.rpartition("=")[2]],
+        }
         for place, names in where for name in names
     ]
 

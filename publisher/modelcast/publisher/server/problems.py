@@ -108,6 +108,7 @@ def status_of(error: ModelcastError) -> int:
 def bare(status: int, detail: str) -> bytes:
     """Return a whole answer as bytes, for where no application was asked: the connection ends with it."""
     body = json.dumps(Problem(status, detail).document()).encode()
-    head = f"HTTP/1.1 {status} {TITLES[status]}\r\nContent-Type: {PROBLEM_TYPE}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
+    kind = f"Content-Type: {PROBLEM_TYPE}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
+    head = f"HTTP/1.1 {status} {TITLES[status]}\r\n{kind}"
     retry = f"Retry-After: {RETRY_SECONDS}\r\n" if status == 503 else ""
     return f"{head}{retry}\r\n".encode() + body

@@ -88,7 +88,8 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; those of headers are counted."""
-        if self._header_timer is None and (self.cycle is None or self.cycle.response_complete):
+        cycle: Any = self.cycle   # None before the first request, whatever uvicorn's annotation says
+        if self._header_timer is None and (cycle is None or cycle.response_complete):
             self._await_headers()   # the next request of a kept connection
         if self._header_bytes is not None:
             self._count(0)
@@ -128,8 +129,9 @@ class Connection(HttpToolsProtocol):
         self._header_bytes = None
         self._stop_waiting()
         super().on_headers_complete()
-        if self.cycle is not None:
-            cycle, send = self.cycle, self.cycle.send
+        cycle: Any = self.cycle
+        if cycle is not None:
+            send = cycle.send
 
             async def sending(message: Any) -> None:
                 """Send an answer's part; a file's by sendfile(2)."""
@@ -138,7 +140,7 @@ class Connection(HttpToolsProtocol):
                     message = {"type": "http.response.body", "body": b"", "more_body": message.get("more_body", False)}
                 await send(message)
 
-            cycle.send = sending   # type: ignore[method-assign]
+            cycle.send = sending
 
     def on_message_complete(self) -> None:
         """The whole request is there; what came of it after its answer was thrown away, and had as long as headers have."""

@@ -52,7 +52,8 @@ async def release(call: Call) -> Response:
     manifest = known.manifest
     return call.answer({
         **_about(known), "files": files, "training": manifest.training.model_dump(), "lineage": manifest.lineage.model_dump(),
-        "environment": manifest.environment.model_dump(), "input_schema": manifest.input_schema, "output_schema": manifest.output_schema,
+        "environment": manifest.environment.model_dump(), "input_schema": manifest.input_schema,
+        "output_schema": manifest.output_schema,
     })
 
 

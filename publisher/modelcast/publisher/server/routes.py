@@ -26,12 +26,13 @@ class Route:
         path: Path below the prefix, with its parameters in braces.
         endpoint: What answers; its docstring is the summary.
         scopes: The token needs one of them, reaching the model and channel of the path, or any where the path names none.
-        query: Names of the query's parameters.
+        query: Names of the query's parameters, where two mean different things by one name as ``name=kind``.
         headers: Names of the headers that it reads.
         takes: Content type of the request's body, None without one.
         gives: Content types of the answer's body.
         success: Statuses of success.
         errors: Statuses of errors besides those that any route has.
+        fields: Names of the fields of a JSON body.
         is_open: Whether it needs no token.
     """
 
@@ -45,6 +46,7 @@ class Route:
     gives: Sequence[str] = (JSON_TYPE,)
     success: Sequence[int] = (200,)
     errors: Sequence[int] = ()
+    fields: Sequence[str] = ()
     is_open: bool = False
 
     @property
@@ -55,7 +57,8 @@ class Route:
 
 MODEL, CHANNEL = "/models/{model}", "/models/{model}/channels/{channel}"
 RELEASE, INSTANCE = "/models/{model}/releases/{release}", "/models/{model}/channels/{channel}/instances/{instance}"
-FETCH, CHANGE, OPERATE = (Scope.FETCH,), (Scope.PUBLISH, Scope.PROMOTE), (Scope.OPERATE,)
+FETCH, CHANGE = (Scope.FETCH,), (Scope.PUBLISH, Scope.PROMOTE)
+PROMOTE, OPERATE = (Scope.PROMOTE,), (Scope.OPERATE,)
 CONDITIONS = ("Range", "If-Range", "If-None-Match")
 SESSION = (publishing.SESSION_HEADER,)
 CHUNK = ("Modelcast-Version", "Modelcast-Index", "Modelcast-Count", "Modelcast-Codec")
@@ -65,7 +68,7 @@ ROUTES: Sequence[Route] = (
     Route("GET", f"{MODEL}/chunks/{{digest}}", feed.chunk, FETCH, ("codec",), CONDITIONS, None, PART, (200, 206, 304), (404, 416)),
     Route("GET", f"{INSTANCE}/orders", joining.orders, FETCH, ("joined", "wait"), gives=WIRE, errors=(409,)),
     Route("POST", f"{INSTANCE}/orders/{{number}}/settlement", joining.settle, (Scope.REPORT,), ("joined",), takes=JSON_TYPE,
-          gives=NOTHING, success=(204,), errors=(404, 409)),
+          gives=NOTHING, success=(204,), errors=(404, 409), fields=("accept",)),
     Route("DELETE", INSTANCE, joining.leave, FETCH, ("joined",), gives=NOTHING, success=(204,)),
     Route("GET", "/models", reading.models, FETCH, gives=BOTH),
     Route("DELETE", MODEL, telling.retire, OPERATE, gives=NOTHING, success=(204,), errors=(409,)),
@@ -75,19 +78,22 @@ ROUTES: Sequence[Route] = (
     Route("GET", f"{RELEASE}/files/{{path:path}}", reading.file, FETCH, (), CONDITIONS, None, PART, (200, 206, 304), (404, 416)),
     Route("GET", f"{MODEL}/channels", reading.channels, FETCH, gives=BOTH, errors=(404,)),
     Route("GET", f"{MODEL}/chunks", feed.index, FETCH, ("from", "limit", "wait"), gives=WIRE, errors=(404,)),
-    Route("POST", f"{MODEL}/publishing", publishing.begin, CHANGE, takes=JSON_TYPE, gives=BOTH, success=(201,), errors=(409,)),
+    Route("POST", f"{MODEL}/publishing", publishing.begin, CHANGE, takes=JSON_TYPE, gives=BOTH, success=(201,), errors=(409,),
+          fields=("channel",)),
     Route("DELETE", f"{MODEL}/publishing/{{session}}", publishing.end, CHANGE, gives=NOTHING, success=(204,)),
     Route("GET", f"{MODEL}/register", publishing.register, CHANGE, ("from",), SESSION, gives=WIRE, errors=(409,)),
     Route("POST", f"{MODEL}/register", publishing.add_record, CHANGE, (), SESSION, WIRE_TYPE, NOTHING, (204,), (409,)),
     Route("POST", f"{MODEL}/chunks:mark", publishing.mark, (Scope.PUBLISH,), (), SESSION, None, BOTH, errors=(409,)),
     Route("PUT", f"{MODEL}/chunks/{{digest}}", publishing.put_chunk, (Scope.PUBLISH,), (), SESSION + CHUNK, CHUNK_TYPE, NOTHING,
           (201, 204), (409,)),
-    Route("POST", f"{MODEL}/chunks:finish", publishing.finish, (Scope.PUBLISH,), (), SESSION, JSON_TYPE, NOTHING, (204,), (409,)),
+    Route("POST", f"{MODEL}/chunks:finish", publishing.finish, (Scope.PUBLISH,), (), SESSION, JSON_TYPE, NOTHING, (204,), (409,),
+          ("release",)),
     Route("GET", f"{MODEL}/chunks:held", publishing.held, (Scope.PUBLISH,), ("from",), SESSION, gives=WIRE, errors=(409,)),
-    Route("POST", f"{CHANNEL}/orders", publishing.order, (Scope.PROMOTE,), (), SESSION, WIRE_TYPE, NOTHING, (204,), (409,)),
-    Route("POST", f"{CHANNEL}/announcements", publishing.announcement, (Scope.PROMOTE,), (), SESSION, WIRE_TYPE, NOTHING, (204,), (409,)),
-    Route("POST", "/reports", telling.report, (Scope.REPORT,), ("model", "channel", "instance"), takes=WIRE_TYPE, gives=NOTHING, success=(204,)),
-    Route("GET", "/reports", telling.reports, OPERATE, ("since_minutes", "from", "wait"), gives=WIRE, errors=(410,)),
+    Route("POST", f"{CHANNEL}/orders", publishing.order, PROMOTE, (), SESSION, WIRE_TYPE, NOTHING, (204,), (409,)),
+    Route("POST", f"{CHANNEL}/announcements", publishing.announcement, PROMOTE, (), SESSION, WIRE_TYPE, NOTHING, (204,),
+          (409,)),
+    Route("POST", "/reports", telling.report, (Scope.REPORT,), telling.KINDS, takes=WIRE_TYPE, gives=NOTHING, success=(204,)),
+    Route("GET", "/reports", telling.reports, OPERATE, ("since_minutes", "from=cursor", "wait"), gives=WIRE, errors=(410,)),
     Route("GET", "/dead-letters", telling.dead_letters, OPERATE, ("limit", "from"), gives=BOTH),
     Route("GET", "/health", welcome.health, is_open=True),
     Route("GET", "/openapi.json", welcome.described, is_open=True),

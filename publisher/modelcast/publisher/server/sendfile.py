@@ -2,7 +2,7 @@
 
 Decides when a client is too slow. The loop's own ``sendfile`` stops and starts the reading of the connection around each call, and
 makes a future each time the socket is full; at 1 MiB a call that costs more than all the rest of a request
-(``docs/adr/0024-http-server.md``). Linux and macOS; imports nothing of ours.
+(``docs/adr/0026-http-server.md``). Linux and macOS; imports nothing of ours.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ class FileSender:
         self._stall_seconds = stall_seconds
         self._file, self._offset, self._left = -1, 0, 0
         self._done: asyncio.Future[bool] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._is_watching = False
 
     async def send(self, file: int, offset: int, count: int) -> bool:
@@ -34,20 +35,23 @@ class FileSender:
         done = self._done = self._loop.create_future()
         self._go_on()
         if done.done():
-            return done.result()
-        stalled = self._loop.call_later(self._stall_seconds, self._look, self._left)
-        self._timer = stalled
+            return bool(done.result())
+        self._watch_progress()
         try:
-            return await done
+            return bool(await done)
         finally:
-            self._timer.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
             self._end(is_sent=False)
 
     def _look(self, left: int) -> None:
         if self._left == left:
             self._end(is_sent=False)
         else:
-            self._timer = self._loop.call_later(self._stall_seconds, self._look, self._left)
+            self._watch_progress()
+
+    def _watch_progress(self) -> None:
+        self._timer = self._loop.call_later(self._stall_seconds, self._look, self._left)
 
     def _go_on(self) -> None:
         try:

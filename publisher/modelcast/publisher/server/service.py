@@ -4,7 +4,7 @@ Decides what is begun and ended with the server, and what is tidied up meanwhile
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -54,7 +54,7 @@ class Service:
         self.is_stopping = False
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def running(self) -> AsyncGenerator[None]:
         """Run beside the server."""
         bound(self.limits.threads)
         sweeping = asyncio.create_task(self._sweep())

@@ -92,7 +92,6 @@ def make_server(
     limits = limits or ServerLimits()
     _raise_descriptors()
     service = Service(url, limits, needs_tokens=needs_tokens)
-    bound = _bound(listening)
     options: dict[str, Any] = {} if listening.tls_cert is None else {
         "ssl_certfile": _readable(listening.tls_cert), "ssl_keyfile": _readable(listening.tls_key or listening.tls_cert),
     }
@@ -101,19 +100,24 @@ def make_server(
         access_log=logs_requests, server_header=False, proxy_headers=False, timeout_keep_alive=round(limits.idle_seconds),
         timeout_graceful_shutdown=STOP_SECONDS, backlog=BACKLOG, **options,
     )
-    return ModelcastServer(config, service), bound
+    return ModelcastServer(config, service), _bound(listening)
 
 
 def _bound(listening: Listening) -> socket.socket:
     try:
         family = socket.getaddrinfo(listening.host, listening.port, type=socket.SOCK_STREAM)[0][0]
-        bound = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise MisuseError(f"{listening.host} is no address of this host.", hint="Use --host 127.0.0.1, or 0.0.0.0 for all.") from error
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((listening.host, listening.port))
         bound.listen(BACKLOG)   # who connects from now on is answered as soon as the server runs
     except OSError as error:
+        bound.close()
         raise MisuseError(
-            f"Cannot listen on {listening.host}:{listening.port}: {error.strerror or error}.", hint="Is the port taken? Use --port."
+            f"Cannot listen on {listening.host}:{listening.port}: {error.strerror or error}.",
+            hint="Is the port taken? Use --port.",
         ) from error
     return bound
 

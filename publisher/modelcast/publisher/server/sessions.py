@@ -6,7 +6,7 @@ Decides when a session is over. Everything in a session is done one after the ot
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from modelcast.publisher.server.problems import Problem
@@ -33,7 +33,7 @@ class Session:
         self._is_over = False
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[FilePublisherRoad]:
+    async def turn(self) -> AsyncGenerator[FilePublisherRoad]:
         """Hold the session while the block runs: one request after the other, and the lease begins anew after each."""
         self._asking += 1
         try:

@@ -10,12 +10,12 @@ class ServerLimits:
     """Bounds on what clients may cost.
 
     Attributes:
-        connections: Open at once; each costs a descriptor and some 20 KiB. One more is answered with 503.
+        connections: Open at once; each costs a descriptor, two while it is sent files. One more is answered with 503.
         header_bytes: Request line and headers; ours have under 1 KiB.
         header_seconds: From the first byte of a request (or the connection) to the end of its headers.
         body_seconds: From the headers to the end of the body.
         idle_seconds: A connection without a request is kept this long.
-        stall_seconds: A client that takes 1 MiB no faster than this is cut off.
+        stall_seconds: A client that takes nothing of an answer for so long is cut off.
         wait_seconds: Longest long poll; below the 60 s after which proxies and firewalls forget connections.
         requests_per_second: Of one token, on average; chunks of 1 MiB at 2 GiB/s are 2,000.
         burst: Requests of one token that may come at once.

@@ -87,7 +87,8 @@ class Shelves:
         found = by_id or catalog.release(name)
         if found is None:
             versions = [known.manifest.version for known in self.releases(model)]
-            raise NotFound(f"There is no release {name[:80]!r} of {model}.", hint=listed(versions), facts={"versions": versions[-LISTED:]})
+            detail = f"There is no release {name[:80]!r} of {model}."
+            raise NotFound(detail, hint=listed(versions), facts={"versions": versions[-LISTED:]})
         return found
 
     def file(self, known: KnownRelease, path: str) -> FileEntry:

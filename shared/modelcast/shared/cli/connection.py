@@ -21,7 +21,8 @@ def url_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--url`` to a command; resolve its value with ``resolve_url``."""
     return click.option(
         "--url",
-        help="Road: a broker, amqp://user@host/vhost, or a shared directory, file:///srv/models. Better for a broker: "
+        help="Road: a broker, amqp://user@host/vhost, a shared directory, file:///srv/models, or a server, https://models.example "
+        "(its token: MODELCAST_TOKEN). Better for a broker: "
         f"{URL_VARIABLE}, or {URL_FILE_VARIABLE} with the path of a file, so that the password stands in no argument. "
         "Left out: the private node, if it runs.",
     )(command)

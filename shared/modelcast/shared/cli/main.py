@@ -28,6 +28,7 @@ Examples:
 """
 
 _SUMMARIES = {
+    "bridge": "Carry releases and orders from one road to another.",
     "broker": "A private local RabbitMQ: start, status, stop, logs.",
     "dead-letters": "What instances rejected, and why: list, show, explain.",
     "demo": "The whole story with a real broker, a real model and a real application.",

@@ -129,6 +129,12 @@ def test_a_broker_killed_in_mid_transfer_and_started_again_is_found_again_by_its
     instance = start_instance(url=url)
     publish(url, keys[0], noise(tmp_path / "first", 1), "1.0.0")
     instance.serves("1.0.0")
+    # RabbitMQ writes down that it coordinates streams when it stops, and every three minutes: a node that is killed before never
+    # finds its streams again ("0 registered servers" in its log).
+    mortal.stop()
+    mortal.start()
+    instance.wait_for(lambda status: not status["connected"], "the loss")
+    instance.wait_for(lambda status: status["connected"], "a connection")
     with ThreadPoolExecutor(1) as background:
         publishing = background.submit(publish, url, keys[0], big, "1.1.0")
         instance.wait_for(lambda status: status["state"] == "ahead", "receiving ahead of the order")

@@ -56,6 +56,13 @@ def test_a_channel_that_the_broker_closed_is_explained_by_its_code(code: int, ki
     assert error.facts == {"reply_code": code, "reply_text": "the broker's words"}
 
 
+def test_a_queue_whose_node_is_not_back_is_waited_for_and_not_deleted() -> None:
+    words = "NOT_FOUND - home node 'rabbit@a' of durable queue 'modelcast.fraud.chunks' in vhost '/' is down or inaccessible"
+    error = channel_error(pika.exceptions.ChannelClosedByBroker(404, words), "publish")
+    assert type(error) is BrokerUnreachable
+    assert "delete" not in str(error.hint)
+
+
 def test_endless_words_of_a_broker_are_cut() -> None:
     error = channel_error(pika.exceptions.ChannelClosedByBroker(404, "x" * 100_000), "read q")
     assert len(str(error)) < 1000

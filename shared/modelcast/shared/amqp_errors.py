@@ -65,6 +65,11 @@ def channel_error(cause: BaseException, what: str) -> ModelcastError:
         return PublisherBusy(
             "Another publisher is publishing this model right now.", hint="Wait until it is done and run again.", facts=facts
         )
+    if code == 404 and "down or inaccessible" in text:   # nothing is missing: deleting what is named would lose it
+        return BrokerUnreachable(
+            f"The broker has not got everything back yet: {text}.",
+            hint="It starts, or a node of its cluster is down; call again when it is back.", facts=facts,
+        )
     if code in {404, 406}:
         return TopologyMismatch(
             f"The broker's queues are not as they should be: {text}.",

@@ -14,8 +14,10 @@ MAX_FUNCTION_LINES = 50
 TESTED_ELSEWHERE = {
     "shared/link.py": "protocols; tests/contract/test_link_contract.py",
     "shared/amqp_channel.py": "tests/contract/test_link_contract.py runs all of it on RabbitMQ",
+    "shared/finding.py": "protocols; tests/consumer/test_fallback.py",
     "shared/road.py": "protocols; tests/contract/test_road_contract.py",
     "shared/amqp_road.py": "tests/contract/test_road_contract.py",
+    "shared/amqp_history.py": "tests/contract/test_history_contract.py",
     "shared/amqp_publishing.py": "tests/contract/test_road_contract.py",
     "shared/file_reading.py": "tests/contract/test_road_contract.py, in a directory that tells and one that is polled",
     "shared/cli/__main__.py": "two lines; tests/end_to_end/test_bad_input.py goes through it",
@@ -115,7 +117,7 @@ def test_only_the_link_imports_the_amqp_library(path: Path) -> None:
             else [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         )
     }
-    assert "pika" not in imported or name_of(path) in {"shared/pika_link.py", "shared/pika_levers.py"}
+    assert "pika" not in imported or name_of(path) in {"shared/pika_link.py", "shared/pika_levers.py", "shared/pika_frames.py"}
 
 
 def test_tests_do_not_sleep() -> None:

@@ -97,12 +97,46 @@ def small(*, directory: Path | None, publish: bool, quick: bool, repeats: int) -
     _end(subject.run(directory, repeats=3 if quick else repeats, store_mib=64 if quick else 512), publish=publish)
 
 
+@main.command()
+@_common
+@click.option("--size", default=512, show_default=True, help="MiB of arrays and of the forest.")
+@click.option("--entries", default=1_000_000, show_default=True, help="Entries of the dictionary of objects.")
+@click.option("--kinds", default="arrays,forest,objects", show_default=True, help="With commas.")
+@click.option("--ways", default="idle,modelcast,naive", show_default=True, help="With commas.")
+@click.option("--modes", default="full,steady", show_default=True, help="Without a pause, 200 requests a second; with commas.")
+@click.option("--repeats", default=5, show_default=True, type=click.IntRange(1))
+@click.option("--collector", default="pause", show_default=True, help="leave, pause or freeze; see Loading.")
+@click.option("--waiting", is_flag=True, help="The release is in the stream before the instance starts: nothing is published meanwhile.")
+def stall(
+    *, directory: Path | None, publish: bool, quick: bool, size: int, entries: int, kinds: str, ways: str, modes: str, repeats: int,
+    collector: str, waiting: bool,
+) -> None:
+    """How long a serving thread waits while a model comes and goes."""
+    from tests.benchmarks import stall as subject
+    from tests.benchmarks.contender import MIB
+
+    if quick:
+        size, entries, repeats = 64, 100_000, 1
+    plan = subject.Plan(kinds.split(","), ways.split(","), modes.split(","), size * MIB, entries, repeats, collector, waiting, directory)
+    _end(subject.run(plan), publish=publish)
+
+
+@main.command()
+@_common
+@click.option("--sizes", default="64,512", show_default=True, help="MiB, with commas; 2048 takes 12 GiB of room.")
+def memory(*, directory: Path | None, publish: bool, quick: bool, sizes: str) -> None:
+    """Memory of an instance while it receives, and after."""
+    from tests.benchmarks import memory as subject
+
+    _end(subject.run(directory, _numbers("16" if quick else sizes)), publish=publish)
+
+
 @main.command("all")
 @_common
 @click.pass_context
 def everything(ctx: click.Context, *, directory: Path | None, publish: bool, quick: bool) -> None:
     """All of the above, one after the other."""
-    for command in (fanout, growth, delta, small):
+    for command in (fanout, growth, delta, small, stall, memory):
         ctx.invoke(command, directory=directory, publish=publish, quick=quick)
 
 

@@ -1,14 +1,14 @@
-"""How much memory receiving, loading and promoting take: ``python -m tests.benchmarks.memory``.
+"""How much memory receiving, loading and promoting take: ``python -m tests.benchmarks memory``.
 
 Decides what counts as whose: the memory of the instance alone, its own (anonymous) pages, watched from outside, above what it has
 when it is connected and idle. A folder is received (nothing is loaded), then arrays are received and served (they are mapped).
 Linux only. Imports players, servers, ground, tables.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import click
 from tests.benchmarks import documents
 from tests.benchmarks.bars import HEADINGS, Bar, rows_of
 from tests.benchmarks.contender import MIB
@@ -24,6 +24,7 @@ BAR_MIB = 64.0
 """Receiving memory above the idle process for an artifact of any size, from the design."""
 COPIES = 6
 PERIOD_SECONDS = 0.01
+TITLE = "Memory of an instance, above idle, MiB"
 COLUMNS = ("MiB", "what", "own memory, most", "own memory, after", "resident, after")
 
 
@@ -43,12 +44,16 @@ def run(directory: Path | None, sizes_mib: list[int]) -> dict[str, Any]:
     bars = [
         Bar(f"receiving {row['size_mib']} MiB ({row['what']}), own memory above idle", BAR_MIB, row["most_mib"], "MiB") for row in found
     ]
-    show("Memory of an instance, above idle, MiB", COLUMNS, [[
-        str(row["size_mib"]), row["what"], *(f"{row[name]:.1f}" for name in ("most_mib", "after_mib", "resident_mib")),
-    ] for row in found])
+    show(TITLE, COLUMNS, lines_of(found))
     show("Bars", HEADINGS, rows_of(bars))
     facts = documents.machine_facts(file_system=kind, sizes_mib=sizes_mib)
     return {"kind": "memory", "facts": facts, "measurements": found, "bars": [bar.to_plain() for bar in bars]}
+
+
+def lines_of(found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Return the lines of the table."""
+    names = ("most_mib", "after_mib", "resident_mib")
+    return [[str(row["size_mib"]), row["what"], *(f"{row[name]:.1f}" for name in names)] for row in found]
 
 
 def _round(ground: Ground, settings: dict[str, Any], size: int, what: str) -> dict[str, Any]:
@@ -78,15 +83,3 @@ def _round(ground: Ground, settings: dict[str, Any], size: int, what: str) -> di
             player.close()
         ground.drop_source(size * MIB)
 
-
-@click.command()
-@click.option("--sizes", default="64,512", show_default=True, help="MiB, with commas; 2048 takes 12 GiB of room.")
-@click.option("--directory", type=click.Path(file_okay=False, path_type=Path), help="Where files lie; memory (/dev/shm) if left out.")
-def main(*, sizes: str, directory: Path | None) -> None:
-    """Memory of an instance while it receives, and after."""
-    document = run(directory, [int(size) for size in sizes.split(",")])
-    click.echo(f"Written: {documents.save(document, is_published=False)}", err=True)
-
-
-if __name__ == "__main__":
-    main()

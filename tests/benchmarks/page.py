@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.benchmarks import bars, growth, svg
+from tests.benchmarks import bars, growth, memory, stall, svg
 from tests.benchmarks.contenders import FANOUT, LIMIT
 from tests.benchmarks.documents import ROOT, facts_line, load
 from tests.benchmarks.fanout import tables as fanout_tables
@@ -28,9 +28,14 @@ def part(kind: str) -> Callable[[], str]:
     """Return what writes the part ``benchmarks-<kind>`` of the page."""
     def write_part() -> str:
         document = load(kind)
-        return NOT_YET if document is None else f"{facts_line(document['facts'])} `{document['facts']['command']}`\n\n{_BODY[kind](document)}"
+        return NOT_YET if document is None else f"{facts_line(document['facts'])} `{document['facts']['command']}`\n\n{body(kind, document)}"
 
     return write_part
+
+
+def body(kind: str, document: Mapping[str, Any]) -> str:
+    """Return the tables of a document as Markdown."""
+    return _BODY[kind](document)
 
 
 def _fanout(document: Mapping[str, Any]) -> str:
@@ -60,7 +65,18 @@ def _bars(document: Mapping[str, Any]) -> str:
     return markdown(bars.HEADINGS, bars.rows_of(bars.Bar.from_plain(plain) for plain in document["bars"]))
 
 
-_BODY: dict[str, Callable[[Mapping[str, Any]], str]] = {"fanout": _fanout, "growth": _growth, "delta": _bars, "small": _bars}
+def _stall(document: Mapping[str, Any]) -> str:
+    tables = [f"**{title}**\n\n{markdown(stall.COLUMNS, lines)}" for title, lines in stall.tables(dict(document))]
+    return "\n".join([_bars(document), *tables])
+
+
+def _memory(document: Mapping[str, Any]) -> str:
+    return f"{_bars(document)}\n**{memory.TITLE}**\n\n{markdown(memory.COLUMNS, memory.lines_of(document['measurements']))}"
+
+
+_BODY: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "fanout": _fanout, "growth": _growth, "delta": _bars, "small": _bars, "stall": _stall, "memory": _memory,
+}
 
 
 def plots() -> dict[Path, str]:

@@ -1,8 +1,8 @@
 """The longest wait of a thread that does nothing but look at the clock, while a release is published, received, loaded and swapped.
 
 ``python -m tests.benchmarks.stall_clock [--size 512] [--rate 200]``. Beside ``stall``, whose requests make garbage and take time of their
-own, this shows the stalls alone. Publisher and broker run at a nice value of 10: in service they are on other machines. Imports
-the private broker, publisher and consumer.
+own, this shows the stalls alone. Publisher and broker stand back, and this process goes before everybody else where that is allowed
+(root): in service they are on other machines. Imports precedence, the private broker, publisher and consumer.
 """
 
 import multiprocessing
@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import click
 import numpy as np
 from tests.benchmarks.ground import SHARED_MEMORY
+from tests.benchmarks.precedence import go_first, own_session, stand_back
 
 from modelcast.consumer import ModelConsumer
 from modelcast.publisher import Publisher
@@ -29,16 +30,18 @@ NOTED_NS = 1_000_000
 
 def publish(url: str, key: Path, mib: int, version: str) -> None:
     """Publish arrays of random numbers; run in a process of its own."""
-    os.nice(10)
+    own_session()
+    stand_back(os.getpid())
     generator = np.random.default_rng()
     layers = {f"layer{n}": generator.random(mib * MIB // 4 // LAYERS, dtype=np.float32) for n in range(LAYERS)}
     Publisher(url, signing_key=key).publish(layers, model="clock", version=version)
 
 
 def start_node(folder: Path) -> None:
-    """Start the broker; run in a process of its own, whose nice value the broker keeps."""
-    os.nice(10)
-    PrivateNode(folder).start()
+    """Start the broker; run in a process of its own."""
+    node = PrivateNode(folder)
+    node.start()
+    stand_back(node.status().pid or 0)
 
 
 def watch(consumer: ModelConsumer, rate: int) -> tuple[float, list[float]]:
@@ -80,6 +83,7 @@ def main(size: int, rate: int, repeats: int) -> None:
             first.join()
             with ModelConsumer(node.application_url, model="clock", trust=[public], store=Path(folder) / "store") as consumer:
                 consumer.wait_until_ready(60)
+                go_first()
                 for number in range(1, repeats + 1):
                     publisher = publish_in(size, f"1.{number}.0")
                     publisher.start()

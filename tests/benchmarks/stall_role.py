@@ -1,172 +1,61 @@
 """One process of a stall round: ``python -m tests.benchmarks.stall_role publish|receive TASK``; see ``stall``.
 
-Decides how a serving thread is watched: at full speed the time between two requests that follow each other at once, at a steady
-rate the time from when a request was due to its answer. Nothing is subtracted; but beside each long gap stands how much of it the
-thread was ready and had no core (``schedstat``): that part is the machine's, the rest is the lock's, the kernel's or the request's.
+Decides what each way does beside the serving thread, and where its phases begin and end. Imports the watch and the models.
 """
 
-import os
 import pickle
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Any, Self
+from typing import Any
 
+from tests.benchmarks.precedence import go_first, own_session
 from tests.benchmarks.stall_models import import_libraries, make, request
+from tests.benchmarks.stall_watch import Watch, settle
 from tests.benchmarks.task import Mark, Task
 
-FINE_NS = 1_000
-"""Gaps below a millisecond are counted by the microsecond, longer ones are noted one by one."""
-LONG_NS = 1_000_000
 POLL_SECONDS = 0.05
 PATIENCE_SECONDS = 600.0
 AFTERWARDS_SECONDS = 1.0
-SHOWN_GAPS = 12
-REFRESH = 64
-"""Requests after which the time without a core is read again; it takes some microseconds."""
-
-
-def queue_time() -> Callable[[], int]:
-    """Return what tells for how many nanoseconds the calling thread was ready and had no core; proc(5), ``schedstat``."""
-    try:
-        descriptor = os.open(f"/proc/self/task/{threading.get_native_id()}/schedstat", os.O_RDONLY)
-        os.pread(descriptor, 64, 0).split()[1]
-    except (OSError, IndexError):
-        return lambda: 0
-    return lambda: int(os.pread(descriptor, 64, 0).split()[1])
-
-
-class Watch:
-    """A serving thread that notes how long its requests wait.
-
-    Args:
-        serve: Handles the request with a number; returns the handle of the model it used.
-        rate: Requests per second; 0 is full speed.
-    """
-
-    def __init__(self, serve: Callable[[int], object], rate: int) -> None:
-        self._serve, self._rate = serve, rate
-        self._fine, self.long = [0] * (LONG_NS // FINE_NS), list[tuple[int, int, int]]()
-        self.swaps: list[int] = []
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._steadily if rate else self._at_full_speed, name="serving")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _at_full_speed(self) -> None:
-        serve, ended, fine, number = self._serve, self._ended.is_set, self._fine, 0
-        queued = queue_time()
-        current, without = serve(0), queued()
-        last = perf_counter_ns()
-        while not ended():
-            number += 1
-            used = serve(number)
-            now = perf_counter_ns()
-            gap = now - last
-            if gap < LONG_NS:
-                fine[gap // FINE_NS] += 1
-            else:
-                self.long.append((last, gap, queued() - without))
-            if gap >= LONG_NS or number % REFRESH == 0:
-                without = queued()
-            last = now
-            if used is not current:
-                self.swaps.append(now)
-            current = used
-
-    def _steadily(self) -> None:
-        period, number, pause = 1_000_000_000 // self._rate, 0, threading.Event()
-        queued = queue_time()
-        current, due = self._serve(0), perf_counter_ns()
-        while not self._ended.is_set():
-            number += 1
-            due += period
-            without = queued()
-            pause.wait(max(0, due - perf_counter_ns()) / 1e9)
-            used = self._serve(number)
-            gap = perf_counter_ns() - due
-            if gap < LONG_NS:
-                self._fine[gap // FINE_NS] += 1
-            else:
-                self.long.append((due, gap, queued() - without))
-            if used is not current:
-                self.swaps.append(perf_counter_ns())
-            current = used
-
-    def result(self, phases: dict[str, tuple[int, int]]) -> dict[str, Any]:
-        """Return longest, percentiles in milliseconds, and in which phases the longest gaps began."""
-        longest = sorted(self.long, key=lambda entry: -entry[1])
-        return {
-            "longest_ms": longest[0][1] / 1e6 if longest else self._percentile(1.0),
-            **{f"p{label}_ms": self._percentile(share) for label, share in (("50", 0.5), ("99", 0.99), ("99.9", 0.999))},
-            "requests": sum(self._fine) + len(self.long),
-            "over_5_ms": sum(gap > 5_000_000 for _, gap, _ in self.long),
-            "longest_with_a_core_ms": max((gap - queued for _, gap, queued in self.long), default=0) / 1e6,
-            "phases_ms": {name: round((end - begin) / 1e6, 1) for name, (begin, end) in phases.items()},
-            "longest_by_phase_ms": {
-                name: round(max((gap for at, gap, _ in self.long if begin <= at + gap // 2 < end), default=0) / 1e6, 2)
-                for name, (begin, end) in phases.items()
-            },
-            "longest_with_a_core_by_phase_ms": {
-                name: round(max((gap - q for at, gap, q in self.long if begin <= at + gap // 2 < end), default=0) / 1e6, 2)
-                for name, (begin, end) in phases.items()
-            },
-            "longest_gaps": [
-                {
-                    "ms": round(gap / 1e6, 2), "without_a_core_ms": round(queued / 1e6, 2),
-                    "phase": next((name for name, (begin, end) in phases.items() if begin <= at + gap // 2 < end), "before"),
-                }
-                for at, gap, queued in longest[:SHOWN_GAPS]
-            ],
-        }
-
-    def _percentile(self, share: float) -> float:
-        wanted, seen = share * (sum(self._fine) + len(self.long)), 0
-        for index, count in enumerate(self._fine):
-            seen += count
-            if seen >= wanted:
-                return (index + 1) * FINE_NS / 1e6
-        gaps = sorted(gap for _, gap, _ in self.long)
-        return gaps[min(len(gaps) - 1, max(0, round(wanted) - seen - 1))] / 1e6 if gaps else 0.0
 
 
 def publish(task: Task, say: Callable[[Mark], None], listen: Callable[[], str]) -> None:
-    """Make two versions; publish each when told, or write each as one pickle file."""
+    """Make two models; publish one when told which and as what, and as a beginning write each as one pickle file."""
     from modelcast.publisher import Publisher
 
+    own_session()
     told = task.server
     models = [make(told["kind"], size=task.size, entries=told["entries"], version=version) for version in (1, 2)]
-    if told["way"] == "naive":
-        for version, model in enumerate(models, 1):
-            with (Path(task.common) / f"{version}.pickle").open("wb") as file:
-                pickle.dump(model, file, protocol=5)
+    for version, model in enumerate(models, 1):
+        with (Path(task.common) / f"{version}.pickle").open("wb") as file:
+            pickle.dump(model, file, protocol=5)
     publisher = Publisher(told["url"], signing_key=told["key"])
     say(Mark.now("ready"))
-    while (word := listen()) in {"1", "2"}:
-        publisher.publish(models[int(word) - 1], model=task.label, version=f"{word}.0.0", lineage={})
-        say(Mark.now(f"published {word}"))
+    while (words := listen()) != "end":
+        version, label = words.split()
+        publisher.publish(models[int(version) - 1], model=label, version=f"{version}.0.0", lineage={})
+        say(Mark.now(f"published {words}"))
 
 
 def receive(task: Task, say: Callable[[Mark], None], listen: Callable[[], str]) -> None:
     """Serve beside whatever the way is."""
+    went_first = go_first()
     import_libraries(task.server["kind"])
-    {"naive": _naive, "idle": _modelcast, "modelcast": _modelcast}[task.server["way"]](task, say, listen)
+    found = {"naive": _naive, "idle": _modelcast, "modelcast": _modelcast}[task.server["way"]](task, say, listen)
+    if found:   # it was not only there to receive the first version
+        say(Mark.now("served", went_first=went_first, **found))
 
 
-def _naive(task: Task, say: Callable[[Mark], None], listen: Callable[[], str]) -> None:
+def _naive(task: Task, say: Callable[[Mark], None], listen: Callable[[], str]) -> dict[str, Any]:
+    told = task.server
+
     def load(version: int) -> Any:
-        with (Path(task.common) / f"{version}.pickle").open("rb") as file:
+        with (Path(told["pickles"]) / f"{version}.pickle").open("rb") as file:
             return pickle.load(file)
 
-    box, answer, times = [load(1)], request(task.server["kind"]), dict[str, tuple[int, int]]()
+    box, answer, times = [load(1)], request(told["kind"]), dict[str, tuple[int, int]]()
 
     def serve(number: int) -> object:
         model = box[0]
@@ -183,17 +72,18 @@ def _naive(task: Task, say: Callable[[Mark], None], listen: Callable[[], str]) -
     pause = threading.Event()
     say(Mark.now("ready"))
     listen()
-    with Watch(serve, task.server["rate"]) as watch:
+    settle()
+    with Watch(serve, told["rate"]) as watch:
         pause.wait(AFTERWARDS_SECONDS)
         say(Mark.now("serving"))
         loader = threading.Thread(target=renew)
         loader.start()
         loader.join()
         pause.wait(AFTERWARDS_SECONDS)
-    say(Mark.now("served", **watch.result(times)))
+    return watch.result(times)
 
 
-def _modelcast(task: Task, say: Callable[[Mark], None], listen: Callable[[], str]) -> None:
+def _modelcast(task: Task, say: Callable[[Mark], None], listen: Callable[[], str]) -> dict[str, Any]:
     import structlog
 
     from modelcast.consumer import ModelConsumer
@@ -231,7 +121,8 @@ def _modelcast(task: Task, say: Callable[[Mark], None], listen: Callable[[], str
     say(Mark.now("ready"))
     if listen() == "end":
         consumer.stop()
-        return
+        return {}
+    settle()
     with Watch(serve, told["rate"]) as watch:
         begin = perf_counter_ns()
         if not told["is_waiting"]:
@@ -245,8 +136,8 @@ def _modelcast(task: Task, say: Callable[[Mark], None], listen: Callable[[], str
         freed = perf_counter_ns()
         pause.wait(AFTERWARDS_SECONDS)
     phases = {"idle": (begin, perf_counter_ns())} if told["way"] == "idle" else _phases(begin, events, watch.swaps, freed)
-    say(Mark.now("served", **watch.result(phases)))
     consumer.stop()
+    return watch.result(phases)
 
 
 def _phases(begin: int, events: dict[str, Any], swaps: list[int], freed: int) -> dict[str, tuple[int, int]]:

@@ -15,7 +15,7 @@ from modelcast.consumer.store import Store
 from modelcast.consumer.trial import Dropped
 from modelcast.consumer.trust import open_announcement
 from modelcast.shared.digest import digest
-from modelcast.shared.errors import BrokerUnreachable
+from modelcast.shared.errors import BrokerUnreachable, StorageFault
 from modelcast.shared.fs import Fs
 from modelcast.shared.road import ArrivedChunk
 from modelcast.shared.signing import KeyRing, SigningKey
@@ -84,17 +84,18 @@ def test_what_was_announced_is_written_in_its_place_with_its_digests(
 def test_the_end_marker_ends_it_but_not_that_of_an_earlier_release(
     assembly: Assembly, release: Release, ahead_of: Callable[..., Ahead]
 ) -> None:
-    ahead, (*chunks, end) = ahead_of(release), messages(release)
-    earlier = replace(end, ends="0" * 64, offset=1)
-    receive_ahead(assembly, Stream([earlier, *chunks[:2], end, *chunks[2:]]), ahead, 60.0)
+    (*chunks, end), other = messages(release), "0" * 64
+    ahead = ahead_of(release, oldest_offset=1, chunks_offset=13)   # resumed: another release was sent in between
+    sent = [replace(end, ends=other, offset=1), chunks[0], replace(end, ends=other, offset=12), chunks[1], replace(end, offset=14)]
+    receive_ahead(assembly, Stream([*sent, *chunks[2:]]), ahead, 60.0)
     assert sorted(ahead.digests) == [0, 1]
 
 
-def test_silence_ends_it_at_once_when_the_order_is_there_and_else_after_a_while(
+def test_silence_ends_it_soon_when_the_order_is_there_and_else_after_a_while(
     assembly: Assembly, release: Release, ahead_of: Callable[..., Ahead]
 ) -> None:
     ordered, waiting = ahead_of(release), ahead_of(release)
-    ordered.is_ordered = True
+    ordered.ordered_release = release.id
     receive_ahead(assembly, Stream(messages(release)[:2]), ordered, 3600.0)
     receive_ahead(assembly, Stream(messages(release)[:2]), waiting, 0.05)
     assert sorted(ordered.digests) == sorted(waiting.digests) == [0, 1]
@@ -130,10 +131,49 @@ def test_who_wants_it_no_more_is_obeyed_and_the_source_closed(
     assert stream.open_now == 0
 
 
-def test_a_lost_connection_leaves_what_came_and_where_to_go_on(
+def test_a_lost_connection_goes_on_where_it_was(assembly: Assembly, release: Release, ahead_of: Callable[..., Ahead]) -> None:
+    ahead, stream = ahead_of(release, chunks_offset=10), Stream(messages(release), cuts=(2, 0, 1))
+    receive_ahead(assembly, stream, ahead, 0.0)
+    assert (stream.opened, stream.open_now) == ([10, 14, 14, 17], 0)
+    assert (sorted(ahead.digests), ahead.wire_bytes) == ([0, 1, 2, 3, 4], 5000)
+
+
+def test_a_connection_that_is_lost_again_and_again_leaves_what_came_and_where_to_go_on(
     assembly: Assembly, release: Release, ahead_of: Callable[..., Ahead]
 ) -> None:
-    ahead, stream = ahead_of(release), Stream(messages(release), cuts=(2,))
+    ahead, stream = ahead_of(release), Stream(messages(release), cuts=(2, 0, 0, 0, 0))
     with pytest.raises(BrokerUnreachable):
         receive_ahead(assembly, stream, ahead, 0.0)
     assert (sorted(ahead.digests), ahead.next_offset, stream.open_now) == ([0, 1], 14, 0)
+
+
+def test_an_interruption_is_no_end(assembly: Assembly, release: Release, ahead_of: Callable[..., Ahead]) -> None:
+    ahead, stream = ahead_of(release, chunks_offset=10), Stream(messages(release))
+    ahead.is_interrupted = True
+    receive_ahead(assembly, stream, ahead, 60.0)
+    assert (ahead.digests, stream.open_now) == ({}, 0)
+    ahead.is_interrupted = False
+    receive_ahead(assembly, stream, ahead, 60.0)
+    assert sorted(ahead.digests) == [0, 1, 2, 3, 4]
+    receive_ahead(assembly, stream, ahead, 60.0)
+    assert stream.opened == [10, 10]   # whoever has everything opens nothing
+
+
+def test_a_write_that_fails_half_way_leaves_no_digest_of_what_was_there_before(
+    tmp_path: Path, release: Release, ahead_of: Callable[..., Ahead]
+) -> None:
+    class Torn(Fs):
+        def write_at(self, descriptor: int, content: bytes | memoryview, offset: int, path: Path) -> None:
+            if bytes(content[:4]) == b"EVIL":
+                super().write_at(descriptor, content[:500], offset, path)
+                raise StorageFault("the disk is full")
+            super().write_at(descriptor, content, offset, path)
+
+    store, ahead, (first, *_) = Store(tmp_path / "torn", Torn()), ahead_of(release), messages(release)
+    store.open()
+    assembly = Assembly(store, ahead.layout, ahead.announced.manifest.artifact)
+    with pytest.raises(StorageFault):
+        receive_ahead(assembly, Stream([first, replace(first, body=b"EVIL" * 250, offset=11)]), ahead, 0.0)
+    assert ahead.digests == {}
+    assembly.close()
+    store.close()

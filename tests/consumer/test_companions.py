@@ -3,7 +3,7 @@
 import errno
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -67,6 +67,18 @@ def test_the_notice_is_written_when_it_changes_and_now_and_then(store: Store, mo
         monkeypatch.setattr(module, "BEAT_SECONDS", 0.0)
         companions.beat(None, is_idle=True)
         assert path.stat().st_ino != os.fstat(held.fileno()).st_ino
+
+
+def test_a_turn_waits_for_no_disk_and_what_was_passed_over_is_told_later(store: Store) -> None:
+    hanging: list[Callable[[], None]] = []
+    companions = Companions(store, "a", LOG, aside=hanging.append)
+    companions.beat(5, is_idle=True)
+    companions.beat(6, is_idle=True)
+    assert (store.notice(), len(hanging)) == (Notice(os.getpid(), "a"), 2)   # the second asked again: nothing is told yet
+    hanging[0]()
+    assert store.notice() == Notice(os.getpid(), "a", connected_since_ms=6)
+    companions.beat(6, is_idle=True)
+    assert len(hanging) == 2
 
 
 def test_a_disk_that_cannot_be_written_keeps_nobody_from_receiving(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

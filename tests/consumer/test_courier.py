@@ -15,8 +15,9 @@ from modelcast.consumer.lifecycle import State
 from modelcast.consumer.policy import Timing
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.errors import BrokerUnreachable, TopologyMismatch
+from modelcast.shared.order import order_id
 from modelcast.shared.report import ReportKind
-from modelcast.shared.road import ArrivedOrder
+from modelcast.shared.road import ArrivedOrder, Bookmark
 
 AT_ONCE = Timing(retry_first_seconds=0, retry_most_seconds=0, heartbeat_seconds=3600)
 
@@ -50,8 +51,10 @@ class Script:
         self.joining: deque[BaseException] = deque()
         self.arriving: deque[ArrivedOrder | BaseException] = deque()
         self.joined: list[Joined] = []
+        self.bookmarks: list[Bookmark | None] = []
 
-    def join(self, _target: object) -> Joined:
+    def join(self, _target: object, *, bookmark: Bookmark | None = None) -> Joined:
+        self.bookmarks.append(bookmark)
         if self.joining:
             raise self.joining.popleft()
         self.joined.append(Joined(self))
@@ -170,6 +173,16 @@ def test_an_order_that_arrived_before_the_loss_is_settled_by_its_redelivery(desk
     assert [arrived.receipt for arrived, _ in script.joined[1].settled] == ["the second"]
     assert script.joined[0].settled == []
     assert desk.bench.slot.active.generation == 1
+
+
+def test_a_new_connection_reads_the_history_from_the_last_order_on(desk, script, sim) -> None:
+    courier = courier_of(desk, script)
+    courier.turn()
+    body = sim.publish(sim.release("1.0.0"))
+    script.arriving.extend([ArrivedOrder(body, offset=7), ArrivedOrder(b"noise", object()), BrokerUnreachable("cut")])
+    courier.turn()
+    courier.turn()
+    assert script.bookmarks == [None, Bookmark(7, order_id(body))]
 
 
 def test_the_state_is_reported_again_after_every_heartbeat(desk, script) -> None:

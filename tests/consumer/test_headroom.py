@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from modelcast.consumer.headroom import FACTORS, Headroom, expected_need, read_headroom, refuse_what_cannot_fit
-from modelcast.shared.errors import SenderFault
+from modelcast.consumer.headroom import FACTORS, Headroom, MemoryCheck, expected_need, read_headroom
+from modelcast.consumer.policy import Loading
+from modelcast.shared.errors import HostFault, SenderFault
 from modelcast.shared.limits import GIB, MIB
 from modelcast.shared.manifest import Artifact, FileEntry
 from modelcast.shared.reasons import Reason
@@ -27,7 +28,7 @@ def artifact(loader: str, **sizes: int) -> Artifact:
     return Artifact(format=loader, loader=loader, files=files)
 
 
-def host(root: Path, **files: str) -> Path:
+def laid_out(root: Path, **files: str) -> Path:
     """Lay out a root folder; two underscores are a slash in a name."""
     for name, content in files.items():
         path = root / name.replace("__", "/").replace("dot", ".")
@@ -54,68 +55,125 @@ def test_nothing_is_expected_of_a_loader_that_nobody_knows() -> None:
     assert expected_need(artifact("files", weights_bin=GIB)).private_bytes == 0
 
 
-def test_what_cannot_fit_is_refused_with_both_numbers_and_the_limit() -> None:
-    big = artifact("safetensors", weights_bin=2 * GIB)
-    with pytest.raises(SenderFault, match=r"2,048 MiB of memory; this host's memory leaves 1,024 MiB") as raised:
-        refuse_what_cannot_fit(big, [Headroom(4 * GIB, "a wide limit"), Headroom(GIB, "this host's memory")])
+class Host:
+    """A host whose memory and clock the test sets."""
+
+    def __init__(self, *limits: Headroom, **loading: object) -> None:
+        self.limits, self.now = list(limits), 0.0
+        self.check = MemoryCheck(Loading(**loading), lambda: self.limits, lambda: self.now)   # type: ignore[arg-type]
+
+    def refusal(self, of: Artifact, order: str = "an order") -> SenderFault | HostFault | None:
+        try:
+            self.check.before_load(order, of)
+        except (SenderFault, HostFault) as fault:
+            return fault
+        return None
+
+
+BIG = artifact("safetensors", weights_bin=2 * GIB)
+WIDE = Headroom(4 * GIB, 8 * GIB, "a wide limit")
+
+
+def test_what_is_larger_than_a_limit_is_refused_before_a_byte_is_fetched_with_both_numbers() -> None:
+    host = Host(WIDE, Headroom(GIB // 2, GIB, "this host's memory"))
+    with pytest.raises(SenderFault, match=r"2,048 MiB of memory; this host's memory is 1,024 MiB in all") as raised:
+        host.check.before_bytes(BIG)
     assert raised.value.reason is Reason.TOO_LARGE_FOR_MEMORY
     assert raised.value.facts == {
-        "needed_bytes": 2 * GIB, "available_bytes": GIB, "limit": "this host's memory", "loader": "safetensors",
+        "needed_bytes": 2 * GIB, "available_bytes": GIB // 2, "total_bytes": GIB, "limit": "this host's memory", "loader": "safetensors",
         "artifact_bytes": 2 * GIB,
     }
+    assert isinstance(host.refusal(BIG), SenderFault)   # however little the time
 
 
-def test_what_fits_is_not_refused_and_neither_is_anything_where_no_limit_is_known() -> None:
-    refuse_what_cannot_fit(artifact("safetensors", weights_bin=GIB), [Headroom(GIB, "exactly enough")])
-    refuse_what_cannot_fit(artifact("safetensors", weights_bin=GIB), [])
+def test_what_does_not_fit_now_is_the_hosts_fault_until_that_has_lasted_too_long() -> None:
+    host = Host(WIDE, Headroom(GIB, 8 * GIB, "this host's memory"), shortage_seconds=60)
+    host.check.before_bytes(BIG)   # there may be room when it is here
+    first = host.refusal(BIG)
+    assert isinstance(first, HostFault)
+    assert str(first).endswith("2,048 MiB of memory; this host's memory leaves 1,024 MiB now.")
+    assert "60 s" in (first.hint or "")
+    host.now = 59.0
+    assert isinstance(host.refusal(BIG), HostFault)
+    host.now = 60.0
+    last = host.refusal(BIG)
+    assert isinstance(last, SenderFault)
+    assert last.reason is Reason.TOO_LARGE_FOR_MEMORY
+    assert str(last).endswith("this host's memory leaves 1,024 MiB, and no more for 60 s.")
+    assert (last.facts["needed_bytes"], last.facts["available_bytes"], last.facts["waited_seconds"]) == (2 * GIB, GIB, 60.0)
+
+
+def test_a_shortage_that_passed_and_one_of_another_order_begin_anew() -> None:
+    short = Headroom(GIB, 8 * GIB, "this host's memory")
+    host = Host(short, shortage_seconds=60)
+    assert isinstance(host.refusal(BIG), HostFault)
+    host.limits = [WIDE]
+    assert host.refusal(BIG) is None
+    host.limits, host.now = [short], 100.0
+    assert isinstance(host.refusal(BIG), HostFault)
+    host.now = 159.0
+    assert isinstance(host.refusal(BIG, "another order"), HostFault)
+    host.now = 160.0
+    assert isinstance(host.refusal(BIG, "another order"), HostFault)
+
+
+def test_a_shortage_may_be_given_no_time() -> None:
+    assert isinstance(Host(Headroom(GIB, 8 * GIB, "this host's memory"), shortage_seconds=0).refusal(BIG), SenderFault)
+
+
+def test_what_fits_is_not_refused_and_neither_is_anything_where_no_limit_is_known_or_nobody_wants_to_know() -> None:
+    assert Host(Headroom(2 * GIB, 2 * GIB, "exactly enough")).refusal(BIG) is None
+    assert Host().refusal(BIG) is None
+    unasked = Host(Headroom(0, 1, "no memory at all"), check_memory=False)
+    unasked.check.before_bytes(BIG)
+    assert unasked.refusal(BIG) is None
 
 
 def test_mapped_buffers_need_address_space_only() -> None:
     mapped = artifact("cloudpickle", model_buffers=GIB, model_layout=1, model_pickle=1)
-    refuse_what_cannot_fit(mapped, [Headroom(GIB // 2, "this host's memory")])
-    with pytest.raises(SenderFault, match="address space"):
-        refuse_what_cannot_fit(mapped, [Headroom(GIB // 2, "the address space", counts_mappings=True)])
+    assert Host(Headroom(GIB // 2, GIB // 2, "this host's memory")).refusal(mapped) is None
+    assert "address space" in str(Host(Headroom(GIB // 2, GIB // 2, "the address space", counts_mappings=True)).refusal(mapped))
 
 
 @LINUX
 def test_the_limits_of_all_groups_above_count_and_cached_files_do_not(tmp_path: Path) -> None:
-    root = host(
+    root = laid_out(
         tmp_path, proc__self__cgroup="0::/pod/app\n",
         sys__fs__cgroup__pod__app__memorydotmax="max\n", sys__fs__cgroup__pod__app__memorydotcurrent="100\n",
         sys__fs__cgroup__pod__memorydotmax="1000\n", sys__fs__cgroup__pod__memorydotcurrent="900\n",
         sys__fs__cgroup__pod__memorydotstat="anon 300\ninactive_file 400\nactive_file 200\n",
     )
-    assert read_headroom(root) == [Headroom(700, "the memory limit of the control group pod")]
+    assert read_headroom(root) == [Headroom(700, 1000, "the memory limit of the control group pod")]
 
 
 @LINUX
 def test_the_limits_of_the_first_version_of_control_groups_count(tmp_path: Path) -> None:
-    root = host(
+    root = laid_out(
         tmp_path, proc__self__cgroup="5:cpu,cpuacct:/x\n4:memory:/docker/abc\n0::/\n",
         sys__fs__cgroup__memory__memorydotlimit_in_bytes="2000\n", sys__fs__cgroup__memory__memorydotusage_in_bytes="1500\n",
         sys__fs__cgroup__memory__memorydotstat="total_inactive_file 100\ntotal_active_file 50\n",
     )
-    assert read_headroom(root) == [Headroom(650, "the memory limit of the control group memory")]
+    assert read_headroom(root) == [Headroom(650, 2000, "the memory limit of the control group memory")]
 
 
 @LINUX
 def test_a_group_outside_of_the_namespace_is_looked_for_at_the_top(tmp_path: Path) -> None:
-    root = host(
+    root = laid_out(
         tmp_path, proc__self__cgroup="0::/../../other\n", sys__fs__cgroup__memorydotmax="1000\n", sys__fs__cgroup__memorydotcurrent="1\n",
     )
-    assert read_headroom(root) == [Headroom(999, "the memory limit of the control group cgroup")]
+    assert read_headroom(root) == [Headroom(999, 1000, "the memory limit of the control group cgroup")]
 
 
 @LINUX
 def test_the_memory_of_the_host_is_what_is_available_and_its_free_swap(tmp_path: Path) -> None:
-    root = host(tmp_path, proc__meminfo="MemTotal: 100 kB\nMemAvailable: 10 kB\nSwapFree: 5 kB\nHugePages_Total: 0\n")
-    assert read_headroom(root) == [Headroom(15 * 1024, "this host's memory")]
+    root = laid_out(tmp_path, proc__meminfo="MemTotal: 100 kB\nMemAvailable: 10 kB\nSwapTotal: 8 kB\nSwapFree: 5 kB\nHugePages_Total: 0\n")
+    assert read_headroom(root) == [Headroom(15 * 1024, 108 * 1024, "this host's memory")]
 
 
 @LINUX
 def test_what_cannot_be_read_or_understood_is_left_out(tmp_path: Path) -> None:
     assert read_headroom(tmp_path) == []
-    root = host(
+    root = laid_out(
         tmp_path, proc__self__cgroup="garbage\n0::/\n", sys__fs__cgroup__memorydotmax="many\n", proc__meminfo="MemAvailable:\n",
         proc__self__limits="Max address space unlimited unlimited bytes\n", proc__self__status="VmSize: 1 kB\n",
     )
@@ -124,7 +182,7 @@ def test_what_cannot_be_read_or_understood_is_left_out(tmp_path: Path) -> None:
 
 @LINUX
 def test_this_host_has_memory_left() -> None:
-    assert all(left.available_bytes > 0 for left in read_headroom())
+    assert all(0 < left.available_bytes <= left.total_bytes for left in read_headroom())
     assert "this host's memory" in {left.limit for left in read_headroom()}
 
 

@@ -9,7 +9,8 @@ from tests.fakes.fake_broker import FakeBroker
 from tests.fakes.publisher_sim import Alteration, PublisherSimulator, Release, damaged, honest, withheld
 
 from modelcast.consumer.ahead import Ahead, layout_of
-from modelcast.consumer.trial import Trial
+from modelcast.consumer.assembly import RESUME
+from modelcast.consumer.trial import Dropped, Trial
 from modelcast.consumer.trust import open_announcement
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.errors import SenderFault
@@ -127,9 +128,55 @@ def test_what_lay_in_the_folder_before_is_looked_at_not_believed(bench, sim, hea
     assert (bench.version, trial.transfer["reused_bytes"], trial.transfer["fetched_bytes"]) == ("1.0.0", 2000, 3000)
 
 
-def test_what_was_received_ahead_and_never_ordered_goes_with_the_next_promotion(bench, sim, hear) -> None:
-    given_up = sim.release("1.0.0", {"model.bin": NUMBERS})
-    hear(given_up, sim.send(given_up))
-    assert bench.fs.names(bench.store.root / "incoming") == [layout_of(given_up.manifest)]
-    bench.carry_out(sim.publish(sim.release("1.0.1")))
-    assert (bench.version, bench.fs.names(bench.store.root / "incoming")) == ("1.0.1", [])
+def test_what_was_received_ahead_and_never_ordered_takes_the_room_of_one_release_and_not_for_long(bench, sim, hear) -> None:
+    incoming = bench.store.root / "incoming"
+    for version in ("1.0.0", "1.0.1"):
+        given_up = sim.release(version, {"model.bin": NUMBERS})
+        hear(given_up, sim.send(given_up))
+        assert bench.fs.names(incoming) == [layout_of(given_up.manifest)]
+    refused = sim.release("1.0.2", {"model.bin": b"nobody sent it"})
+    with pytest.raises(SenderFault):
+        bench.workshop.receive(bench.trial(sim.order(refused, chunks_offset=10**6, oldest_offset=10**6)))
+    assert bench.fs.names(incoming) == [refused.id]   # its room was made before its first byte was fetched
+    bench.carry_out(sim.publish(sim.release("1.0.3")))
+    assert (bench.version, bench.fs.names(incoming)) == ("1.0.3", [])
+
+
+def test_an_order_that_is_dropped_before_it_is_received_touches_nothing(bench, sim, hear) -> None:
+    release = sim.release("1.0.0", {"model.bin": NUMBERS})
+    hear(release, sim.send(release))
+    trial = bench.trial(sim.order(release))
+    trial.dropped = True
+    with pytest.raises(Dropped):
+        bench.workshop.receive(trial)
+    assert bench.fs.names(bench.store.root / "incoming") == [layout_of(release.manifest)]
+
+
+def test_nobody_waits_for_folders_and_room_of_what_is_not_wanted(bench, sim, hear) -> None:
+    release = sim.release("1.0.0", {f"{number}/model.bin": b"x" for number in range(50)})
+    ahead = Ahead(open_announcement(sim.announcement(release), bench.ring, model="fraud", channel="production"))
+    ahead.dropped = True
+    with pytest.raises(Dropped):
+        bench.workshop.receive_ahead(ahead)
+    assert list(bench.store.incoming(ahead.layout).rglob("model.bin")) == []
+
+
+def test_what_was_read_ahead_is_not_read_again_to_get_the_rest(tmp_path, sim, road, key_ring) -> None:
+    release, opened = sim.release("1.0.0", {"model.bin": NUMBERS}), []
+
+    def open_source(offset: int | None):
+        opened.append(offset)
+        return road.chunks("fraud", offset)
+
+    with Bench(tmp_path / "other", road, key_ring, open_source=open_source) as bench:
+        offset = sim.send(release, withheld(2, 3, 4), ends=False)
+        body = sim.announcement(release, chunks_offset=offset)
+        ahead = Ahead(open_announcement(body, key_ring, model="fraud", channel="production"))
+        ahead.ordered_release = release.id
+        bench.workshop.receive_ahead(ahead)
+        noted = bench.store.incoming(ahead.layout) / RESUME
+        noted.write_bytes(b"%d" % ahead.next_offset)   # artifacts of some size have noted it by themselves
+        sim.send(release)
+        trial = order(bench, sim, release, offset)
+        assert opened == [offset, ahead.next_offset]
+        assert (bench.version, trial.transfer["ahead_bytes"], trial.transfer["fetched_bytes"]) == ("1.0.0", 2000, 5000)

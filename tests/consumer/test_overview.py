@@ -86,6 +86,15 @@ def test_what_is_in_hand_is_named_with_its_state(scene: Scene, sim) -> None:
     assert (scene.status().state, scene.status().detail) == ("loading", "Serves nothing yet; loading 1.0.0.")
 
 
+def test_what_is_received_ahead_of_its_order_is_named(scene: Scene, sim) -> None:
+    scene.connected()
+    scene.desk.hear(sim.announcement(sim.release("1.0.0")))
+    scene.desk.updater.dispatch()
+    status = scene.status()
+    assert (status.state, status.detail) == ("ahead", "Serves nothing yet; receives 1.0.0 ahead of its order.")
+    scene.desk.updater.stop()
+
+
 def test_a_fault_of_the_host_is_told_whether_connected_or_not(scene: Scene) -> None:
     scene.courier.fault = "Nobody answers."
     assert scene.status().detail == "Serves nothing yet; not connected: Nobody answers."

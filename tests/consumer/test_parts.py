@@ -1,5 +1,7 @@
 """Putting the parts together: one id for all processes of a host, and nothing touched before it is needed."""
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -52,6 +54,15 @@ def test_a_kept_id_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / INSTANCE_FILE).write_bytes(b"Not an id\xff")
     with pytest.raises(InvalidName):
         kept_instance(tmp_path, Fs())
+
+
+def test_what_all_workers_log_with_is_imported_before_they_are_forked(tmp_path: Path) -> None:
+    program = (
+        "import sys; from modelcast.consumer.parts import Blueprint; print('structlog' in sys.modules)\n"
+        "Blueprint(*[None] * 11); print('structlog' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert found.stdout.split() == ["False", "True"]
 
 
 def test_building_a_store_touches_nothing(blueprint: Blueprint) -> None:

@@ -41,6 +41,12 @@ def test_a_load_changes_nothing_for_good_in_the_process_unless_the_application_a
     assert Loading().check_memory
 
 
+@pytest.mark.parametrize("seconds", [-1.0, float("nan")])
+def test_a_shortage_that_lasts_no_time_at_all_is_refused(seconds: float) -> None:
+    with pytest.raises(MisuseError, match="not possible"):
+        Loading(shortage_seconds=seconds)
+
+
 def test_a_rule_for_the_collector_that_nobody_knows_is_refused() -> None:
     assert [Loading(collector=rule).collector for rule in Collector] == ["leave", "pause", "freeze"]
     with pytest.raises(MisuseError, match="'never' is no rule") as raised:

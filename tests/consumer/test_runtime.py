@@ -151,6 +151,61 @@ def test_a_stop_from_inside_does_not_wait_for_itself(rig: Rig) -> None:
     assert outcome == [True]
 
 
+def test_what_hangs_aside_holds_up_neither_thread_and_what_comes_meanwhile_is_passed_over(rig: Rig) -> None:
+    hang, asked, done = Hang(), threading.Event(), list[str]()
+    rig.runtime.start()
+
+    def turn_with(job: Callable[[], None]) -> None:
+        rig.runtime._results.put((lambda _result, _error: rig.runtime.aside(job), None, None))   # as the I/O thread would
+        rig.bell.set()
+
+    turn_with(hang)
+    assert hang.entered.wait(LONG)
+    turn_with(lambda: done.append("passed over"))
+    assert rig.do(lambda: "worked") == ("worked", None)
+    hang.let_go()
+    assert rig.runtime._beside is not None
+    rig.runtime._beside.join(LONG)
+    turn_with(asked.set)
+    assert asked.wait(LONG)
+    assert done == []
+
+
+def test_who_hangs_aside_is_the_last_to_leave() -> None:
+    hang, left, turned = Hang(), threading.Event(), threading.Event()
+
+    def turn() -> None:
+        if not turned.is_set():
+            runtime.aside(hang)
+            turned.set()
+        threading.Event().wait(0.001)
+
+    runtime = Runtime("test", turn, lambda: None, lambda: None, left.set)
+    runtime.start()
+    assert turned.wait(LONG)
+    assert not runtime.stop(0.05)
+    assert not left.is_set()
+    hang.let_go()
+    assert runtime.stop(LONG)
+    assert left.wait(LONG)
+
+
+def test_a_thread_that_cannot_be_started_is_done_without(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = threading.Event()
+    runtime = Runtime("test", lambda: None, lambda: None, lambda: None, left.set)
+    runtime.start()
+
+    def no_thread_left(_self: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread_left)
+        runtime.aside(left.set)
+    assert not left.is_set()
+    assert runtime.stop(LONG)
+    assert left.is_set()
+
+
 def test_a_rest_ends_with_the_stop(rig: Rig) -> None:
     rig.runtime.start()
     rig.runtime.submit(lambda: rig.runtime.rest(3600), lambda *_: None)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.fakes.publisher_sim import PublisherSimulator
 
-from modelcast.consumer.trust import TrustedOrder, open_manifest, open_order
+from modelcast.consumer.trust import TrustedOrder, open_manifest, open_order, reader_of
 from modelcast.shared.errors import SenderFault
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.manifest import MANIFEST_TYPE, release_id
@@ -172,3 +172,14 @@ def test_a_changed_byte_never_gives_an_order_that_says_something_else(
 def test_any_bytes_are_an_order_or_the_senders_fault(key_ring: KeyRing, body: bytes) -> None:
     with pytest.raises(SenderFault):
         opened(body, key_ring)
+
+
+def test_a_reader_is_known_by_its_keys_and_what_they_may_sign_in_whatever_order(signing_key: SigningKey, other_key: SigningKey) -> None:
+    one, two = restricted(signing_key), restricted(other_key, models=("b", "a"))
+    same = [reader_of(KeyRing([one, two])), reader_of(KeyRing([restricted(other_key, models=("a", "b")), one]))]
+    others = [
+        reader_of(KeyRing([one])), reader_of(KeyRing([one, restricted(other_key)])),
+        reader_of(KeyRing([one, restricted(other_key, channels=("a", "b"))])),
+    ]
+    assert same[0] == same[1]
+    assert len({same[0], *others}) == 4

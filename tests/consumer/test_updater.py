@@ -12,15 +12,20 @@ from hypothesis import strategies as st
 from tests.fakes.bench import Bench, Desk
 from tests.fakes.fake_broker import FakeBroker
 from tests.fakes.fault_fs import FaultFs
-from tests.fakes.publisher_sim import PublisherSimulator, withheld
+from tests.fakes.publisher_sim import PublisherSimulator, honest, withheld
 
+from modelcast.consumer.ahead import layout_of
+from modelcast.consumer.headroom import Headroom
 from modelcast.consumer.lifecycle import State
-from modelcast.consumer.policy import Policy, Timing
+from modelcast.consumer.pointer import KeptBookmark
+from modelcast.consumer.policy import Loading, Policy, Timing
+from modelcast.consumer.trust import reader_of
 from modelcast.consumer.updater import pause_seconds
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.names import VersionRange
-from modelcast.shared.order import AnnouncementMessage, Kind, OrderMessage
+from modelcast.shared.order import AnnouncementMessage, Kind, OrderMessage, order_id
 from modelcast.shared.report import Verdict
+from modelcast.shared.road import ArrivedOrder, Bookmark
 
 
 @pytest.fixture
@@ -248,6 +253,29 @@ def test_a_fault_of_the_host_is_tried_again_after_a_pause_and_never_refused(sim,
         assert (desk.road.reports, desk.road.settled) == ([], [])
 
 
+def test_a_shortage_of_memory_is_waited_for_and_a_lasting_one_is_refused(sim, tmp_path, road, key_ring) -> None:
+    short = [Headroom(0, 1 << 40, "this host's memory")]
+    with Bench(tmp_path / "short", road, key_ring, headroom=lambda: short, loading=Loading(shortage_seconds=3600)) as bench:
+        desk = Desk(bench)
+        arrived = desk.deliver(sim.publish(sim.pickled("1.0.0", [1, 2, 3])))
+        while desk.updater.fault is None:
+            desk.do_one()
+        assert "leaves 0 MiB now" in desk.updater.fault
+        desk.verdicts.tell(desk.road)
+        assert desk.verdict_reports() == desk.road.settled == []
+        short.clear()   # somebody else let go of it
+        desk.work()
+        desk.tell()
+        assert (desk.verdict_reports(), desk.road.settled) == ([("1.0.0", "promoted", None)], [(arrived, True)])
+    lasting = Loading(shortage_seconds=0)
+    with Bench(tmp_path / "none", road, key_ring, headroom=lambda: [Headroom(0, 1 << 40, "no")], loading=lasting) as bench:
+        desk = Desk(bench)
+        desk.deliver(sim.publish(sim.pickled("1.1.0", [1, 2, 3])))
+        desk.work()
+        desk.tell()
+        assert desk.verdict_reports() == [("1.1.0", "rejected", "too-large-for-memory")]
+
+
 def test_a_fault_that_is_overcome_is_forgotten(sim, tmp_path, road, key_ring) -> None:
     fs = FaultFs(tmp_path / "faulty")
     with Bench(tmp_path / "faulty", road, key_ring, fs=fs) as bench:
@@ -297,6 +325,32 @@ def test_what_was_published_right_after_a_rollback_is_taken_while_the_rollback_i
     assert desk.bench.version == "1.0.1"
     assert str(desk.updater.standing.floor) == "1.0.1"
     assert ("1.0.0", "superseded", None) in desk.verdict_reports()
+
+
+def test_the_pointer_says_from_where_on_the_history_matters(sim, desk) -> None:
+    first, second, third = (sim.publish(sim.release(version)) for version in ("1.0.0", "1.1.0", "1.2.0"))
+    desk.updater.on_order(ArrivedOrder(first, offset=0))
+    desk.updater.on_order(ArrivedOrder(b"noise", offset=1))
+    desk.updater.on_order(ArrivedOrder(second, offset=2))
+    desk.work()
+    kept = desk.bench.store.pointer().bookmark
+    assert kept == KeptBookmark(Bookmark(2, order_id(second)), reader_of(desk.bench.ring))
+    assert desk.updater.go_on_from() == kept.bookmark
+    desk.deliver(third)   # the history is slower than the queue
+    desk.work()
+    assert (desk.bench.version, desk.bench.store.pointer().bookmark) == ("1.2.0", kept)
+    desk.updater.on_order(ArrivedOrder(third, offset=3))
+    assert desk.updater.go_on_from() == Bookmark(3, order_id(third))
+
+
+def test_an_order_whose_judgement_fails_is_read_again(sim, desk) -> None:
+    desk.updater.on_order(ArrivedOrder(sim.publish(sim.release("1.0.0")), offset=0))
+    before = desk.updater.go_on_from()
+    failing = ArrivedOrder(sim.publish(sim.release("1.1.0"), expires_ms=1), offset=1)
+    desk.now_ms = None   # a clock with a bug
+    with pytest.raises(TypeError):
+        desk.updater.on_order(failing)
+    assert desk.updater.go_on_from() == before
 
 
 def test_stopping_drops_what_is_in_hand_and_nothing_begins_after_it(sim, desk) -> None:
@@ -395,10 +449,10 @@ def test_an_order_for_something_else_ends_the_receiving_ahead_at_once(sim, desk)
     body = sim.publish(ordered)
     desk.hear(sim.announcement(announced, chunks_offset=0))
     desk.updater.dispatch()
-    ahead = desk.updater._ahead
+    ahead = desk.updater._announcements.running
     desk.deliver(body)
     desk.updater.dispatch()
-    assert (desk.updater.state, ahead.dropped, ahead.is_ordered) == (State.RECEIVING, True, True)
+    assert (desk.updater.state, ahead.dropped, ahead.ordered_release) == (State.RECEIVING, True, None)
     desk.work()
     assert (desk.bench.version, desk.updater.state) == ("1.0.0", State.IDLE)
 
@@ -408,10 +462,10 @@ def test_its_own_order_lets_the_receiving_ahead_end_by_itself(sim, desk) -> None
     offset = sim.send(release)
     desk.hear(sim.announcement(release, chunks_offset=offset))
     desk.updater.dispatch()
-    ahead = desk.updater._ahead
+    ahead = desk.updater._announcements.running
     desk.deliver(sim.order(release, chunks_offset=offset))
     desk.updater.dispatch()
-    assert (desk.updater.state, ahead.dropped, ahead.is_ordered) == (State.RECEIVING, False, True)
+    assert (desk.updater.state, ahead.dropped, ahead.ordered_release) == (State.RECEIVING, False, release.id)
     desk.work()
     assert desk.bench.version == "1.0.0"
 
@@ -420,7 +474,7 @@ def test_a_later_announcement_takes_the_place_of_an_earlier_one(sim, desk) -> No
     first, second = sim.release("1.0.0"), sim.release("1.1.0")
     desk.hear(sim.announcement(first, chunks_offset=sim.send(first)))
     desk.updater.dispatch()
-    dropped = desk.updater._ahead
+    dropped = desk.updater._announcements.running
     desk.hear(sim.announcement(second, chunks_offset=sim.send(second)))
     desk.updater.dispatch()
     assert dropped.dropped
@@ -460,9 +514,113 @@ def test_stopping_drops_what_is_received_ahead(sim, desk) -> None:
     release = sim.release("1.0.0")
     desk.hear(sim.announcement(release, chunks_offset=sim.send(release)))
     desk.updater.dispatch()
-    ahead = desk.updater._ahead
+    ahead = desk.updater._announcements.running
     desk.updater.stop()
     assert ahead.dropped
     while desk.jobs:
         desk.do_one()
     assert desk.updater.state is State.STOPPED
+
+
+def test_a_rollback_does_not_wait_for_what_was_announced_and_then_ordered(sim, desk) -> None:
+    one, two = sim.release("1.0.0"), sim.release("2.0.0")
+    desk.deliver(sim.publish(one))
+    desk.work()
+    offset = sim.send(two)
+    desk.hear(sim.announcement(two, chunks_offset=offset))
+    desk.updater.dispatch()
+    ahead = desk.updater._announcements.running
+    desk.deliver(sim.order(two, chunks_offset=offset))
+    desk.updater.dispatch()
+    desk.deliver(sim.order(one, kind=Kind.ROLLBACK))
+    desk.updater.dispatch()
+    assert (ahead.dropped, desk.updater._trial.dropped) == (True, True)
+    desk.work()
+    assert desk.bench.version == "1.0.0"
+
+
+@pytest.mark.parametrize("alter", [honest, withheld(0)], ids=["promoted", "rejected"])
+def test_what_was_ordered_is_not_received_once_more_when_its_announcement_comes_late_or_again(sim, desk, alter) -> None:
+    release = sim.release("1.0.0")
+    announcement, order = sim.announcement(release), sim.publish(release, alter)
+    desk.deliver(order, from_history=True)   # the queue of an instance that was away holds the announcement
+    desk.updater.dispatch()
+    for _ in range(3):
+        desk.hear(announcement)
+        desk.work()
+    assert (desk.updater.state, desk.bench.fs.names(desk.bench.store.root / "incoming")) == (State.IDLE, [])
+
+
+def test_who_repeats_announcements_gets_nowhere(sim, desk) -> None:
+    first, second = (sim.release(version, {"model.bin": version.encode() * 900}) for version in ("1.0.0", "1.1.0"))
+    one, two = (sim.announcement(release, chunks_offset=0, issued_ms=number) for number, release in enumerate((first, second), 1))
+    sim.send(second, withheld(1), ends=False)
+    for body in (one, two):
+        desk.hear(body)
+        desk.updater.dispatch()
+    desk.do_one()
+    desk.updater.dispatch()
+    ahead = desk.updater._announcements.running
+    for body in (two, one, two, one):
+        desk.hear(body)
+        desk.updater.dispatch()
+    assert (desk.updater._announcements.running, ahead.dropped, ahead.version) == (ahead, False, "1.1.0")
+
+
+def test_a_rejection_does_not_wait_for_what_is_received_ahead_which_goes_on_afterwards(sim, desk) -> None:
+    release = sim.release("1.0.0", {"model.bin": b"".join(n.to_bytes(4, "big") for n in range(1250))})
+    offset = sim.send(release, withheld(4), ends=False)
+    desk.hear(sim.announcement(release, chunks_offset=offset))
+    desk.updater.dispatch()
+    ahead = desk.updater._announcements.running
+    refused = desk.deliver(b"junk")
+    assert ahead.is_interrupted
+    desk.do_one()   # comes back at once
+    desk.do_one()
+    desk.verdicts.tell(desk.road)
+    assert desk.road.settled == [(refused, False)]
+    sim.send(release)
+    desk.work()
+    assert sorted(ahead.digests) == [0, 1, 2, 3, 4]
+
+
+def test_an_order_before_an_announcement_does_not_make_it_be_forgotten(sim, desk) -> None:
+    one, two = sim.release("1.0.0"), sim.release("1.1.0")
+    order = sim.publish(one)
+    announcement = sim.announcement(two, chunks_offset=sim.send(two))
+    desk.deliver(order)
+    desk.hear(announcement)
+    desk.work()
+    assert desk.bench.version == "1.0.0"
+    assert desk.bench.fs.names(desk.bench.store.root / "incoming") == [layout_of(two.manifest)]
+
+
+def test_an_order_that_is_refused_ends_what_was_received_for_it(sim, desk) -> None:
+    release = sim.release("1.0.0")
+    offset = sim.send(release)
+    desk.hear(sim.announcement(release, chunks_offset=offset))
+    desk.updater.dispatch()
+    ahead = desk.updater._announcements.running
+    desk.now_ms = 100
+    desk.deliver(sim.order(release, chunks_offset=offset, expires_ms=50))
+    assert ahead.dropped
+    desk.work()
+    assert (desk.updater.state, desk.verdicts.last.reason) == (State.IDLE, "expired")
+
+
+def test_a_rollback_that_comes_while_the_last_probe_passes_keeps_the_candidate_out_of_service(sim, desk) -> None:
+    one, two = sim.release("1.0.0"), sim.release("2.0.0")
+    desk.deliver(sim.publish(one))
+    desk.work()
+    desk.deliver(sim.publish(two))
+    desk.until(State.PROBING)
+    desk.updater.dispatch()
+    job, then = desk.jobs.popleft()
+    job()
+    desk.deliver(sim.order(one, kind=Kind.ROLLBACK))   # before the worker's result is taken
+    then(None, None)
+    assert desk.updater.state is State.IDLE
+    desk.work()
+    desk.tell()
+    assert desk.bench.version == "1.0.0"
+    assert ("2.0.0", "promoted", None) not in desk.verdict_reports()

@@ -191,14 +191,29 @@ def test_a_model_is_unpickled_once_every_check_has_passed_and_not_before(tmp_pat
 
 def test_a_release_that_does_not_fit_into_memory_is_refused_and_never_unpickled(tmp_path, sim, road, key_ring) -> None:
     body = sim.publish(sim.pickled("1.0.0", Toucher(tmp_path / "touched")))
-    full = Headroom(0, "the memory limit of the control group pod")
+    full = Headroom(0, 0, "the memory limit of the control group pod")
     with Bench(tmp_path / "store", road, key_ring, headroom=lambda: [full]) as bench:
-        with pytest.raises(SenderFault, match="leaves 0 MiB") as raised:
+        with pytest.raises(SenderFault, match="is 0 MiB in all") as raised:
             bench.carry_out(body)
         assert raised.value.reason is Reason.TOO_LARGE_FOR_MEMORY
         assert not (tmp_path / "touched").exists()
+        assert not bench.store.incoming(bench.trust(body).release).exists()   # nothing was fetched
         assert bench.journal.begin_try(bench.trust(body).id) == 1   # the refused one did not count as a crash
     with Bench(tmp_path / "other", road, key_ring, headroom=lambda: [full], loading=Loading(check_memory=False)) as bench:
+        bench.carry_out(body)
+        assert bench.version == "1.0.0"
+
+
+def test_while_memory_is_short_a_release_that_lies_here_is_not_read(tmp_path, sim, road, key_ring) -> None:
+    body, left = sim.publish(sim.pickled("1.0.0", Doubler())), [Headroom(0, 1 << 40, "this host's memory")]
+    with Bench(tmp_path / "store", road, key_ring, headroom=lambda: left) as bench:
+        with pytest.raises(HostFault, match="leaves 0 MiB now"):
+            bench.carry_out(body)   # it is fetched: there may be room when it is here
+        trial = bench.trial(body)
+        assert bench.store.has(trial.trusted.release)
+        with pytest.raises(HostFault, match="leaves 0 MiB now"):
+            bench.workshop.receive(trial)   # before the step that reads all of it
+        left.clear()
         bench.carry_out(body)
         assert bench.version == "1.0.0"
 

@@ -165,7 +165,7 @@ def test_an_instance_whose_road_broke_goes_on_where_it_stopped(life: Life) -> No
     consumer = life.joined(road=cut)
     publication = life.publisher.publish(weights(1, chunks=MANY), model="fraud", version="1.0.0")
     life.serves(consumer, "1.0.0")
-    first, second = cut.offsets
+    first, second, *_ = cut.offsets   # a third where the machine is so busy that silence counts as the end
     assert first is not None
     assert second is not None
     assert second > first

@@ -117,12 +117,13 @@ def test_a_body_may_be_empty_or_a_view_or_have_many_megabytes(connect: Connect) 
     assert take_bodies(link.inbox("a", prefetch=10), 3) == [b"", b"view", large]
 
 
-def test_more_messages_than_the_window_are_all_confirmed_in_order(connect: Connect) -> None:
+@pytest.mark.parametrize("prefetch", [1, 7, 32])
+def test_more_messages_than_the_window_are_all_confirmed_in_order(connect: Connect, prefetch: int) -> None:
     link = connect()
     link.declare(LOG)
     bodies = [b"%d" % number for number in range(100)]
     publish(link, "log", *bodies)
-    assert take_bodies(link.inbox("log", prefetch=7, offset="first"), 100) == bodies
+    assert take_bodies(link.inbox("log", prefetch=prefetch, offset="first"), 100) == bodies
 
 
 # --------------------------------------------------------------------------- declaring

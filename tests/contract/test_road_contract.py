@@ -16,9 +16,10 @@ from modelcast.shared.digest import digest
 from modelcast.shared.errors import AuthenticationRefused, BrokerUnreachable, HostFault, PublisherBusy, SenderFault, VhostMissing
 from modelcast.shared.http_road import HttpRoad
 from modelcast.shared.link import Broker
+from modelcast.shared.order import order_id
 from modelcast.shared.pika_link import PikaBroker
 from modelcast.shared.reasons import Reason
-from modelcast.shared.road import ArrivedOrder, InstanceRoad, OpenRoad, Target
+from modelcast.shared.road import ArrivedOrder, Bookmark, InstanceRoad, OpenRoad, Target
 from modelcast.shared.stream_source import ChosenChunks
 
 SOON = 20.0
@@ -340,6 +341,25 @@ def test_who_joins_gets_the_history_and_what_waits_in_the_queue_each_in_its_orde
         joined.settle(arrived[-1], accept=True)
     for from_history in (True, False):
         assert [order.body for order in arrived if (order.receipt is None) is from_history] == bodies
+
+
+def test_a_bookmark_saves_the_history_before_it_and_a_wrong_one_saves_nothing(road: OpenRoad, opened) -> None:
+    publisher, bodies = opened(road.publish("fraud", "production")), [b"order %d" % number for number in range(5)]
+    for body in bodies:
+        publisher.order("production", body)
+
+    def history(instance: str, bookmark: Bookmark | None, count: int) -> list[ArrivedOrder]:
+        joined = road.join(Target("fraud", "production", instance), bookmark=bookmark)
+        found = [next_order(joined) for _ in range(count)]
+        joined.close()
+        return found
+
+    whole = history("first", None, 5)
+    assert [arrived.body for arrived in whole] == bodies
+    third = whole[2]
+    assert third.offset is not None
+    assert [order.body for order in history("second", Bookmark(third.offset, order_id(third.body)), 3)] == bodies[2:]
+    assert [order.body for order in history("third", Bookmark(third.offset, order_id(b"another")), 5)] == bodies
 
 
 def test_an_accepted_order_does_not_come_again(road: OpenRoad, opened) -> None:

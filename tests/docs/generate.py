@@ -392,6 +392,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "http-routes": http_routes,
     "http-scopes": http_scopes,
     "http-limits": http_limits,
+    "benchmarks-stall": measured("stall"),
+    "benchmarks-memory": measured("memory"),
     "scale-units": scaled("units"),
     "scale-measured": scaled("measured"),
     "scale-fleets": scaled("fleets"),

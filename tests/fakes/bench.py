@@ -119,9 +119,10 @@ class Hang:
     """Hangs until it is let go: no test sleeps, and no thread is left behind."""
 
     def __init__(self) -> None:
-        self._free = threading.Event()
+        self._free, self.entered = threading.Event(), threading.Event()
 
     def __call__(self, *_: object) -> None:
+        self.entered.set()
         self._free.wait(60)
 
     def let_go(self) -> None:

@@ -100,7 +100,7 @@ class PublisherSimulator:
 
     def __init__(self, road: Road | None, key: SigningKey, *, model: str = "fraud", channel: str = "production") -> None:
         self._road, self.key, self.model, self.channel = road, key, model, channel
-        self.sequence = 0
+        self.sequence = self._announced = 0
 
     def release(
         self, version: str, files: Mapping[str, bytes] | None = None, *, key: SigningKey | None = None,
@@ -170,8 +170,9 @@ class PublisherSimulator:
         draft = release.manifest.model_copy(update={"artifact": artifact}).to_bytes()
         fields: dict[str, object] = {
             "model": self.model, "channel": self.channel, "kind": Kind.PROMOTION, "release": digest(draft),
-            "sequence": self.sequence + 1, "issued_ms": 1_735_689_600_000,
+            "sequence": self.sequence + 1, "issued_ms": 1_735_689_600_000 + self._announced,
         }
+        self._announced += 1
         signed = (key or self.key).sign(ANNOUNCEMENT_TYPE, Order.model_validate(fields | changes).to_bytes())
         return AnnouncementMessage(signed, (key or self.key).sign(DRAFT_TYPE, draft)).to_bytes()
 

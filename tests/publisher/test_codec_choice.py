@@ -1,6 +1,7 @@
 """Chunks are packed where the file as a whole shrinks, and each of them does."""
 
 import random
+from dataclasses import replace
 
 from modelcast.publisher.build import Draft, Facts, draft
 from modelcast.publisher.codec_choice import PLAIN, CodecChoice
@@ -41,3 +42,7 @@ def test_a_chunk_that_does_not_shrink_is_left_alone_in_a_file_that_does() -> Non
 
 def test_a_small_file_is_not_looked_at() -> None:
     assert codecs(drafted(b"abc" * 100)) == [PLAIN]
+
+
+def test_nothing_is_packed_where_the_caller_wants_none() -> None:
+    assert set(codecs(replace(drafted(TEXT), pack=False))) == {PLAIN}

@@ -80,6 +80,11 @@ def test_a_strangers_name_never_reaches_the_terminal_as_it_is() -> None:
     assert "evil" in conclusion
 
 
+def test_it_says_when_verdicts_may_be_missing() -> None:
+    conclusion = _conclusion(Outcome({}, {}, {}, (), 1, timed_out=True, fault="No RabbitMQ answers."))
+    assert conclusion.endswith("asked for: 1. Verdicts may be missing: No RabbitMQ answers.")
+
+
 def test_a_release_that_an_instance_serves_already_is_not_waited_for(run: Run, consumer: ModelConsumer) -> None:
     with consumer:
         assert run("1.0.0", "--wait", "1", "--timeout", "30").return_value == 0
@@ -120,3 +125,11 @@ def test_options_that_cannot_be_read_are_refused(run: Run, tmp_path: Path) -> No
     (tmp_path / "t.json").write_text("[1]")
     assert "one JSON object" in str(run("1.0.0", "--training", str(tmp_path / "t.json")).exception)
     assert isinstance(run("1.0.0", "--training", str(tmp_path / "no.json")).exception, MisuseError)
+
+
+def test_a_file_that_would_be_packed_travels_as_it_is_when_told_so(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "model.bin").write_bytes(b"weights " * 40_000)
+    packed, plain = (
+        json.loads(run("1.0.0", "--model", f"fraud{len(more)}", "--json", *more).stdout)["publication"] for more in ((), ("--no-pack",))
+    )
+    assert packed["wire_bytes"] < packed["sent_bytes"] == plain["sent_bytes"] == plain["wire_bytes"]

@@ -1,5 +1,7 @@
 """The publisher refuses before it connects, waits for its turn, and publishes objects as they are."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +89,22 @@ def test_chunks_have_a_sensible_size(signing_key: SigningKey, chunk_bytes: int) 
 def test_a_key_is_given_as_a_path_or_as_a_key(key_file: Path, signing_key: SigningKey) -> None:
     Publisher("amqp://localhost", signing_key=key_file, order_key=str(key_file))
     Publisher("amqp://localhost", signing_key=signing_key, order_key=signing_key)
+
+
+def test_importing_the_class_loads_nothing_that_only_publishing_needs() -> None:
+    program = """
+import sys
+from modelcast.publisher import Publisher
+print([name for name in ("pika", "structlog", "numpy", "sklearn") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_the_same_objects_travel_as_they_are_where_nothing_shall_be_packed(fake_broker: FakeBroker, signing_key: SigningKey) -> None:
+    sent = {}
+    for pack in (True, False):
+        publisher = Publisher(AmqpRoad(fake_broker), signing_key=signing_key, pack=pack)
+        sent[pack] = publisher.publish(["the same again and again"] * 20_000 + [pack], model=f"fraud-{pack}".lower(), version="1.0.0")
+    assert sent[True].wire_bytes < sent[True].sent_bytes
+    assert sent[False].wire_bytes == sent[False].sent_bytes

@@ -127,6 +127,16 @@ def test_an_instance_that_stopped_is_no_longer_waited_for() -> None:
     assert (outcome.exit_code, outcome.needed) == (0, 1)  # type: ignore[attr-defined]
 
 
+def test_a_verdict_that_is_told_again_changes_nothing() -> None:
+    first, then = report("a", Verdict.SUPERSEDED), report("a", Verdict.PROMOTED)
+    outcome, seen = Source([first, then, first, then]).outcome(instances=2)
+    assert [r.verdict for r in seen] == [Verdict.SUPERSEDED, Verdict.PROMOTED]
+    assert list(outcome.promoted) == ["a"]  # type: ignore[attr-defined]
+    twice = [report("a", Verdict.PROMOTED), report("a", Verdict.PROMOTED, version="2.1.0+b"), report("a", Verdict.REJECTED, reason="x")]
+    outcome, seen = Source([*twice, *twice]).outcome(instances=2)
+    assert [r.verdict for r in seen] == [Verdict.PROMOTED, Verdict.REJECTED]
+
+
 def test_superseded_and_then_promoted_counts_as_promoted() -> None:
     outcome, seen = Source([report("a", Verdict.SUPERSEDED), report("a", Verdict.PROMOTED)]).outcome(instances=1)
     assert [r.verdict for r in seen][:1] == [Verdict.SUPERSEDED]

@@ -1,7 +1,13 @@
 """What is changed inside pika does what pika does, with fewer copies; and is left alone where pika looks different."""
 
+import socket
+import ssl
 import struct
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pika
 import pika.adapters.utils.io_services_utils as transports
@@ -10,13 +16,15 @@ import pika.frame
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.fakes.certificates import server_context
 
+from modelcast.shared.pika_frames import FrameReader
 from modelcast.shared.pika_levers import (
     READ_BYTES,
     LeanConnection,
     body_pieces,
     publish,
-    read_more_at_once,
+    read_in_place,
     tolerate_strange_headers,
 )
 from modelcast.shared.pika_link import PikaBroker, PikaLink
@@ -48,14 +56,28 @@ def test_a_good_table_is_decoded_as_before() -> None:
 
 
 def test_pika_still_looks_as_the_levers_expect(broker_url: str) -> None:
-    assert transports._AsyncTransportBase._MAX_RECV_BYTES < READ_BYTES
-    for name in ("_send_message", "_output_marshaled_frames"):
+    assert transports._AsyncTransportBase._MAX_CONSUME_BYTES < READ_BYTES
+    for name in ("_send_message", "_output_marshaled_frames", "_on_data_available", "_process_frame"):
         assert callable(getattr(pika.SelectConnection, name))
+    pikas_own = transports._AsyncTransportBase._sigint_safe_recv
     link: PikaLink = PikaBroker(broker_url).connect(name="levers")
-    transport = link._connection._transport
-    assert (transport._MAX_RECV_BYTES, transport._MAX_CONSUME_BYTES) == (READ_BYTES, READ_BYTES)
+    connection = link._connection
+    assert isinstance(connection._reader, FrameReader)
+    assert (connection._transport._MAX_CONSUME_BYTES, connection._frame_buffer) == (READ_BYTES, b"")
+    assert connection._transport._sigint_safe_recv is not pikas_own
     link.close()
-    assert transports._AsyncTransportBase._MAX_RECV_BYTES < READ_BYTES   # other connections of this process are left alone
+    assert transports._AsyncTransportBase._MAX_CONSUME_BYTES < READ_BYTES   # other connections of this process are left alone
+    assert transports._AsyncTransportBase._sigint_safe_recv is pikas_own
+
+
+def test_the_heartbeat_of_pika_still_goes_by_the_bytes_that_are_counted_here(broker_url: str) -> None:
+    link: PikaLink = PikaBroker(broker_url).connect(name="counted")
+    before = link._connection.bytes_received
+    checker = link._connection._heartbeat_checker
+    assert checker.bytes_received_on_connection == before > 0
+    link.declare([Queue("q")])
+    assert checker.bytes_received_on_connection > before
+    link.close()
 
 
 @given(st.binary(max_size=300), st.integers(min_value=1, max_value=100))
@@ -80,6 +102,40 @@ def test_a_view_arrives_as_the_bytes_that_it_shows(broker_url: str, size: int) -
     link.close()
 
 
+@pytest.fixture
+def through_tls(tmp_path: Path) -> Iterator[tuple[ssl.SSLSocket, ssl.SSLSocket]]:
+    """Both ends of a connection."""
+    ends, server_tls = socket.socketpair(), server_context(tmp_path)
+    with ThreadPoolExecutor(1) as other:
+        served = other.submit(server_tls.wrap_socket, ends[0], server_side=True)
+        client = ssl.create_default_context(cafile=str(tmp_path / "cert.pem")).wrap_socket(ends[1], server_hostname="broker")
+        server = served.result(20.0)
+    yield server, client
+    server.close()
+    client.close()
+
+
+def looks_like_pika() -> Any:
+    """A connection and its transport, as far as ``read_in_place`` looks."""
+    transport = SimpleNamespace(_sigint_safe_recv=len, _MAX_CONSUME_BYTES=1)
+    return SimpleNamespace(_transport=transport, _process_frame=len, _frame_buffer=b"", bytes_received=0)
+
+
+def test_a_body_is_read_in_place_through_tls_too(through_tls: tuple[ssl.SSLSocket, ssl.SSLSocket]) -> None:
+    server, client = through_tls
+    connection = looks_like_pika()
+    reader = read_in_place(connection)
+    assert reader is not None
+    body = bytes(range(250)) * 200
+    wire = b"".join(frame.marshal() for frame in (pika.frame.Header(1, len(body), pika.BasicProperties()), pika.frame.Body(1, body)))
+    frames: list[Any] = []
+    with ThreadPoolExecutor(1) as other:
+        other.submit(server.sendall, wire)
+        while len(frames) < 2:
+            frames += reader.take(len(connection._transport._sigint_safe_recv(client, 4096)))
+    assert frames[1].fragment == body
+
+
 class Recorder(SimpleNamespace):
     """Looks like a pika channel, as far as ``publish`` looks."""
 
@@ -88,11 +144,22 @@ class Recorder(SimpleNamespace):
 
 
 def test_where_pika_looks_different_it_is_used_as_it_comes() -> None:
-    assert not read_more_at_once(SimpleNamespace())
-    assert not read_more_at_once(SimpleNamespace(_transport=SimpleNamespace(_MAX_RECV_BYTES=4096)))
+    assert read_in_place(looks_like_pika()) is not None
+    for name, value in {"_transport": SimpleNamespace(), "_process_frame": None, "_frame_buffer": [], "bytes_received": None}.items():
+        connection = looks_like_pika()
+        setattr(connection, name, value)
+        assert read_in_place(connection) is None
     channel = Recorder(is_open=True)
     publish(channel, "exchange", "key", memoryview(b"body"), "properties")
     assert channel.published == (("exchange", "key", b"body", "properties"), {"mandatory": True})
+
+
+def test_a_connection_that_cannot_be_read_in_place_receives_as_pika_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    received: list[object] = []
+    monkeypatch.setattr(pika.SelectConnection, "_on_data_available", lambda _self, data: received.append(data))
+    connection = LeanConnection.__new__(LeanConnection)
+    connection._on_data_available(b"bytes")
+    assert received == [b"bytes"]
 
 
 def test_a_connection_without_a_frame_size_sends_as_pika_does(monkeypatch: pytest.MonkeyPatch) -> None:

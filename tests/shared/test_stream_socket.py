@@ -4,22 +4,16 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from hypothesis import given
-from hypothesis import strategies as st
+from tests.fakes.certificates import server_context
 from tests.fakes.stream_peer import HEARTBEAT, StreamPeer, frame
 
 from modelcast.shared.broker_url import BrokerUrl
 from modelcast.shared.errors import BrokerUnreachable, MisuseError
-from modelcast.shared.stream_socket import AHEAD_BYTES, Address, ReceiveWindow, StreamSocket, tls_of
+from modelcast.shared.receive_window import AHEAD_BYTES
+from modelcast.shared.stream_socket import Address, StreamSocket, tls_of
 
 SOON = 20.0
 PLAIN = BrokerUrl.parse("amqp://u:p@127.0.0.1/")
@@ -55,35 +49,6 @@ def soon() -> float:
 # --------------------------------------------------------------------------- the buffer
 
 
-@given(st.lists(st.tuples(st.integers(1, 200), st.integers(1, 300)), max_size=30))
-def test_what_is_received_is_shown_in_order_whatever_is_asked_for(steps: list[tuple[int, int]]) -> None:
-    window, sent, shown = ReceiveWindow(64), 0, 0
-    for count, most in steps:
-        while window.held < count:
-            room = window.room(count)
-            assert len(room) >= count - window.held
-            piece = min(len(room), most)
-            room[:piece] = bytes((sent + number) % 251 for number in range(piece))
-            window.filled(piece)
-            sent += piece
-        assert bytes(window.view(count)) == bytes((shown + number) % 251 for number in range(count))
-        window.take(count)
-        shown += count
-    assert window.capacity <= 200 + AHEAD_BYTES
-
-
-def test_the_buffer_grows_to_what_is_needed_and_is_used_again() -> None:
-    window = ReceiveWindow(100)
-    for _ in range(50):
-        while window.held < 1_000_000:
-            window.filled(len(window.room(1_000_000)))
-        window.take(1_000_000)
-    assert window.capacity == 1_000_000 + AHEAD_BYTES
-
-
-# --------------------------------------------------------------------------- waiting
-
-
 def test_bytes_stay_until_they_are_taken(connect: Connect) -> None:
     stream = connect(b"abcdef")
     assert bytes(stream.need(2, soon()) or b"") == b"ab"
@@ -96,6 +61,26 @@ def test_a_wait_ends_at_its_deadline_and_what_came_is_kept(connect: Connect) -> 
     stream = connect(b"abc")
     assert stream.need(4, time.monotonic() + 0.2) is None
     assert bytes(stream.need(3, time.monotonic()) or b"") == b"abc"
+
+
+def test_a_large_piece_of_which_a_part_has_come_is_waited_for_no_longer_than_told(connect: Connect) -> None:
+    half = bytes(range(256)) * 4_000
+    stream = connect(half, lambda *_: half)
+    began = time.monotonic()
+    while stream.need(len(half), time.monotonic() + 0.1) is None:
+        assert time.monotonic() < began + SOON
+    assert stream.need(2 * len(half), time.monotonic() + 0.2) is None
+    assert time.monotonic() < began + SOON
+    stream.send(frame(HEARTBEAT, b""))
+    assert bytes(stream.need(2 * len(half), soon()) or b"") == 2 * half
+
+
+def test_what_has_come_already_is_had_without_waiting(connect: Connect) -> None:
+    stream = connect(bytes(3 * AHEAD_BYTES))
+    assert stream.need(1, soon())
+    while stream.need(2 * AHEAD_BYTES, time.monotonic() - 1) is None:
+        assert stream.need(1, soon())
+    assert stream.capacity <= 3 * AHEAD_BYTES
 
 
 def test_what_is_of_no_use_is_let_go_of_without_being_kept(connect: Connect) -> None:
@@ -141,6 +126,26 @@ def test_a_peer_that_is_silent_for_two_heartbeats_is_gone(connect: Connect) -> N
         stream.need(1, soon())
 
 
+def test_a_peer_that_falls_silent_in_the_middle_of_a_large_piece_is_gone(connect: Connect) -> None:
+    stream = connect(bytes(100_000))
+    stream.beat, stream.heartbeat_seconds = frame(HEARTBEAT, b""), 1
+    with pytest.raises(BrokerUnreachable, match="nothing was heard of it for 2 s"):
+        stream.need(1_000_000, soon())
+
+
+def test_a_piece_that_comes_bit_by_bit_keeps_no_heartbeat_waiting(connect: Connect) -> None:
+    heard: list[int] = []
+
+    def answers(key: int, *_: object) -> bytes:
+        heard.append(key)
+        return b"beat"
+
+    stream = connect(b"first", answers)
+    stream.beat, stream.heartbeat_seconds = frame(HEARTBEAT, b""), 1
+    assert stream.need(1_000_000, time.monotonic() + 1.3) is None   # longer than two beats, one call for each
+    assert len(heard) >= 2
+
+
 def test_a_peer_that_takes_nothing_is_gone(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("modelcast.shared.stream_socket.SEND_SECONDS", 0.3)
     listener = socket.create_server(("127.0.0.1", 0))   # accepts and never reads
@@ -170,19 +175,7 @@ def test_a_port_where_nobody_listens_and_a_host_that_is_none_are_named() -> None
 @pytest.fixture
 def server_tls(tmp_path: Path) -> ssl.SSLContext:
     """A server's TLS for 127.0.0.1, whose certificate is in ``tmp_path``/cert.pem."""
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name.from_rfc4514_string("CN=test")
-    now = datetime.now(UTC)
-    cert = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1")), x509.DNSName("broker")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, SHA256())
-    )
-    (tmp_path / "cert.pem").write_bytes(cert.public_bytes(Encoding.PEM))
-    (tmp_path / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
-    return context
+    return server_context(tmp_path)
 
 
 def tls_url(tmp_path: Path, more: str = "") -> BrokerUrl:

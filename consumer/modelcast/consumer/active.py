@@ -1,11 +1,15 @@
-"""The slot that serving threads read: one reference to an immutable value, swapped whole. Imports the manifest and releasing."""
+"""The slot that serving threads read: one reference to an immutable value, swapped whole. Imports releasing."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelcast.consumer.releasing import Departed
-from modelcast.shared.manifest import Manifest
+
+if TYPE_CHECKING:
+    from modelcast.shared.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)

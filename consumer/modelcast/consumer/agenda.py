@@ -1,13 +1,15 @@
-"""Which of the orders that an instance knows comes next. Pure.
+"""Which of the orders that an instance knows comes next, and from where on the history matters to it. Pure.
 
 Decides so that every instance of a channel ends up the same, however many orders it saw at once: the best order is the highest
 *version* among the last rollback and the promotions after it, then what came before. An instance that was quick promoted 1.2
-and then refused 1.1 as a downgrade; one that was slow, or joins late, must not end up with 1.1. Imports trust.
+and then refused 1.1 as a downgrade; one that was slow, or joins late, must not end up with 1.1. What stands in the history
+before a bookmark is decided or was left behind for good. Imports trust and the road's values.
 """
 
 import semver
 
 from modelcast.consumer.trust import TrustedOrder
+from modelcast.shared.road import Bookmark
 
 MAX_PENDING = 64
 """Orders remembered at once; a flood of valid ones (only a trusted key can make it) drops the least."""
@@ -18,6 +20,9 @@ class Agenda:
 
     def __init__(self) -> None:
         self._pending: dict[str, TrustedOrder] = {}
+        self._places: dict[str, Bookmark] = {}
+        self._read_to: Bookmark | None = None
+        self._misses_some = False
 
     def __contains__(self, order: str) -> bool:
         return order in self._pending
@@ -31,11 +36,15 @@ class Agenda:
         dropped = self.ranked()[MAX_PENDING:]
         for least in dropped:
             del self._pending[least.id]
+        if dropped:   # it may be needed yet: the next connection reads again what this start has read; until then nothing is marked
+            self._places.clear()
+            self._read_to, self._misses_some = None, True
         return dropped
 
     def remove(self, order: str) -> None:
         """Forget an order that is decided."""
         self._pending.pop(order, None)
+        self._places.pop(order, None)
 
     def ranked(self) -> list[TrustedOrder]:
         """Return all pending orders, the best one first."""
@@ -65,3 +74,33 @@ class Agenda:
     def below(self, sequence: int) -> list[TrustedOrder]:
         """Return the pending orders that an order with ``sequence`` leaves behind."""
         return [trusted for trusted in self._pending.values() if trusted.order.sequence < sequence]
+
+    def passed(self, place: Bookmark) -> None:
+        """Note that the history was read up to an order, which is judged now: pending here, decided, or of no concern."""
+        if self._misses_some:
+            return
+        self._read_to = place
+        if place.order in self._pending:
+            self._places[place.order] = place
+
+    def go_on_from(self, kept: Bookmark | None = None) -> Bookmark | None:
+        """Return where a new connection begins to read the history; None is at its beginning.
+
+        Args:
+            kept: What the store remembers of the time before this start; whatever is missed now stands behind it.
+        """
+        self._misses_some = False
+        return self._read_to or kept
+
+    def bookmark_after(self, trusted: TrustedOrder) -> Bookmark | None:
+        """Return from where on the history matters when ``trusted`` is carried out, or None when that is not known.
+
+        What stands before was judged by this instance, and is decided or has a lower sequence, so that it does nothing any more.
+        The order itself is read again: when its release is lost to damage, or ends the process, it is needed or rejected.
+        """
+        if trusted.id not in self._places:
+            return None   # it came through the queue, and the history is not read up to it
+        open_places = [
+            place for order, place in self._places.items() if self._pending[order].order.sequence >= trusted.order.sequence
+        ]
+        return min(open_places, key=lambda place: place.offset)

@@ -6,9 +6,11 @@ Runs in the worker, which owns the chunk source. Imports assembly, the road's pr
 """
 
 import time
+from collections.abc import Sequence
+from functools import partial
 
 from modelcast.consumer.assembly import Assembly
-from modelcast.consumer.receiving import POLL_SECONDS, OpenSource
+from modelcast.consumer.receiving import POLL_SECONDS, OpenSource, read_on
 from modelcast.consumer.trial import Dropped
 from modelcast.consumer.trust import TrustedOrder
 from modelcast.shared.compression import unpack_chunk
@@ -16,7 +18,10 @@ from modelcast.shared.digest import digest
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.manifest import Chunk, Manifest
 from modelcast.shared.packing import pack
-from modelcast.shared.road import ArrivedChunk
+from modelcast.shared.road import ArrivedChunk, ChunkSource
+
+ORDERED_QUIET_SECONDS = 2.0
+"""Longest silence that is waited out when the order is there: everything was confirmed before it, and fetching goes on here."""
 
 
 def layout_of(manifest: Manifest) -> str:
@@ -28,7 +33,7 @@ def layout_of(manifest: Manifest) -> str:
 class Ahead:
     """An announced release on its way. Two writers, each for its own fields.
 
-    The I/O thread sets ``dropped`` and ``is_ordered``, the worker everything else.
+    The I/O thread sets ``dropped``, ``is_interrupted`` and ``ordered_release``, the worker everything else.
 
     Args:
         announced: The announcement; its manifest is a draft.
@@ -36,7 +41,8 @@ class Ahead:
     Attributes:
         layout: See ``layout_of``; names the folder in which it is put together.
         dropped: Nobody wants it any more.
-        is_ordered: Its order is here: no more waiting for what may still come.
+        is_interrupted: The worker is needed for something short; it goes on afterwards.
+        ordered_release: The release that its order names: no more waiting for what may still come. None before.
         digests: The digest of what was written in the place of each chunk, by the chunk's index.
         is_whole: Whether the digests are of everything that its folder holds: no earlier attempt left anything there.
         fetched_bytes: Bytes that were written.
@@ -47,17 +53,24 @@ class Ahead:
 
     def __init__(self, announced: TrustedOrder) -> None:
         self.announced, self.layout = announced, layout_of(announced.manifest)
-        self.dropped = self.is_ordered = False
+        self.dropped = self.is_interrupted = False
+        self.ordered_release: str | None = None
         self.is_whole = True
         self.digests: dict[int, bytes] = {}
         self.fetched_bytes = self.wire_bytes = 0
-        self.next_offset = announced.order.chunks_offset
+        order = announced.order
+        self.next_offset = order.chunks_offset if order.oldest_offset is None else order.oldest_offset
         self.sources: set[str] = set()
 
     @property
     def version(self) -> str:
         """The version that was announced."""
         return self.announced.manifest.version
+
+    @property
+    def sequence(self) -> int:
+        """The sequence that its order will have."""
+        return self.announced.order.sequence
 
     def fits(self, manifest: Manifest) -> bool:
         """Whether a release has the version, the files and the chunks that were announced."""
@@ -68,35 +81,46 @@ class Ahead:
         if self.dropped:
             raise Dropped
 
+    def is_ended_by(self, arrived: ArrivedChunk) -> bool:
+        """Whether a message is the end marker of what was announced: one publisher at a time, so the first one behind its beginning.
+
+        A publication that goes on after an interruption begins before the ends of others.
+        """
+        begin, offset = self.announced.order.chunks_offset, arrived.offset
+        is_behind = begin is None or offset is None or offset >= begin
+        return arrived.ends is not None and (is_behind or arrived.ends == self.ordered_release)
+
 
 def receive_ahead(assembly: Assembly, open_source: OpenSource, ahead: Ahead, idle_seconds: float) -> None:
     """Read the stream until every chunk came, the end marker comes by, or nothing comes for ``idle_seconds``.
 
     Raises:
         Dropped: Nobody wants it any more.
-        HostFault: The road or the disk failed; what was received stays.
+        HostFault: The road broke too often, or the disk failed; what was received stays.
     """
     chunks = list(ahead.announced.manifest.artifact.chunks())
-    source = open_source(ahead.next_offset)
+    if len(ahead.digests) < len(chunks):
+        read_on(open_source, lambda: ahead.next_offset, partial(_read, assembly, ahead, chunks, idle_seconds), ahead.check)
+
+
+def _read(assembly: Assembly, ahead: Ahead, chunks: Sequence[Chunk], idle_seconds: float, source: ChunkSource) -> None:
     ahead.sources.add(source.name)
-    try:
+    quiet_since = time.monotonic()
+    while len(ahead.digests) < len(chunks) and not ahead.is_interrupted:
+        ahead.check()
+        arrived = source.receive(POLL_SECONDS)
+        if arrived is None:
+            patience = idle_seconds if ahead.ordered_release is None else min(idle_seconds, ORDERED_QUIET_SECONDS)
+            if time.monotonic() - quiet_since > patience:
+                return
+            continue
         quiet_since = time.monotonic()
-        while len(ahead.digests) < len(chunks):
-            ahead.check()
-            arrived = source.receive(POLL_SECONDS)
-            if arrived is None:
-                if ahead.is_ordered or time.monotonic() - quiet_since > idle_seconds:
-                    return
-                continue
-            quiet_since = time.monotonic()
-            if arrived.ends is not None and ahead.digests:
-                return   # one publisher at a time: it is the end of what was announced
-            _take(assembly, ahead, chunks, arrived)
-    finally:
-        source.close()
+        if ahead.is_ended_by(arrived):
+            return
+        _take(assembly, ahead, chunks, arrived)
 
 
-def _take(assembly: Assembly, ahead: Ahead, chunks: list[Chunk], arrived: ArrivedChunk) -> None:
+def _take(assembly: Assembly, ahead: Ahead, chunks: Sequence[Chunk], arrived: ArrivedChunk) -> None:
     ahead.wire_bytes += len(arrived.body)
     index = arrived.index
     if arrived.is_chunk and arrived.version == ahead.version and index is not None and 0 <= index < len(chunks):
@@ -104,6 +128,7 @@ def _take(assembly: Assembly, ahead: Ahead, chunks: list[Chunk], arrived: Arrive
         if arrived.is_packed:
             body = unpack_chunk(arrived.body, max_bytes=DEFAULT_LIMITS.chunk_bytes)
         if body is not None and len(body) == chunks[index].size:
+            ahead.digests.pop(index, None)   # a write that fails half-way must not leave the digest of what was there before
             assembly.write_ahead(chunks[index], body)
             ahead.digests[index] = digest(body)
             ahead.fetched_bytes += len(body)

@@ -20,7 +20,7 @@ MAX_OPEN_FILES = 64
 RESUME, MAX_RESUME_BYTES = "resume", 20
 """Beside the files: the offset from which an interrupted transfer goes on; a hint, whose digits fit in so many bytes."""
 RESUME_EVERY_BYTES = 4 * MIB
-"""How much may be fetched again after a process was killed; noting the offset takes 50 µs."""
+"""How much may be fetched again after a process was killed."""
 
 
 class Assembly:
@@ -30,16 +30,21 @@ class Assembly:
         store: Where.
         release: Its id.
         artifact: What it consists of.
+        stopped: Raises when the work is to be dropped; there may be thousands of folders to make.
     """
 
-    def __init__(self, store: Store, release: str, artifact: Artifact) -> None:
+    def __init__(
+        self, store: Store, release: str, artifact: Artifact, stopped: Callable[[], None] = lambda: None
+    ) -> None:
         self._store, self._fs, self._artifact, self.release = store, store.fs, artifact, release
         self.folder = store.incoming(release) / FILES
         self.progress = Reassembly(artifact)
         self._open: OrderedDict[int, int] = OrderedDict()
+        self._resume: int | None = None
         self._unnoted_bytes = 0
         self._fs.make_folder(self.folder)
         for folder in sorted({(self.folder / entry.path).parent for entry in artifact.files}):
+            stopped()
             self._fs.make_folder(folder)
 
     def find_again(self, stopped: Callable[[], None]) -> None:
@@ -51,7 +56,7 @@ class Assembly:
                 content = self._fs.read_at(self._descriptor(chunk.file), chunk.size, chunk.offset, self._path(chunk.file))
                 if len(content) == chunk.size and same(digest(content), chunk.digest):
                     self._write(chunk.digest, content, but=chunk, fetched=False)
-        self.reserve()
+        self.reserve(stopped)
 
     def reuse(self, folder: Path, artifact: Artifact, stopped: Callable[[], None]) -> None:
         """Copy the missing chunks that another release of this store holds."""
@@ -71,23 +76,25 @@ class Assembly:
         """Write what claims to be a chunk in its place; whether it is, ``adopt`` says when its digest is known."""
         self._fs.write_at(self._descriptor(chunk.file), body, chunk.offset, self._path(chunk.file))
 
-    def adopt(self, digests: Mapping[int, bytes]) -> None:
+    def adopt(self, digests: Mapping[int, bytes], stopped: Callable[[], None]) -> None:
         """Count what was written ahead, by the index of its chunk, where its digest is the one that the manifest names."""
         for index, chunk in enumerate(self._artifact.chunks()):
             places = self.progress.places(chunk.digest, chunk.size)
-            if places and same(digests.get(index, b""), chunk.digest):
-                content = b""
-                if len(places) > 1:   # it was sent once
-                    content = self._fs.read_at(self._descriptor(chunk.file), chunk.size, chunk.offset, self._path(chunk.file))
-                for place in places:
-                    if place != chunk:
-                        self._fs.write_at(self._descriptor(place.file), content, place.offset, self._path(place.file))
+            if not places or not same(digests.get(index, b""), chunk.digest):
+                continue
+            stopped()
+            if len(places) == 1:
                 self.progress.placed(chunk.digest, chunk.size, fetched=True)
-        self.reserve()
+                continue
+            content = self._fs.read_at(self._descriptor(chunk.file), chunk.size, chunk.offset, self._path(chunk.file))
+            if same(digest(content), chunk.digest):   # it was sent once, and is copied from a disk to the other places
+                self._write(chunk.digest, content, but=chunk, fetched=True)
+        self.reserve(stopped)
 
-    def reserve(self) -> None:
+    def reserve(self, stopped: Callable[[], None]) -> None:
         """Reserve room on the disk for everything, before the first byte is fetched."""
         for index in range(len(self._artifact.files)):
+            stopped()
             self._descriptor(index)
 
     def take(self, body: bytes | memoryview, claim: str | None) -> bool:
@@ -121,7 +128,11 @@ class Assembly:
         self._unnoted_bytes += read_bytes
         if self._unnoted_bytes >= RESUME_EVERY_BYTES:
             self._unnoted_bytes = 0
-            self._fs.post(self.folder.parent / RESUME, b"%d" % offset)
+            path = self.folder.parent / RESUME
+            if self._resume is None:
+                self._resume = self._fs.open_for_assembly(path, MAX_RESUME_BYTES)
+            digits = b"%0*d" % (MAX_RESUME_BYTES, offset)
+            self._fs.write_at(self._resume, digits, 0, path)   # one call: beside a busy thread each waits for the interpreter
 
     def sync(self) -> None:
         """Make all files and folders durable; only a complete assembly is worth it."""
@@ -136,6 +147,9 @@ class Assembly:
         """Close the files; what was written stays and is found again."""
         while self._open:
             os.close(self._open.popitem()[1])
+        if self._resume is not None:
+            os.close(self._resume)
+            self._resume = None
 
     def _path(self, index: int) -> Path:
         return self.folder / self._artifact.files[index].path

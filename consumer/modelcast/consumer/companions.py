@@ -27,6 +27,15 @@ LOOK_SECONDS = 0.005
 """How soon it is noticed that all are ready."""
 
 
+Aside = Callable[[Callable[[], None]], None]
+"""Has a job done that may hang."""
+
+
+def at_once(job: Callable[[], None]) -> None:
+    """Do it here and now."""
+    job()
+
+
 class Companions:
     """The other processes, as the receiver sees them.
 
@@ -35,17 +44,23 @@ class Companions:
         instance: Id of the instance.
         log: Bound logger.
         patience_seconds: Longest wait for them.
+        aside: How ``beat`` writes: it is called in the I/O thread, which must wait for no disk.
     """
 
-    def __init__(self, store: Store, instance: str, log: Any, patience_seconds: float = PATIENCE_SECONDS) -> None:
-        self._store, self._log, self._patience_seconds = store, log, patience_seconds
-        self._lock, self._notice, self._beaten = Lock(), Notice(os.getpid(), instance), 0.0
-        self._tell(self._notice, always=True)
+    def __init__(
+        self, store: Store, instance: str, log: Any, patience_seconds: float = PATIENCE_SECONDS, *, aside: Aside = at_once,
+    ) -> None:
+        self._store, self._log, self._patience_seconds, self._aside = store, log, patience_seconds, aside
+        self._lock, self._disk = Lock(), Lock()   # the first is never held while a disk is waited for
+        self._notice, self._beaten = Notice(os.getpid(), instance), 0.0
+        self._told: Notice | None = None
+        self._tell()
 
     def name_candidate(self, release: str) -> None:
         """Tell that a release is about to be loaded and tried, so that the others do the same at the same time."""
         with self._lock:
-            self._tell(replace(self._notice, candidate=release))
+            self._notice = replace(self._notice, candidate=release)
+        self._tell()
 
     def beat(self, connected_since_ms: int | None, *, is_idle: bool) -> None:
         """Show that this process turns, and whether it is connected; called in every turn.
@@ -56,12 +71,16 @@ class Companions:
         """
         with self._lock:
             candidate = None if is_idle else self._notice.candidate
-            is_due = time.monotonic() - self._beaten >= BEAT_SECONDS
-            self._tell(replace(self._notice, candidate=candidate, connected_since_ms=connected_since_ms), always=is_due)
+            self._notice = replace(self._notice, candidate=candidate, connected_since_ms=connected_since_ms)
+            is_due = self._notice != self._told or time.monotonic() - self._beaten >= BEAT_SECONDS
+        if is_due:
+            self._aside(self._tell)   # what is passed over because the last one is not written yet is told in a later turn
 
-    def _tell(self, notice: Notice, *, always: bool = False) -> None:
-        if notice != self._notice or always:
-            self._notice, self._beaten = notice, time.monotonic()
+    def _tell(self) -> None:
+        with self._disk:
+            with self._lock:
+                self._told, self._beaten = self._notice, time.monotonic()
+                notice = self._told
             with suppress(HostFault):   # a full disk: the others follow the pointer all the same, only later
                 self._store.post(notice)
 

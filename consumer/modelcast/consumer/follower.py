@@ -15,7 +15,6 @@ from typing import Any
 from modelcast.consumer.active import ActiveModel, Slot
 from modelcast.consumer.companions import BEAT_SECONDS
 from modelcast.consumer.following import Following, Seen, Step
-from modelcast.consumer.headroom import refuse_what_cannot_fit
 from modelcast.consumer.notice import Notice
 from modelcast.consumer.policy import Timing
 from modelcast.consumer.probing import check_samples, run_validators
@@ -73,12 +72,11 @@ class ReadingWorkshop(Workshop):
         manifest, identity = open_manifest(self._store.envelope(release), self._tools.ring)
         if identity != release:
             raise StorageFault(f"release {release[:12]} has the manifest of {identity[:12]}")
+        self._memory.before_load(release, manifest.artifact)
         folder, tools = self._store.folder(release), self._tools
         damage = damage_in(folder, manifest.artifact)
         if damage is not None:
             raise StorageFault(f"release {release[:12]} is damaged: {damage.text}")   # it is the receiver's to remove
-        if tools.loading.check_memory:
-            refuse_what_cannot_fit(manifest.artifact, tools.headroom())
         model = self._load(manifest, folder)
         if not is_start:
             tools.bounded(partial(check_samples, model, manifest, folder), tools.timing.probe_seconds, "the samples")

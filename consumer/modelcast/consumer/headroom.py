@@ -1,17 +1,20 @@
 """Whether a model can be loaded into the memory that this host has left: refused with a reason instead of killed without one.
 
-Decides from two numbers: what loading an artifact is expected to take (one table, by format), and what the tightest limit
-leaves: the control groups of this process with all above them (v2 and v1), the host, the address space. Where nothing can be
-read (another system than Linux) nothing is refused. Imports the manifest and errors.
+Decides from what loading an artifact is expected to take (one table, by format), and what each limit leaves and is in all: the
+control groups of this process with all above them (v2 and v1), the host, the address space. What is larger than a limit is
+refused for good; what does not fit now is the host's fault, for a bounded time. Where nothing can be read (another system than
+Linux) nothing is refused. Imports the manifest, the policy and errors.
 """
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelcast.shared.errors import SenderFault
+from modelcast.consumer.policy import Loading
+from modelcast.shared.errors import HostFault, SenderFault
 from modelcast.shared.limits import KIB, MIB
 from modelcast.shared.manifest import Artifact
 from modelcast.shared.reasons import Reason
@@ -50,11 +53,13 @@ class Headroom:
 
     Attributes:
         available_bytes: Bytes that are left.
+        total_bytes: What the limit is, with nothing else in it.
         limit: Where the limit comes from.
         counts_mappings: Whether mapped files count, too.
     """
 
     available_bytes: int
+    total_bytes: int
     limit: str
     counts_mappings: bool = False
 
@@ -67,25 +72,86 @@ def expected_need(artifact: Artifact) -> Need:
     return Need(private, sum(entry.size for entry in artifact.files if is_mapped and entry.path == BUFFERS))
 
 
-def refuse_what_cannot_fit(artifact: Artifact, limits: list[Headroom]) -> None:
-    """Compare the need with every limit.
+@dataclass(slots=True)
+class MemoryCheck:
+    """Tells an order that can never fit from one that does not fit at the moment. Used by one thread.
 
-    Raises:
-        SenderFault: ``too-large-for-memory``.
+    Args:
+        loading: Whether to check at all, and how long a shortage may last.
+        read: Reads what each limit leaves.
+        clock: A monotonic clock in seconds.
     """
+
+    loading: Loading
+    read: Callable[[], list[Headroom]]
+    clock: Callable[[], float] = time.monotonic
+    _short_for: str | None = None
+    _short_since: float = 0.0
+
+    def before_bytes(self, artifact: Artifact) -> None:
+        """Refuse what is larger than a limit is in all, before anything of it is fetched or read.
+
+        Raises:
+            SenderFault: ``too-large-for-memory``.
+        """
+        if self.loading.check_memory:
+            _refuse_what_can_never_fit(artifact, self.read())
+
+    def before_load(self, order: str, artifact: Artifact) -> None:
+        """Compare the need with every limit as it is now.
+
+        Args:
+            order: What a shortage is remembered by: an order, or a release where there is none.
+            artifact: What is to be loaded.
+
+        Raises:
+            HostFault: It does not fit now.
+            SenderFault: ``too-large-for-memory``: it never will, or has not for as long as a shortage may last.
+        """
+        if not self.loading.check_memory:
+            return
+        limits = self.read()
+        _refuse_what_can_never_fit(artifact, limits)
+        short = next((left for left in limits if needed_bytes(artifact, left) > left.available_bytes), None)
+        if short is None:
+            self._short_for = None
+            return
+        if self._short_for != order:
+            self._short_for, self._short_since = order, self.clock()
+        patience_seconds, waited_seconds = self.loading.shortage_seconds, self.clock() - self._short_since
+        text = f"{_expected(artifact, short)}; {short.limit} leaves {max(0, short.available_bytes) // MIB:,} MiB"
+        facts = _facts(artifact, short) | {"waited_seconds": round(waited_seconds, 1)}
+        if waited_seconds >= patience_seconds:
+            raise SenderFault(Reason.TOO_LARGE_FOR_MEMORY, f"{text}, and no more for {waited_seconds:.0f} s.", facts=facts)
+        raise HostFault(
+            f"{text} now.", hint=f"Free memory; it is rejected when that lasts {patience_seconds:g} s in all.", facts=facts
+        )
+
+
+def needed_bytes(artifact: Artifact, left: Headroom) -> int:
+    """Return what loading ``artifact`` is expected to take of one limit."""
     need = expected_need(artifact)
+    return need.private_bytes + (need.mapped_bytes if left.counts_mappings else 0)
+
+
+def _refuse_what_can_never_fit(artifact: Artifact, limits: list[Headroom]) -> None:
     for left in limits:
-        needed = need.private_bytes + (need.mapped_bytes if left.counts_mappings else 0)
-        if needed > left.available_bytes:
+        if needed_bytes(artifact, left) > left.total_bytes:
             raise SenderFault(
-                Reason.TOO_LARGE_FOR_MEMORY,
-                f"Loading this model is expected to take {needed // MIB:,} MiB of memory; {left.limit} leaves "
-                f"{max(0, left.available_bytes) // MIB:,} MiB.",
-                facts={
-                    "needed_bytes": needed, "available_bytes": left.available_bytes, "limit": left.limit,
-                    "loader": artifact.loader, "artifact_bytes": artifact.size,
-                },
+                Reason.TOO_LARGE_FOR_MEMORY, f"{_expected(artifact, left)}; {left.limit} is {left.total_bytes // MIB:,} MiB in all.",
+                facts=_facts(artifact, left),
             )
+
+
+def _expected(artifact: Artifact, left: Headroom) -> str:
+    return f"Loading this model is expected to take {needed_bytes(artifact, left) // MIB:,} MiB of memory"
+
+
+def _facts(artifact: Artifact, left: Headroom) -> dict[str, object]:
+    return {
+        "needed_bytes": needed_bytes(artifact, left), "available_bytes": left.available_bytes, "total_bytes": left.total_bytes,
+        "limit": left.limit, "loader": artifact.loader, "artifact_bytes": artifact.size,
+    }
 
 
 def read_headroom(root: Path = Path("/")) -> list[Headroom]:
@@ -130,13 +196,14 @@ def _of_group(folder: Path, files: tuple[str, str], reclaimable: tuple[str, str]
         return   # no limit, or no memory controller here
     fields = _fields(folder / "memory.stat")
     cached = sum(fields.get(name, 0) for name in reclaimable)   # what was just received is in the page cache, and counted as used
-    yield Headroom(limit - used + cached, f"the memory limit of the control group {folder.name or folder}")
+    yield Headroom(limit - used + cached, limit, f"the memory limit of the control group {folder.name or folder}")
 
 
 def _of_host(root: Path) -> Iterator[Headroom]:
     fields = _fields(root / "proc/meminfo")
     if "MemAvailable:" in fields:
-        yield Headroom((fields["MemAvailable:"] + fields.get("SwapFree:", 0)) * KIB, "this host's memory")
+        left, total = fields["MemAvailable:"] + fields.get("SwapFree:", 0), fields.get("MemTotal:", 0) + fields.get("SwapTotal:", 0)
+        yield Headroom(left * KIB, max(left, total) * KIB, "this host's memory")
 
 
 def _of_address_space(root: Path) -> Iterator[Headroom]:
@@ -146,7 +213,8 @@ def _of_address_space(root: Path) -> Iterator[Headroom]:
             soft = line.removeprefix("Max address space").split()[0]
             used = _fields(root / "proc/self/status").get("VmSize:")
             if soft.isdecimal() and used is not None:
-                yield Headroom(int(soft) - used * KIB, "the limit of this process's address space (RLIMIT_AS)", counts_mappings=True)
+                what = "the limit of this process's address space (RLIMIT_AS)"
+                yield Headroom(int(soft) - used * KIB, int(soft), what, counts_mappings=True)
 
 
 def _lines(path: Path) -> list[str]:

@@ -17,6 +17,9 @@ from modelcast.consumer.trust import TrustedOrder
 from modelcast.shared.errors import HostFault, SenderFault, StorageFault
 from modelcast.shared.manifest import Manifest
 
+PATIENCE = 6
+"""Silence of a stream that is being written is waited out so many times as long as that of one that is complete."""
+
 
 class Intake:
     """Receives releases into a store.
@@ -41,38 +44,47 @@ class Intake:
         """Receive what was announced; raises like ``ahead.receive_ahead``, and what was received stays."""
         before, self._ahead = self._ahead, ahead
         folder = self._store.incoming(ahead.layout)
-        if before is not None and before.layout == ahead.layout and folder.is_dir():   # announced again: go on where it was
-            ahead.digests, ahead.is_whole = before.digests, before.is_whole
-            ahead.fetched_bytes, ahead.wire_bytes = before.fetched_bytes, before.wire_bytes
+        self._store.clear_incoming({ahead.layout})
+        if before is not None and before.layout == ahead.layout and folder.is_dir():
+            if before is not ahead:   # announced again: go on where it was
+                ahead.digests, ahead.is_whole, ahead.sources = before.digests, before.is_whole, before.sources
+                ahead.fetched_bytes, ahead.wire_bytes, ahead.next_offset = before.fetched_bytes, before.wire_bytes, before.next_offset
         else:
             ahead.is_whole = not folder.is_dir()
-        with closing(Assembly(self._store, ahead.layout, ahead.announced.manifest.artifact)) as assembly:
-            assembly.reserve()
-            receive_ahead(assembly, self._open_source, ahead, self._idle_seconds)
+        with closing(Assembly(self._store, ahead.layout, ahead.announced.manifest.artifact, ahead.check)) as assembly:
+            assembly.reserve(ahead.check)
+            receive_ahead(assembly, self._open_source, ahead, PATIENCE * self._idle_seconds)
 
     def receive(self, trial: Trial) -> None:
         """Receive a release: what this host has first, then the stream."""
         trusted = trial.trusted
+        trial.check()
+        ahead = self._take_over(trusted)
         if self._store.has(trusted.release):
             return
-        ahead = self._take_over(trusted)
-        with trial.timed("received"), closing(Assembly(self._store, trusted.release, trusted.manifest.artifact)) as assembly:
-            if ahead is not None:
-                assembly.adopt(ahead.digests)
-                assembly.progress.ahead_bytes, assembly.progress.wire_bytes = ahead.fetched_bytes, ahead.wire_bytes
-                assembly.progress.sources |= ahead.sources
-            if ahead is None or not ahead.is_whole:
-                assembly.find_again(trial.check)
-            for other in self._store.releases():
-                with suppress(SenderFault, HostFault):   # its key is no longer trusted, or it cannot be read: nothing is taken
-                    assembly.reuse(self._store.folder(other), self._manifest_of(other).artifact, trial.check)
+        artifact = trusted.manifest.artifact
+        with trial.timed("received"), closing(Assembly(self._store, trusted.release, artifact, trial.check)) as assembly:
             try:
+                self._find(assembly, ahead, trial)
                 what = Fetch(trusted.order, trusted.release, self._idle_seconds, trial.check)
                 if not assembly.progress.is_complete:
                     self._fetch(assembly, what)
+                trial.check()
                 self._sync(assembly)
             finally:
                 trial.transfer = assembly.progress.transfer()
+
+    def _find(self, assembly: Assembly, ahead: Ahead | None, trial: Trial) -> None:
+        """Take up what is on this disk already: received ahead, left by an interrupted transfer, held by other releases."""
+        if ahead is not None:
+            assembly.progress.ahead_bytes, assembly.progress.wire_bytes = ahead.fetched_bytes, ahead.wire_bytes
+            assembly.progress.sources |= ahead.sources
+            assembly.adopt(ahead.digests, trial.check)
+        if ahead is None or not ahead.is_whole:
+            assembly.find_again(trial.check)
+        for other in self._store.releases():
+            with suppress(SenderFault, HostFault):   # its key is no longer trusted, or it cannot be read: nothing is taken
+                assembly.reuse(self._store.folder(other), self._manifest_of(other).artifact, trial.check)
 
     def _fetch(self, assembly: Assembly, what: Fetch) -> None:
         """Read the stream; what it does not give, for whichever reason, is asked of the fallback."""
@@ -93,11 +105,14 @@ class Intake:
         ahead, self._ahead = self._ahead, None
         layout, folder = layout_of(trusted.manifest), self._store.incoming(trusted.release)
         received = self._store.incoming(layout)
-        if not received.is_dir():
-            return None
-        self._store.fs.remove_tree(folder)
-        self._store.fs.rename(received, folder)
-        return ahead if ahead is not None and ahead.layout == layout else None
+        knows = ahead is not None and ahead.layout == layout
+        if received.is_dir() and (knows or not folder.is_dir()):
+            self._store.fs.remove_tree(folder)
+            self._store.fs.rename(received, folder)
+        else:
+            knows = False
+        self._store.clear_incoming({trusted.release})
+        return ahead if knows else None
 
     def _sync(self, assembly: Assembly) -> None:
         """Make a complete assembly durable, or throw it away.

@@ -1,34 +1,36 @@
 """The consumer that an application embeds: start, read ``active``, ask for the status, stop.
 
 Decides defaults and refuses what cannot work. Importing it starts nothing; ``start`` returns at once. Imports the other
-modules of this room.
+modules of this room, and those that bring libraries with them (signatures, schemas) when the first consumer is built: an application
+that only imports the class, as every command and test of it does, waits for none of them.
 """
 
+from __future__ import annotations
+
 import os
-from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from modelcast.consumer.active import ActiveModel, Slot
-from modelcast.consumer.fallback import as_fallback
-from modelcast.consumer.loaders import Loader
-from modelcast.consumer.member import Member
-from modelcast.consumer.parts import Blueprint
 from modelcast.consumer.policy import Dependencies, Loading, Policy, Timing
-from modelcast.consumer.probing import Validator
 from modelcast.consumer.status import Status
 from modelcast.shared.errors import ForkedProcess, MisuseError, NotReady
-from modelcast.shared.keyfiles import load_key_ring
 from modelcast.shared.limits import DEFAULT_LIMITS
-from modelcast.shared.manifest import BUILT_IN_FORMATS
-from modelcast.shared.names import VersionRange, check_name
-from modelcast.shared.road import Road
-from modelcast.shared.roads import as_road
-from modelcast.shared.signing import TrustedKey
+from modelcast.shared.names import BUILT_IN_FORMATS, VersionRange, check_name
 
-V = TypeVar("V", bound=Validator)
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from types import TracebackType
+
+    from modelcast.consumer.loaders import Loader
+    from modelcast.consumer.member import Member
+    from modelcast.consumer.probing import Validator
+    from modelcast.shared.road import Road
+    from modelcast.shared.signing import KeyRing, TrustedKey
+
+V = TypeVar("V", bound="Validator")
 
 
 class ModelConsumer:
@@ -70,9 +72,12 @@ class ModelConsumer:
         if dependencies not in set(Dependencies):
             raise MisuseError(f"{dependencies!r} is no rule for dependencies.", hint=f"Use one of {', '.join(Dependencies)}.")
         policy = Policy(VersionRange(accept), tuple(formats), Dependencies(dependencies), max_artifact_bytes)
-        ring = load_key_ring([trust] if isinstance(trust, str | Path | TrustedKey) else trust)
-        if not ring.keys:
-            raise MisuseError("No key is trusted, so nothing could ever be loaded.", hint='trust=["keys/training.pub"]')
+        from modelcast.consumer.fallback import as_fallback  # noqa: PLC0415 - likewise
+        from modelcast.consumer.member import Member  # noqa: PLC0415 - see above, at the top
+        from modelcast.consumer.parts import Blueprint  # noqa: PLC0415 - likewise
+        from modelcast.shared.roads import as_road  # noqa: PLC0415 - likewise
+
+        ring = _key_ring(trust)
         self._validators: list[Validator] = []
         self._slot, self._lock = Slot(), Lock()
         self._blueprint = Blueprint(
@@ -80,6 +85,7 @@ class ModelConsumer:
             dict(loaders or {}), self._validators, self._slot, loading or Loading(),
             None if fallback is None else as_fallback(as_road(fallback)),
         )
+        self._join: Callable[[], Member] = partial(Member, self._blueprint)
         self._running: Member | None = None
 
     def validator(self, check: V) -> V:
@@ -103,7 +109,7 @@ class ModelConsumer:
                 if self._running.runtime.forked:
                     raise _forked()
                 return
-            self._running = Member(self._blueprint)
+            self._running = self._join()
             self._running.runtime.start()
 
     def stop(self, timeout_seconds: float = 10.0) -> bool:
@@ -171,6 +177,16 @@ class ModelConsumer:
             instance=told.instance or "", model=told.model, channel=told.channel, version=active.version if active else None,
             release=active.release if active else None,
         )
+
+
+def _key_ring(trust: str | Path | TrustedKey | Iterable[str | Path | TrustedKey]) -> KeyRing:
+    from modelcast.shared.keyfiles import load_key_ring  # noqa: PLC0415 - see above, at the top
+    from modelcast.shared.signing import TrustedKey  # noqa: PLC0415 - likewise
+
+    ring = load_key_ring([trust] if isinstance(trust, str | Path | TrustedKey) else trust)
+    if not ring.keys:
+        raise MisuseError("No key is trusted, so nothing could ever be loaded.", hint='trust=["keys/training.pub"]')
+    return ring
 
 
 def _forked() -> ForkedProcess:

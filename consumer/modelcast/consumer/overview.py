@@ -84,7 +84,7 @@ def _sentence(courier: Courier, updater: Updater, runtime: Runtime, *, live: boo
     if not live:
         return _why_not_live(serves, runtime)
     in_hand = updater.in_hand
-    if in_hand is not None and updater.state is not State.IDLE:
+    if in_hand is not None and updater.state not in {State.IDLE, State.AHEAD}:   # written by another thread, one after the other
         return f"{serves}; {updater.state} {in_hand.manifest.version}."
     if updater.version_ahead is not None:
         return f"{serves}; receives {updater.version_ahead} ahead of its order."

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,11 @@ from modelcast.consumer.store import Store
 from modelcast.consumer.updater import Setting, Updater
 from modelcast.consumer.verdicts import Verdicts
 from modelcast.consumer.workshop import Tools
+from modelcast.shared.finding import FindingRoad
 from modelcast.shared.fs import Fs
 from modelcast.shared.locks import HostLock
 from modelcast.shared.names import check_name, name_from_host
-from modelcast.shared.road import FindingRoad, Road, Target
+from modelcast.shared.road import Road, Target
 from modelcast.shared.signing import KeyRing
 
 INSTANCE_FILE, INSTANCE_LOCK = "instance", "instance.lock"
@@ -75,6 +76,9 @@ class Blueprint:
     loading: Loading = field(default_factory=Loading)
     fallback: FindingRoad | None = None
 
+    def __post_init__(self) -> None:
+        import_module("structlog")   # not with this module (70 ms), but before an application forks: see docs/processes.md
+
     def store(self) -> Store:
         """Return the store, not yet open."""
         return Store(self.store_root / self.model / self.channel, Fs())
@@ -87,7 +91,7 @@ class Blueprint:
         )
 
     def _log(self, **facts: object) -> Any:
-        import structlog  # noqa: PLC0415 - 70 ms; whoever only imports the consumer need not wait for them
+        import structlog  # noqa: PLC0415 - see __post_init__
 
         return structlog.get_logger("modelcast.consumer").bind(**facts, model=self.model, channel=self.channel)
 
@@ -96,7 +100,7 @@ class Blueprint:
         instance = self.instance or kept_instance(self.store_root, store.fs)
         target, log, tools = Target(self.model, self.channel, instance), self._log(instance=instance), self._tools()
         host = Host(platform.python_version(), sys.implementation.name, _installed, frozenset(tools.loaders))
-        companions = Companions(store, instance, log)
+        companions = Companions(store, instance, log, aside=runtime.aside)
         workshop = HostWorkshop(store, Journal(store.root / "journal", store.fs), self.slot, tools, companions)
         reporter = Reporter(target)
         verdicts = Verdicts(reporter, workshop, self.slot, runtime.submit, log)

@@ -1,17 +1,31 @@
 """The pointer: one small self-checking record that says what an instance runs. Pure: bytes to value and back.
 
 Decides the commit point of every promotion. A record that is torn or altered does not parse; the caller falls back to the
-one before. Imports sealed.
+one before. Imports sealed and the road's values.
 """
 
 from dataclasses import dataclass
 
 from modelcast.consumer.sealed import seal, unseal
+from modelcast.shared.road import Bookmark
 
 MAGIC = b"modelcast pointer 1\n"
 MAX_POINTER_BYTES = 64 * 1024
 TRIES = 3
 """How often a release may be loaded at a start of the process before it counts as the cause of the crashes."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptBookmark:
+    """A bookmark as the pointer keeps it.
+
+    Attributes:
+        bookmark: The order in the history, and where it stands.
+        reader: Digest of who read the history up to there (``trust.reader_of``): another reader may find orders before it.
+    """
+
+    bookmark: Bookmark
+    reader: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +42,7 @@ class Pointer:
         tries_left: Starts of the process left before ``previous`` is taken; set back after a good start.
         bad: Release ids that crashed their process at start, newest last.
         is_lost: Whether the release of that order was damaged on this disk, so that the order may be carried out again.
+        bookmark: Where the history is read on; what stands before was decided or has a lower sequence. None: from its beginning.
     """
 
     generation: int
@@ -39,13 +54,16 @@ class Pointer:
     tries_left: int = TRIES
     bad: tuple[str, ...] = ()
     is_lost: bool = False
+    bookmark: KeptBookmark | None = None
 
     def to_bytes(self) -> bytes:
         """Return the record."""
+        kept = self.bookmark
         return seal(MAGIC, {
             "generation": self.generation, "release": self.release, "previous": self.previous, "sequence": self.sequence,
             "floor": self.floor, "floor_artifact": self.floor_artifact, "tries_left": self.tries_left, "bad": list(self.bad),
             "is_lost": self.is_lost,
+            "bookmark": None if kept is None else [kept.bookmark.offset, kept.bookmark.order, kept.reader],
         })
 
     @classmethod
@@ -58,6 +76,19 @@ class Pointer:
             return cls(
                 fields["generation"], fields["release"], fields["previous"], fields["sequence"], fields["floor"],
                 fields["floor_artifact"], fields["tries_left"], tuple(fields["bad"]), fields["is_lost"],
+                _bookmark(fields.get("bookmark")),   # a record of an earlier modelcast has none
             )
         except (KeyError, TypeError):
             return None
+
+    def bookmark_of(self, reader: bytes) -> Bookmark | None:
+        """Return the bookmark if it is of this reader."""
+        return self.bookmark.bookmark if self.bookmark is not None and self.bookmark.reader == reader else None
+
+
+def _bookmark(field: object) -> KeptBookmark | None:
+    match field:
+        case [int(offset), str(order), bytes(reader)]:
+            return KeptBookmark(Bookmark(offset, order), reader)
+        case _:
+            return None   # none was known, or another modelcast wrote it: it must not cost the pointer

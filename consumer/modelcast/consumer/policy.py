@@ -5,8 +5,7 @@ from enum import StrEnum
 
 from modelcast.shared.errors import MisuseError
 from modelcast.shared.limits import DEFAULT_LIMITS
-from modelcast.shared.manifest import BUILT_IN_FORMATS
-from modelcast.shared.names import VersionRange
+from modelcast.shared.names import BUILT_IN_FORMATS, VersionRange
 
 
 class Dependencies(StrEnum):
@@ -53,13 +52,18 @@ class Loading:
             and then ``freeze``: nothing that is alive in the process after a load is looked at by the collector again
             (``gc.freeze``), so that no pass over a model of many objects ever stops the serving threads. Reference counting goes
             on; garbage in cycles that was frozen stays until the application calls ``gc.unfreeze()``.
-        check_memory: Whether a model that is expected not to fit into the memory that is left is rejected instead of tried.
+        check_memory: Whether a model that is expected not to fit into memory is held back instead of loaded: rejected at once if it is
+            larger than a limit is in all, otherwise tried again for as long as
+        shortage_seconds: a shortage may last. After that it is rejected.
     """
 
     collector: str = "pause"
     check_memory: bool = True
+    shortage_seconds: float = 600.0
 
     def __post_init__(self) -> None:
+        if not self.shortage_seconds >= 0:   # NaN neither: it never passes
+            raise MisuseError(f"A shortage of {self.shortage_seconds} seconds is not possible.", hint="Give 0 or more.")
         if self.collector not in set(Collector):
             raise MisuseError(f"{self.collector!r} is no rule for the collector.", hint=f"Use one of {', '.join(Collector)}.")
 

@@ -13,6 +13,7 @@ from modelcast.consumer.companions import Companions
 from modelcast.consumer.courier import Courier
 from modelcast.consumer.policy import Timing
 from modelcast.consumer.store import Store
+from modelcast.consumer.trust import reader_of
 from modelcast.consumer.updater import Updater
 from modelcast.consumer.verdicts import Submit, Verdicts
 from modelcast.shared.errors import HostFault
@@ -69,7 +70,9 @@ class Receiver:
         workshop, active, pointer = self.updater.workshop, self.verdicts.slot.active, self.store.pointer()
         is_served = active is not None and (pointer is None or pointer.release in {None, active.release})
         problem = None if is_served else workshop.restore()
-        return problem, workshop.standing(), workshop.journal.rejections(), workshop.journal.reports()
+        pointer = self.store.pointer()   # once more: it may have been taken back
+        kept = None if pointer is None else pointer.bookmark_of(reader_of(self.updater.setting.ring))
+        return problem, workshop.standing(), workshop.journal.rejections(), workshop.journal.reports(), kept
 
     def _recalled(self, result: Any, error: BaseException | None) -> None:
         """Run in the I/O thread."""
@@ -78,8 +81,9 @@ class Receiver:
             self.courier.log.error("the store could not be read", error=str(error))
             self.submit(self._recall_later, self._recalled)
             return
-        problem, standing, rejections, reports = result
+        problem, standing, rejections, reports, kept = result
         self.updater.remember(standing, rejections, reports)
+        self.updater.kept = kept
         self.courier.restored, self.updater.fault = True, problem
         active = self.verdicts.slot.active
         self.courier.log.info(

@@ -54,11 +54,11 @@ def fetch(assembly: Assembly, open_source: OpenSource, what: Fetch) -> None:
         SenderFault: ``chunks-missing`` or ``chunk-damaged``, after the stream was read again.
         HostFault: The road broke too often, or the disk failed; what was received stays.
     """
-    has_some = assembly.progress.reused_chunks > 0
+    has_some = assembly.progress.reused_chunks > 0 or assembly.progress.ahead_bytes > 0
     starts = read_plan(what.order.chunks_offset, what.order.oldest_offset, has_some=has_some)
     resumed = assembly.resume_offset if has_some else None
     if resumed is not None and resumed > (starts[0] or 0):
-        starts.insert(0, resumed)   # as it was asked for before the process ended; the rest of the plan mends what this misses
+        starts[0] = resumed   # as far as it was read before the process ended; the rest of the plan mends what this misses
     for reading, start in enumerate(starts):
         if assembly.progress.is_complete:
             return
@@ -95,13 +95,23 @@ def read_plan(chunks_offset: int | None, oldest_offset: int | None, *, has_some:
 def _read_once(assembly: Assembly, open_source: OpenSource, start: int | None, what: Fetch, *, notes: bool) -> None:
     """Read from ``start`` until complete, or the release's end marker, or silence; a lost connection goes on where it was."""
     reader = _Reader(assembly, what, start, notes=notes)
+    read_on(open_source, lambda: reader.next_offset, reader.read, what.stopped)
+
+
+def read_on(
+    open_source: OpenSource, next_offset: Callable[[], int | None], read: Callable[[ChunkSource], None], stopped: Callable[[], None]
+) -> None:
+    """Open the stream where ``next_offset`` says and let ``read`` read it; a lost connection goes on where it was.
+
+    Raises:
+        HostFault: The connection was lost too often, or the disk failed.
+    """
     losses = 0
     while True:
         try:
-            source = open_source(reader.next_offset)
-            assembly.progress.sources.add(source.name)
+            source = open_source(next_offset())
             try:
-                reader.read(source)
+                read(source)
             finally:
                 source.close()
         except StorageFault:
@@ -110,7 +120,7 @@ def _read_once(assembly: Assembly, open_source: OpenSource, start: int | None, w
             losses += 1
             if losses > RECONNECTS:
                 raise
-            what.stopped()
+            stopped()
         else:
             return
 
@@ -124,6 +134,7 @@ class _Reader:
 
     def read(self, source: ChunkSource) -> None:
         """Read until the artifact is complete, or the end marker comes by, or nothing comes any more."""
+        self._assembly.progress.sources.add(source.name)
         quiet_since = time.monotonic()
         while not self._assembly.progress.is_complete:
             self._what.stopped()

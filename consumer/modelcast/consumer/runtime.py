@@ -1,4 +1,4 @@
-"""All threads of a consumer: the I/O thread, the worker, and the short-lived ones that bound a call's time.
+"""All threads of a consumer: the I/O thread, the worker, and short-lived ones, which bound a call's time or do what may hang.
 
 Decides when threads start and end; no other module starts one. The I/O thread owns the road and never does anything slow;
 the worker does one job after the other. Fork-safe: a child that inherits a started consumer is told so.
@@ -59,6 +59,7 @@ class Runtime:
         self._results: queue.SimpleQueue[tuple[Then, Any, BaseException | None]] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._beside: threading.Thread | None = None
         self._ticked = time.monotonic()
         self.forked = False
 
@@ -94,6 +95,9 @@ class Runtime:
         others = [thread for thread in self._threads if thread is not threading.current_thread()]
         for thread in others:
             thread.join(max(0.0, deadline - time.monotonic()))
+        if self._beside is not None:   # looked at last: the I/O thread may have started it in its last turn
+            others.append(self._beside)
+            self._beside.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in others)
 
     def rest(self, seconds: float) -> None:
@@ -103,6 +107,30 @@ class Runtime:
     def submit(self, job: Job, then: Then) -> None:
         """Give the worker a job; ``then`` gets its result or its error in the I/O thread."""
         self._jobs.put((job, then))
+
+    def aside(self, job: Callable[[], None]) -> None:
+        """Do something small that may hang, such as a write, in a thread of its own; passed over while the one before has not ended.
+
+        Called in the I/O thread, which has a broker's heartbeats to answer and must wait for no disk. The job must not raise.
+        """
+        if self._beside is not None and self._beside.is_alive():
+            return
+        with self._count_lock:
+            self._running += 1
+        beside = threading.Thread(target=self._do_aside, args=(job,), name=f"{self._name} aside", daemon=True)
+        try:
+            beside.start()
+        except RuntimeError:   # the interpreter ends, or the host has no thread left
+            with self._count_lock:
+                self._running -= 1
+        else:
+            self._beside = beside   # only now: nobody can wait for a thread that was not started
+
+    def _do_aside(self, job: Callable[[], None]) -> None:
+        try:
+            job()
+        finally:
+            self._leave_if_last()   # until then the store stays ours: what is written late must not meet another receiver
 
     def take_results(self) -> None:
         """Hand results to those who wait for them; called in the I/O thread."""

@@ -118,6 +118,12 @@ class Store:
         self.fs.rename(folder, named)
         self.fs.sync_folder(self.root / "incoming")
 
+    def clear_incoming(self, keep: set[str]) -> None:
+        """Remove what else is being put together: given up, it must not take the room of what is to come."""
+        for name in self.fs.names(self.root / "incoming"):
+            if name not in keep:
+                self.fs.remove_tree(self.root / "incoming" / name)
+
     def pointer(self) -> Pointer | None:
         """Return the newest pointer that is whole, or None when there is none."""
         found = [self._read_pointer(name) for name in (POINTER, OLD_POINTER)]

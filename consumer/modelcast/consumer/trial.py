@@ -1,6 +1,7 @@
 """One order being tried: what the steps hand on to each other. A value with two writers, each for its own fields.
 
-The worker writes everything but ``dropped``, which the I/O thread sets when a better order came or the host stops.
+The worker writes everything but ``dropped``, which the I/O thread sets when a better order came or the host stops, and
+``bookmark``, which it sets before the last step: from where on the history matters once this order is carried out.
 """
 
 import time
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from modelcast.consumer.trust import TrustedOrder
+from modelcast.shared.road import Bookmark
 
 
 class Dropped(Exception):
@@ -26,6 +28,7 @@ class Trial:
     def __init__(self, trusted: TrustedOrder, *, floor_lifted: bool = False) -> None:
         self.trusted, self.floor_lifted = trusted, floor_lifted
         self.model: Any = None
+        self.bookmark: Bookmark | None = None
         self.stages_ms: dict[str, float] = {}
         self.transfer: dict[str, int | str] = {}
         self.dropped = False

@@ -5,7 +5,10 @@ and signing.
 """
 
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
 
+from modelcast.shared.digest import digest
 from modelcast.shared.errors import SenderFault
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.manifest import MANIFEST_FORMATS, MANIFEST_TYPE, Manifest, release_id
@@ -21,6 +24,7 @@ from modelcast.shared.order import (
     OrderMessage,
     order_id,
 )
+from modelcast.shared.packing import pack
 from modelcast.shared.reasons import Reason
 from modelcast.shared.signing import KeyRing
 
@@ -52,6 +56,17 @@ class TrustedOrder:
     def is_rollback(self) -> bool:
         """Whether the order goes back on purpose."""
         return self.order.kind == Kind.ROLLBACK
+
+
+def reader_of(ring: KeyRing) -> bytes:
+    """Return a digest of what decides which orders are found in a history: trusted keys, what they may sign, this modelcast."""
+    keys = sorted([key.key_id, *sorted(key.models), "", *sorted(key.channels)] for key in ring.keys)
+    return digest(pack({"keys": keys, "modelcast": _version()}))
+
+
+@cache
+def _version() -> str:
+    return version("modelcast")
 
 
 def open_manifest(envelope: bytes, ring: KeyRing) -> tuple[Manifest, str]:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from modelcast.consumer.agenda import Agenda
-from modelcast.consumer.ahead import Ahead
+from modelcast.consumer.announcements import Announcements
 from modelcast.consumer.journal import Rejection
 from modelcast.consumer.lifecycle import Action, Event, State, step
 from modelcast.consumer.policy import Policy, Timing
@@ -24,7 +24,7 @@ from modelcast.consumer.workshop import Workshop
 from modelcast.shared.errors import HostFault, SenderFault
 from modelcast.shared.order import order_id
 from modelcast.shared.report import Verdict
-from modelcast.shared.road import ArrivedOrder, Target
+from modelcast.shared.road import ArrivedOrder, Bookmark, Target
 from modelcast.shared.signing import KeyRing
 
 
@@ -57,6 +57,7 @@ class Updater:
         verdicts: Where decisions go.
         submit: Gives jobs to the worker.
         log: Bound logger.
+        kept: Where the store says that the history is read on.
     """
 
     setting: Setting
@@ -69,10 +70,11 @@ class Updater:
     fault: str | None = None
     foreign: int = 0
     passed_over: str | None = None
+    kept: Bookmark | None = None
     _agenda: Agenda = field(default_factory=Agenda)
     _trial: Trial | None = None
-    _announced: Ahead | None = None
-    _ahead: Ahead | None = None
+    _announcements: Announcements = field(default_factory=Announcements)
+    _heard: str | None = None
     _pauses: dict[str, tuple[int, float]] = field(default_factory=dict)
 
     def remember(
@@ -93,20 +95,30 @@ class Updater:
     @property
     def version_ahead(self) -> str | None:
         """The version that is being received ahead of its order, or None."""
-        return self._ahead.version if self._ahead is not None and self.state is State.AHEAD else None
+        running = self._announcements.running
+        return running.version if running is not None and self.state is State.AHEAD else None
 
     def stop(self) -> None:
         """Drop what is in hand."""
-        if self._ahead is not None:
-            self._ahead.dropped = True
+        self._announcements.drop()
         if self._trial is not None:
             self._trial.dropped = True
         if self.state is not State.STOPPED:
             self.state, _ = step(self.state, Event.STOP_REQUESTED)
 
+    def go_on_from(self) -> Bookmark | None:
+        """Return where a new connection begins to read the history; None is at its beginning."""
+        return self._agenda.go_on_from(self.kept)
+
     def on_order(self, arrived: ArrivedOrder) -> None:
-        """Judge an order as it arrives: known, trusted, allowed."""
-        identity, ledger = order_id(arrived.body), self.verdicts.ledger
+        """Judge an order as it arrives (known, trusted, allowed), then note how far the history is read."""
+        identity = order_id(arrived.body)
+        self._judge(identity, arrived)
+        if arrived.offset is not None:
+            self._agenda.passed(Bookmark(arrived.offset, identity))
+
+    def _judge(self, identity: str, arrived: ArrivedOrder) -> None:
+        ledger = self.verdicts.ledger
         ledger.hold(identity, arrived)
         if ledger.knows(identity) or identity in self._agenda:
             return   # decided or in hand: the receipt joins it
@@ -121,13 +133,17 @@ class Updater:
             else:
                 self._decide(Decision(identity, Verdict.REJECTED, fault=fault))
             return
+        self._announcements.note(trusted)
         if self._is_allowed(trusted, is_addressed=arrived.receipt is not None):
             for dropped in self._agenda.add(trusted):
                 self._pass_over(dropped)
 
     def on_announcement(self, arrived: ArrivedOrder) -> None:
         """Remember what will be ordered, if it may be carried out here as far as that is known; decides nothing."""
-        target = self.setting.target
+        target, identity = self.setting.target, order_id(arrived.body)
+        if identity == self._heard:
+            return
+        self._heard = identity
         try:
             announced = open_announcement(arrived.body, self.setting.ring, model=target.model, channel=target.channel)
             now_ms = self.verdicts.reporter.clock_ms()
@@ -136,10 +152,11 @@ class Updater:
             self.log.debug("announcement passed over", reason=fault.reason.value)
             return
         if ruling is Ruling.CARRY_OUT:
-            self._announced = Ahead(announced)
+            self._announcements.add(announced)
 
     def _decide(self, decision: Decision) -> None:
         self._agenda.remove(decision.order)
+        self._announcements.make_room_for_a_verdict(decision.trusted)
         if self._pauses.pop(decision.order, None) is not None:
             self.fault = None   # the fault of the host was this order's
         self.verdicts.note(decision)
@@ -171,13 +188,14 @@ class Updater:
             best = self._agenda.best()
             if self.state is not State.PROMOTING and best is not None and best.id != self._trial.trusted.id:
                 self._trial.dropped = True
+                self._announcements.make_way_for(best)
             return None
         while (best := self._agenda.best()) is not None:
             wait_seconds = self._pauses.get(best.id, (0, 0.0))[1] - time.monotonic()
             if wait_seconds > 0:
                 return wait_seconds
             if self._is_allowed(best):
-                self._hurry(best)
+                self._announcements.make_way_for(best)
                 self._trial = Trial(best, floor_lifted=self._agenda.lifts_floor_for(best))
                 self.log.info("order", version=best.manifest.version, sequence=best.order.sequence, kind=best.order.kind.value)
                 self._advance(Event.ORDER_CHOSEN, None)
@@ -186,28 +204,24 @@ class Updater:
         return None
 
     def _begin_ahead(self) -> None:
-        """Begin to receive what was announced last; what was announced before it was given up."""
-        if self._announced is None:
+        """Begin to receive what was announced last."""
+        if self.state is not State.IDLE or not self._announcements.is_waiting:
             return
-        if self._ahead is not None:
-            self._ahead.dropped = True
-        elif self.state is State.IDLE:
-            self._ahead, self._announced = self._announced, None
-            self.state, _ = step(self.state, Event.ANNOUNCED)
-            self.log.info("announced", version=self._ahead.version)
-            self.submit(partial(self.workshop.receive_ahead, self._ahead), self._after_ahead)
-
-    def _hurry(self, trusted: TrustedOrder) -> None:
-        """Let what is being received ahead end: soon when this is its order, at once otherwise."""
-        self._announced = None
-        if self._ahead is not None:
-            self._ahead.is_ordered, self._ahead.dropped = True, not self._ahead.fits(trusted.manifest)
+        ahead = self._announcements.begin()
+        assert ahead is not None
+        self.state, _ = step(self.state, Event.ANNOUNCED)
+        self.log.info("announced", version=ahead.version)
+        self.submit(partial(self.workshop.receive_ahead, ahead), self._after_ahead)
 
     def _after_ahead(self, _result: object, error: BaseException | None) -> None:
         """Take the worker's result: whatever went wrong, the order will show whether it matters."""
-        self._ahead = None
-        if error is not None and not isinstance(error, Dropped | HostFault):
-            self.log.warning("could not receive ahead", exc_info=error)
+        ended = self._announcements.end()
+        if ended is not None:
+            unexpected = None if error is None or isinstance(error, Dropped | HostFault) else error
+            self.log.info(
+                "received ahead", version=ended.version, fetched_bytes=ended.fetched_bytes, chunks=len(ended.digests),
+                is_wanted=not ended.dropped, fault=None if error is None else str(error) or type(error).__name__, exc_info=unexpected,
+            )
         if self.state is State.AHEAD:
             self.state, _ = step(self.state, Event.AHEAD_ENDED)
 
@@ -220,6 +234,8 @@ class Updater:
             Action.LOAD: (self.workshop.load, Event.LOADED), Action.PROBE: (self.workshop.probe, Event.PROBED),
             Action.PROMOTE: (self.workshop.promote, Event.PROMOTED),
         }
+        if action is Action.PROMOTE:
+            trial.bookmark = self._agenda.bookmark_after(trial.trusted)
         if action in steps:
             work, then = steps[action]
             self.submit(partial(work, trial), partial(self._after, then))
@@ -239,7 +255,9 @@ class Updater:
         trial = self._trial
         if trial is None or self.state is State.STOPPED:
             return
-        if trial.dropped and self.state is not State.PROMOTING:
+        best = self._agenda.best()
+        is_best = best is None or best.id == trial.trusted.id   # a rollback may have come since the last dispatch
+        if (trial.dropped or not is_best) and self.state is not State.PROMOTING:
             self._advance(Event.SUPERSEDED, None)
         elif error is None:
             self._advance(then, None)

@@ -15,18 +15,18 @@ from modelcast.consumer.active import Slot
 from modelcast.consumer.ahead import Ahead
 from modelcast.consumer.collecting import sparing
 from modelcast.consumer.fallback import Mend
-from modelcast.consumer.headroom import Headroom, read_headroom, refuse_what_cannot_fit
+from modelcast.consumer.headroom import Headroom, MemoryCheck, read_headroom
 from modelcast.consumer.intake import Intake
 from modelcast.consumer.journal import Journal, Rejection
 from modelcast.consumer.loaders import Loader
-from modelcast.consumer.pointer import TRIES, Pointer
+from modelcast.consumer.pointer import TRIES, KeptBookmark, Pointer
 from modelcast.consumer.policy import Loading, Timing
 from modelcast.consumer.probing import Bounded, Validator, check_samples, run_validators
 from modelcast.consumer.receiving import OpenSource
 from modelcast.consumer.rules import Standing, floor_after
 from modelcast.consumer.store import Store, damage_in, misfit_in
 from modelcast.consumer.trial import Trial
-from modelcast.consumer.trust import open_manifest
+from modelcast.consumer.trust import open_manifest, reader_of
 from modelcast.shared.errors import HostFault, SenderFault, StorageFault
 from modelcast.shared.fs import host_fault
 from modelcast.shared.limits import shortened
@@ -79,9 +79,14 @@ class Workshop:
     def __init__(self, store: Store, journal: Journal, slot: Slot, tools: Tools) -> None:
         self._store, self.journal, self._slot, self._tools = store, journal, slot, tools
         self._intake = Intake(store, tools.open_source, tools.timing.chunk_idle_seconds, self._manifest, tools.mend)
+        self._memory = MemoryCheck(tools.loading, tools.headroom)
 
     def receive(self, trial: Trial) -> None:
         """Bring the artifact's bytes onto this disk."""
+        trusted, artifact = trial.trusted, trial.trusted.manifest.artifact
+        self._memory.before_bytes(artifact)
+        if self._store.has(trusted.release):
+            self._memory.before_load(trusted.id, artifact)   # verifying reads all of it, at each new try
         self._intake.receive(trial)
 
     def receive_ahead(self, ahead: Ahead) -> None:
@@ -112,6 +117,7 @@ class Workshop:
         """Load the model into the shadow slot."""
         trusted = trial.trusted
         with trial.timed("loaded"):
+            self._memory.before_load(trusted.id, trusted.manifest.artifact)
             tries = self.journal.begin_try(trusted.id)
             with self._ending_the_try_on_error():
                 if tries > MAX_TRIES:
@@ -119,8 +125,6 @@ class Workshop:
                         Reason.LOAD_FAILED, f"The process ended {MAX_TRIES} times while this model was loaded or tried.",
                         facts={"tries": tries - 1},
                     )
-                if self._tools.loading.check_memory:
-                    refuse_what_cannot_fit(trusted.manifest.artifact, self._tools.headroom())
                 trial.model = self._load(trusted.manifest, self._store.folder(trusted.release))
                 trial.check()
 
@@ -169,8 +173,11 @@ class Workshop:
             if before is not None and floor != trusted.version:
                 floor_artifact = before.floor_artifact
             bad = tuple(release for release in before.bad if release != trusted.release) if before else ()
+            kept = before.bookmark if before else None
+            if trial.bookmark is not None:
+                kept = KeptBookmark(trial.bookmark, reader_of(self._tools.ring))
             self._store.point(Pointer(
-                0, trusted.release, previous, trusted.order.sequence, floor.text, floor_artifact, TRIES, bad
+                0, trusted.release, previous, trusted.order.sequence, floor.text, floor_artifact, TRIES, bad, bookmark=kept
             ))
             self._slot.swap(trial.model, trusted.manifest, trusted.release)
         trial.model = None
@@ -272,5 +279,5 @@ def _without_active(pointer: Pointer, *, bad: tuple[str, ...]) -> Pointer:
     """Go back to the previous release; the order of a lost one may be carried out again, that of a bad one may not."""
     return Pointer(
         0, pointer.previous, None, pointer.sequence, pointer.floor, pointer.floor_artifact, TRIES, bad,
-        is_lost=pointer.release not in bad,
+        is_lost=pointer.release not in bad, bookmark=pointer.bookmark,
     )

@@ -89,6 +89,7 @@ class Draft:
         sizes: The sizes of each file's chunks.
         format: Format of the artifact.
         loader: Loader of the artifact.
+        pack: Whether chunks are sent packed where that pays; says nothing of the artifact.
     """
 
     facts: Facts
@@ -96,6 +97,7 @@ class Draft:
     sizes: tuple[tuple[int, ...], ...]
     format: str
     loader: str
+    pack: bool = True
 
     @property
     def total_bytes(self) -> int:

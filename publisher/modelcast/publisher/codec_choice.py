@@ -1,6 +1,7 @@
 """Which chunks are sent as zstd frames: those of files where a look at the data shows that it pays.
 
-Decides once for each file, when its first chunk is about to be sent. Imports the draft and the compression.
+Decides once for each file, when its first chunk is about to be sent; never where the caller wants none packed. Imports the
+draft and the compression.
 """
 
 from modelcast.publisher.build import Draft, Place
@@ -24,7 +25,7 @@ class CodecChoice:
 
     def encode(self, place: Place, content: bytes | memoryview) -> tuple[str, bytes | memoryview]:
         """Return the codec's name and what is sent for a chunk."""
-        if self._file_pays(place.file):
+        if self._draft.pack and self._file_pays(place.file):
             packed = pack_chunk(content)
             if packed is not None:
                 return CODEC, packed

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 @click.option("--dataset", help="Name of the data set, for the lineage.")
 @click.option("--expires", type=float, metavar="SECONDS", help="Instances that see the order later reject it.")
 @click.option("--resend", is_flag=True, help="Send chunks and order again, for instances that missed some.")
+@click.option("--no-pack", is_flag=True, help="Send all chunks as they are: for a network faster than packing, or one machine.")
 @click.option("--wait", "wait_instances", type=int, metavar="N", help="Wait until N instances decided.")
 @click.option("--wait-share", type=float, metavar="SHARE", help="Wait for this share of the known instances, such as 0.95.")
 @click.option("--timeout", default=600.0, show_default=True, metavar="SECONDS", help="Longest wait for verdicts.")
@@ -63,7 +64,8 @@ def publish(path: Path, *, as_json: bool, **options: Any) -> int:
         check_wish(instances, share, options["timeout"])   # before anything is published
     with ProgressDisplay(options["progress"]) as display:
         publisher = Publisher(
-            resolve_url(options["url"], output.note), signing_key=options["key"], order_key=options["order_key"]
+            resolve_url(options["url"], output.note), signing_key=options["key"], order_key=options["order_key"],
+            pack=not options["no_pack"],
         )
         publication = publisher.publish(
             path, model=options["model"], version=options["version"], channel=options["channel"], format=options["format_"],
@@ -106,7 +108,8 @@ def _line(report: "Report") -> str:
 def _conclusion(outcome: "Outcome") -> str:
     counts = f"{len(outcome.promoted)} promoted, {len(outcome.rejected)} rejected, {len(outcome.superseded)} superseded"
     silent = f", {len(outcome.silent)} silent ({', '.join(outcome.silent[:5])})" if outcome.silent else ""
-    return printable(f"{'Time is over: ' if outcome.timed_out else ''}{counts}{silent}; asked for: {outcome.needed}.")
+    away = f" Verdicts may be missing: {outcome.fault}" if outcome.fault else ""
+    return printable(f"{'Time is over: ' if outcome.timed_out else ''}{counts}{silent}; asked for: {outcome.needed}.{away}")
 
 
 def _document(publication: "Publication", outcome: "Outcome | None") -> dict[str, object]:
@@ -120,7 +123,8 @@ def _document(publication: "Publication", outcome: "Outcome | None") -> dict[str
                 {"instance": name, "reason": report.reason, "message": report.message, "facts": report.facts}
                 for name, report in sorted(outcome.rejected.items())
             ],
-            "needed": outcome.needed, "timed_out": outcome.timed_out, "exit_code": outcome.exit_code,
+            "needed": outcome.needed, "timed_out": outcome.timed_out, "fault": outcome.fault,
+            "exit_code": outcome.exit_code,
         }
     return document
 

@@ -17,8 +17,8 @@ from modelcast.publisher.pickling import pickle_object
 from modelcast.publisher.sampling import SampleSet, as_sample_set, find_method
 from modelcast.publisher.sources import SourceFile, files_of
 from modelcast.shared.errors import MisuseError
-from modelcast.shared.manifest import BUILT_IN_FORMATS, Lineage
-from modelcast.shared.names import Version, check_name
+from modelcast.shared.manifest import Lineage
+from modelcast.shared.names import BUILT_IN_FORMATS, Version, check_name
 
 OBJECT_FORMAT = "cloudpickle"
 

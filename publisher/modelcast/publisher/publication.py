@@ -183,7 +183,7 @@ def _send_chunks(
     held = {} if intent.resend else held_by_earlier(catalog.releases, mark=mark, budget_bytes=budget)
     plan = Plan(mark=mark, resumed_from=begun.offset if begun else None, resumed=resumed, held=held)
     begin = None if begun else Begun(intent.draft.facts.version, mark)
-    first = partial(_begin, road, catalog, intent, begin, begun.offset if begun else mark, is_new=again is None)
+    first = partial(_begin, road, catalog, intent, begin, (begun.offset if begun else mark, mark), is_new=again is None)
     manifest, wire_bytes = _send(road, intent.draft, plan, first, watch)
     if again is not None and not same(manifest.artifact.identity, again.artifact.identity):
         raise ChangedWhileReading("A file changed while it was published.", hint="Publish files that nobody writes to.")
@@ -205,21 +205,27 @@ def _left_behind(road: PublisherRoad, begun: Begun, watch: Watcher, draft: Draft
     return found
 
 
-def _begin(road: PublisherRoad, catalog: Catalog, intent: Intent, begin: Begun | None, offset: int, *, is_new: bool) -> None:
+def _begin(
+    road: PublisherRoad, catalog: Catalog, intent: Intent, begin: Begun | None, offsets: tuple[int, int], *, is_new: bool
+) -> None:
     """Record that chunks are sent now, and let the instances begin to read them; ``is_new`` says that they know no such version."""
     if begin is not None:
         road.register.append(begin.to_bytes())
     if is_new and intent.draft.total_bytes >= ANNOUNCED_BYTES:
-        road.announce(intent.channel, _announcement(catalog, intent, offset))
+        road.announce(intent.channel, _announcement(catalog, intent, *offsets))
 
 
-def _announcement(catalog: Catalog, intent: Intent, offset: int) -> bytes:
-    """Return the message that says what will be ordered: signed by the keys that will sign it."""
+def _announcement(catalog: Catalog, intent: Intent, oldest_offset: int, mark: int) -> bytes:
+    """Return the message that says what will be ordered: signed by the keys that will sign it.
+
+    What an interrupted attempt left lies from ``oldest_offset`` on, what is sent now from ``mark`` on.
+    """
     draft, lasts_ms = intent.draft.blank().to_bytes(), intent.now_ms + ANNOUNCEMENT_LASTS_MS
     announced = Order(
         model=intent.draft.facts.model, channel=intent.channel, kind=Kind.PROMOTION, release=digest(draft),
         sequence=catalog.next_sequence(intent.channel, intent.now_ms), issued_ms=intent.now_ms,
-        expires_ms=lasts_ms if intent.expires_ms is None else min(intent.expires_ms, lasts_ms), chunks_offset=offset,
+        expires_ms=lasts_ms if intent.expires_ms is None else min(intent.expires_ms, lasts_ms), chunks_offset=mark,
+        oldest_offset=oldest_offset,
     )
     keys = intent.keys
     return AnnouncementMessage(

@@ -6,17 +6,17 @@ lie between two calls. Imports the other modules of this room.
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import structlog
-
+from modelcast.publisher.listening import LastingReports, minutes_to_read
 from modelcast.publisher.preparation import Wish, prepare
 from modelcast.publisher.progress import Watcher, unwatched
 from modelcast.publisher.publication import Intent, Keys, Publication, carry_out
 from modelcast.publisher.sampling import SampleSet
-from modelcast.publisher.waiting import KNOWN_MINUTES, Outcome, Tally, await_verdicts, check_wish
+from modelcast.publisher.waiting import Outcome, Tally, await_verdicts, check_wish
 from modelcast.shared.errors import MisuseError, PublisherBusy
 from modelcast.shared.keyfiles import load_signing_key
 from modelcast.shared.limits import DEFAULT_LIMITS, KIB
@@ -42,6 +42,8 @@ class Publisher:
         chunk_bytes: Largest chunk, 64 KiB to 8 MiB.
         retention_bytes: How much the chunk stream of a model keeps, when this call creates it.
         busy_seconds: How long to wait for another publisher of the same model.
+        pack: Whether chunks are sent packed (zstd) where a look at the data shows that it halves them. It costs CPU on both
+            sides, and time where the wire is faster than packing (some 2.4 Gbit/s; ``docs/adr/0019-zstd.md``).
 
     Raises:
         MisuseError: An argument cannot work.
@@ -51,6 +53,7 @@ class Publisher:
     def __init__(
         self, url: str | Road, *, signing_key: str | Path | SigningKey, order_key: str | Path | SigningKey | None = None,
         chunk_bytes: int = DEFAULT_CHUNK_BYTES, retention_bytes: int = CHUNKS_RETENTION_BYTES, busy_seconds: float = 60.0,
+        pack: bool = True,
     ) -> None:
         if not 64 * KIB <= chunk_bytes <= DEFAULT_LIMITS.chunk_bytes:
             raise MisuseError(f"Chunks of {chunk_bytes} bytes are not possible.", hint="Choose 64 KiB to 8 MiB.")
@@ -58,8 +61,7 @@ class Publisher:
         orders = order_key if isinstance(order_key, SigningKey) else load_signing_key(order_key) if order_key else manifests
         self._keys = Keys(manifests, orders)
         self._road: Road = as_road(url, retention_bytes=retention_bytes)
-        self._chunk_bytes, self._busy_seconds = chunk_bytes, busy_seconds
-        self._log = structlog.get_logger("modelcast.publisher")
+        self._chunk_bytes, self._busy_seconds, self._pack = chunk_bytes, busy_seconds, pack
 
     def __enter__(self) -> Self:
         return self
@@ -110,7 +112,7 @@ class Publisher:
         wish = Wish(
             model, version, channel, format, loader, training, metrics, lineage, dependencies, input_schema, output_schema, samples
         )
-        draft = prepare(model_object, wish, chunk_bytes=self._chunk_bytes)
+        draft = replace(prepare(model_object, wish, chunk_bytes=self._chunk_bytes), pack=self._pack)
         now_ms = time.time_ns() // 1_000_000
         expires_ms = None if expires_seconds is None else now_ms + round(expires_seconds * 1000)
         return self._carry_out(Intent(draft, channel, self._keys, now_ms, expires_ms, resend), watch)
@@ -121,7 +123,9 @@ class Publisher:
             publication = carry_out(session, intent, watch)
         finally:
             session.close()
-        self._log.info(
+        import structlog  # noqa: PLC0415 - 70 ms; whoever only imports the publisher need not wait for them
+
+        structlog.get_logger("modelcast.publisher").info(
             "published", model=publication.model, version=publication.version, channel=publication.channel,
             release=publication.release[:12], sequence=publication.sequence, sent_bytes=publication.sent_bytes,
             reused_bytes=publication.reused_bytes, wire_bytes=publication.wire_bytes, was_current=publication.was_current,
@@ -132,30 +136,33 @@ class Publisher:
         self, publication: Publication, *, instances: int | None = None, share: float | None = None, timeout_seconds: float = 600.0,
         on_verdict: Callable[[Report], None] = lambda _report: None,
     ) -> Outcome:
-        """Wait until instances have decided on a publication.
+        """Wait until instances have decided on a publication; a connection that is lost meanwhile is made anew.
 
         Args:
             publication: What ``publish`` returned.
             instances: Wait for so many instances, or
-            share: for this share of those that reported within the last five minutes.
+            share: for this share of those that reported within the five minutes before it was ordered, or since.
             timeout_seconds: Longest wait.
             on_verdict: Is called with each verdict as it comes.
 
         Returns:
-            Who promoted, who rejected and why, who is silent, and whether the time ran out.
+            Who promoted, who rejected and why, who is silent, whether the time ran out, and whether the road was away at the end.
 
         Raises:
             MisuseError: Not exactly one of ``instances`` and ``share`` is given, or a number is out of range.
-            HostFault: The road broke.
+            HostFault: The road does not let us read reports. One that is away is waited for.
         """
         check_wish(instances, share, timeout_seconds)
-        age_minutes = max(0, time.time_ns() // 1_000_000 - publication.issued_ms) // 60_000
-        source = self._road.reports(since_minutes=age_minutes + KNOWN_MINUTES)
+        minutes = minutes_to_read(publication.issued_ms, time.time_ns() // 1_000_000)
+        source = LastingReports(
+            lambda since: self._road.reports(since_minutes=since), minutes, clock=time.monotonic, rest=time.sleep
+        )
         try:
             tally = Tally(publication, instances, share)
-            return await_verdicts(
+            outcome = await_verdicts(
                 source, tally, timeout_seconds=timeout_seconds, clock=time.monotonic, on_verdict=on_verdict
             )
+            return replace(outcome, fault=source.fault)
         finally:
             source.close()
 

@@ -8,12 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from modelcast.publisher.publication import Publication
+from modelcast.shared.digest import digest
 from modelcast.shared.errors import MisuseError, SenderFault
 from modelcast.shared.report import Report, ReportKind, Verdict
 from modelcast.shared.road import ReportSource
 
-KNOWN_MINUTES = 5
-"""An instance counts as known if it reported within this time; it reports its state every minute."""
 POLL_SECONDS = 0.5
 """Between two looks at the clock and at the source; only where no report comes does anything wait so long."""
 
@@ -29,6 +28,7 @@ class Outcome:
         silent: Known instances that have not decided.
         needed: How many promotions were waited for.
         timed_out: Whether the time ran out first.
+        fault: Why the road was away when the waiting ended, so that verdicts may be missing; None when it was there.
     """
 
     promoted: dict[str, Report]
@@ -37,6 +37,7 @@ class Outcome:
     silent: tuple[str, ...]
     needed: int
     timed_out: bool
+    fault: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -62,7 +63,8 @@ class Tally:
         known: Instances that reported and did not stop.
         decided: Their verdicts on this order.
         serving: States of those that serve the release now and gave no verdict.
-        is_past_read: Whether all that was reported before the waiting began is counted.
+        is_past_read: Whether all that was reported before the waiting began, or while the road was away, is counted.
+        counted: Digests of the verdicts that were counted: a road that was away is read again, and an instance may send one twice.
     """
 
     publication: Publication
@@ -72,6 +74,7 @@ class Tally:
     decided: dict[str, Report] = field(default_factory=dict)
     serving: dict[str, Report] = field(default_factory=dict)
     is_past_read: bool = False
+    counted: set[bytes] = field(default_factory=set)
 
     def add(self, body: bytes) -> Report | None:
         """Count one report; returns it if it is a new verdict on this order."""
@@ -90,7 +93,10 @@ class Tally:
             self._note_service(report)
         if report.kind != ReportKind.VERDICT or report.order != self.publication.order:
             return None
-        before = self.decided.get(report.instance)
+        identity, before = digest(body), self.decided.get(report.instance)
+        if identity in self.counted:
+            return None
+        self.counted.add(identity)
         if before is not None and before.verdict == report.verdict:
             return None
         self.decided[report.instance] = report

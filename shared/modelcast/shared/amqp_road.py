@@ -6,23 +6,23 @@ Imports link, topology and the road's protocols; no client library.
 
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from typing import TypeVar, cast
 
 from modelcast.shared import topology as names
+from modelcast.shared.amqp_history import ORDERS_AHEAD, AmqpHistory
 from modelcast.shared.amqp_publishing import READ_AHEAD, AmqpPublisherRoad
 from modelcast.shared.chunk_message import ANNOUNCEMENT, PROBE, arrived_chunk
 from modelcast.shared.link import Broker, Delivery, Inbox, Offset, WaitingLink
-from modelcast.shared.road import ArrivedChunk, ArrivedOrder, ChunkSource, Confirmed, DeadLetter, Target
+from modelcast.shared.road import ArrivedChunk, ArrivedOrder, Bookmark, ChunkSource, Confirmed, DeadLetter, Target
 
 MOST_UNSETTLED = 65_535
 """AMQP counts unsettled messages in 16 bits."""
 REPORTS_UNDER_WAY = 64
 """More than an instance sends at once, so that sending never waits."""
-ORDERS_AHEAD = 16
-"""Orders are few; this only bounds what a flood of them can put into memory."""
 
 ChunkOpener = Callable[[str, int | None, Callable[[], ChunkSource]], ChunkSource]
 """Opens a model's chunks from an offset; the last argument opens them by AMQP."""
@@ -51,10 +51,10 @@ class AmqpRoad:
         link = self._broker.connect(name=f"{self._name} publisher of {model}")
         return _closing_on_error(link, lambda: AmqpPublisherRoad(link, model, channel, self._retention_bytes))
 
-    def join(self, target: Target) -> "AmqpInstanceRoad":
+    def join(self, target: Target, *, bookmark: Bookmark | None = None) -> "AmqpInstanceRoad":
         """See ``road.Road.join``."""
         link = self._broker.connect(name=f"{self._name} {target.instance} of {target.model}/{target.channel}")
-        return _closing_on_error(link, lambda: AmqpInstanceRoad(link, target, self._queue_type))
+        return _closing_on_error(link, lambda: AmqpInstanceRoad(link, target, self._queue_type, bookmark))
 
     def chunks(self, model: str, offset: int | None) -> ChunkSource:
         """See ``road.Road.chunks``."""
@@ -122,16 +122,16 @@ def _closing_on_error(link: WaitingLink, open_road: Callable[[], Opened]) -> Ope
 class AmqpInstanceRoad:
     """See ``road.InstanceRoad``: the instance's queue, and the history stream for what was ordered before it came."""
 
-    def __init__(self, link: WaitingLink, target: Target, queue_type: str) -> None:
+    def __init__(self, link: WaitingLink, target: Target, queue_type: str, bookmark: Bookmark | None = None) -> None:
         self._link = link
         link.declare([
             *names.channel_parts(target.model, target.channel),
             *names.instance_parts(target.model, target.channel, target.instance, queue_type=queue_type),
         ])
-        history = names.history_name(target.model, target.channel)
-        self._history = link.inbox(history, prefetch=ORDERS_AHEAD, offset="first")
+        self._history = AmqpHistory(link, names.history_name(target.model, target.channel), bookmark, time.monotonic)
         queue = names.instance_queue_name(target.model, target.channel, target.instance)
         self._orders = link.inbox(queue, prefetch=ORDERS_AHEAD, exclusive=queue_type == "classic")
+        self._arrived: deque[ArrivedOrder] = deque()
         self._publishing = link.companion()
         self._outbox = self._publishing.outbox(window=REPORTS_UNDER_WAY)
 
@@ -144,15 +144,13 @@ class AmqpInstanceRoad:
         return arrived
 
     def _pending(self) -> ArrivedOrder | None:
-        past = self._history.receive(0)
+        past = self._history.next()
         if past is not None:
-            self._history.accept(past)
-            return ArrivedOrder(past.body)
-        delivery = self._orders.receive(0)
-        if delivery is None:
-            return None
-        is_announcement = delivery.headers.get(names.HEADER_KIND) == ANNOUNCEMENT
-        return ArrivedOrder(delivery.body, (self._orders, delivery), is_announcement=is_announcement)
+            return past
+        while (delivery := self._orders.receive(0)) is not None:
+            is_announcement = delivery.headers.get(names.HEADER_KIND) == ANNOUNCEMENT
+            self._arrived.append(ArrivedOrder(delivery.body, (self._orders, delivery), is_announcement=is_announcement))
+        return self._arrived.popleft() if self._arrived and self._history.is_proven else None
 
     def settle(self, arrived: ArrivedOrder, *, accept: bool) -> None:
         """See ``road.InstanceRoad.settle``; a receipt of an earlier connection is dead and nothing is sent for it."""
@@ -190,7 +188,7 @@ class AmqpChunkSource:
         self._current: Delivery | None = None
 
     def receive(self, seconds: float) -> ArrivedChunk | None:
-        """See ``road.ChunkSource.receive``; asking for the next chunk lets the broker send one more."""
+        """See ``road.ChunkSource.receive``; asking for the next chunks lets the broker send as many more."""
         if self._current is not None:
             self._inbox.accept(self._current)
         self._current = self._inbox.receive(seconds)

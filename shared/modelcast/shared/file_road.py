@@ -5,7 +5,7 @@ chunks and reports. Imports the depot, the locks and the watch.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -20,7 +20,8 @@ from modelcast.shared.file_reading import FileChunkFinder, FileChunkSource, File
 from modelcast.shared.file_url import FileUrl
 from modelcast.shared.file_watch import Watch
 from modelcast.shared.locks import HostLock
-from modelcast.shared.road import ArrivedOrder, Confirmed, DeadLetter, Target
+from modelcast.shared.order import order_id
+from modelcast.shared.road import ArrivedOrder, Bookmark, Confirmed, DeadLetter, Target
 
 
 class FileRoad:
@@ -39,9 +40,9 @@ class FileRoad:
         """See ``road.Road.publish``."""
         return FilePublisherRoad(self.depot, model, channel)
 
-    def join(self, target: Target) -> "FileInstanceRoad":
+    def join(self, target: Target, *, bookmark: Bookmark | None = None) -> "FileInstanceRoad":
         """See ``road.Road.join``."""
-        return FileInstanceRoad(self.depot, target, self._poll_seconds)
+        return FileInstanceRoad(self.depot, target, self._poll_seconds, bookmark)
 
     def chunks(self, model: str, offset: int | None) -> FileChunkSource:
         """See ``road.Road.chunks``."""
@@ -49,7 +50,7 @@ class FileRoad:
         return FileChunkSource(self.depot, model, offset or 0, self._poll_seconds)
 
     def finder(self, model: str) -> FileChunkFinder:
-        """See ``road.FindingRoad.finder``."""
+        """See ``finding.FindingRoad.finder``."""
         return FileChunkFinder(self.depot, model)
 
     def reports(self, *, since_minutes: int | None) -> FileReportSource:
@@ -74,7 +75,9 @@ class FileRoad:
 class FileInstanceRoad:
     """See ``road.InstanceRoad``: all orders of the channel as the history, then those that this instance has not settled."""
 
-    def __init__(self, depot: Depot, target: Target, poll_seconds: float | None) -> None:
+    def __init__(
+        self, depot: Depot, target: Target, poll_seconds: float | None, bookmark: Bookmark | None = None
+    ) -> None:
         depot.enter()
         self._depot, self._target = depot, target
         depot.make_model(target.model)
@@ -101,8 +104,17 @@ class FileInstanceRoad:
         except BaseException:
             self.close()
             raise
-        self._history, self._news = deque(numbers), deque[int]()
+        self._history, self._news = deque(self._from(bookmark, numbers)), deque[int]()
         self._waiting = deque(number for number in numbers if not self._settled.has(number))
+
+    def _from(self, bookmark: Bookmark | None, numbers: Sequence[int]) -> Sequence[int]:
+        """Return the orders from a bookmark on, or all where another order stands there: it is of another depot."""
+        if bookmark is None:
+            return numbers
+        body = self._orders.read(bookmark.offset)
+        if body is None or order_id(body) != bookmark.order:
+            return numbers
+        return [number for number in numbers if number >= bookmark.offset]
 
     def _recall(self) -> Settled:
         """Return what is settled; for an instance that is here for the first time all that came before it is history."""
@@ -129,9 +141,10 @@ class FileInstanceRoad:
 
     def _pending(self) -> ArrivedOrder | None:
         while self._history:
-            body = self._orders.read(self._history.popleft())
+            number = self._history.popleft()
+            body = self._orders.read(number)
             if body is not None:
-                return ArrivedOrder(body)
+                return ArrivedOrder(body, offset=number)
         if not self._waiting:
             self._look()
         while self._news:

@@ -44,7 +44,7 @@ class Inbox(Protocol):
         ...
 
     def accept(self, delivery: Delivery) -> None:
-        """Acknowledge: the broker may forget it (queue) or send another (stream)."""
+        """Acknowledge: the broker may forget it (queue), or soon send another (stream, whose messages are accepted in order)."""
         ...
 
     def refuse(self, delivery: Delivery) -> None:

@@ -22,8 +22,6 @@ from modelcast.shared.values import WireValue
 
 MANIFEST_TYPE = "application/vnd.modelcast.manifest.v1+msgpack"
 MANIFEST_FORMATS = frozenset({1})
-BUILT_IN_FORMATS = ("cloudpickle", "joblib", "safetensors", "onnx", "skops", "files")
-"""Formats that every instance has a loader for, if the format's library is installed."""
 DEFAULT_CHUNK_BYTES = 1 * MIB
 """1 and 4 MiB are equally fast, 64 KiB costs twice the CPU, and a smaller chunk is re-read and reused more finely."""
 

@@ -16,6 +16,9 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 RESERVED_CHANNELS = frozenset({"chunks", "releases"})
 """Channel names that would collide with the exchanges of a model (see ``topology``)."""
 
+BUILT_IN_FORMATS = ("cloudpickle", "joblib", "safetensors", "onnx", "skops", "files")
+"""Formats that every instance has a loader for, if the format's library is installed."""
+
 MAX_VERSION_CHARACTERS = 64
 
 

@@ -4,6 +4,7 @@ Decides nothing about AMQP. Changes only modelcast's own connections, but for th
 for all. Figures: ``docs/adr/0017-levers-in-pika.md``. Only ``pika_link`` imports this module.
 """
 
+import ssl
 import struct
 from collections.abc import Sequence
 from typing import Any
@@ -14,9 +15,10 @@ import pika.frame
 import pika.spec
 from pika.exceptions import AMQPError
 
-READ_BYTES = 256 * 1024
-"""One read of the socket, two frames of the largest size that RabbitMQ sends by default. pika reads 4 KiB at a time, and
-appends each to one ``bytes``: three fifths of a receiver's user time."""
+from modelcast.shared.pika_frames import FrameReader
+
+READ_BYTES = 1024 * 1024
+"""What a connection reads before others have a turn: less than a millisecond's work, and one chunk; pika 100 KiB."""
 
 
 def tolerate_strange_headers() -> None:
@@ -43,20 +45,6 @@ def tolerate_strange_headers() -> None:
     pika.data.decode_table = decode_table
 
 
-def read_more_at_once(connection: Any) -> bool:
-    """Let one connection read ``READ_BYTES`` at a time; returns whether its transport could be told so.
-
-    Set on the transport of this connection, not on pika's class: other users of pika in this process are left alone.
-    """
-    transport = getattr(connection, "_transport", None)
-    names = ("_MAX_RECV_BYTES", "_MAX_CONSUME_BYTES")
-    if transport is None or not all(isinstance(getattr(transport, name, None), int) for name in names):
-        return False
-    for name in names:
-        setattr(transport, name, max(READ_BYTES, getattr(transport, name)))
-    return True
-
-
 def publish(
     channel: Any, exchange: str, routing_key: str, body: bytes | memoryview, properties: Any, *, mandatory: bool = True
 ) -> None:
@@ -72,12 +60,28 @@ _SelectConnection: Any = pika.SelectConnection   # pika ships no types, and none
 
 
 class LeanConnection(_SelectConnection):  # type: ignore[misc] # see above
-    """A connection that sends large bodies as they lie in memory.
+    """A connection that sends large bodies as they lie in memory, and receives them where they stay.
 
     pika copies a body four times on its way to the socket: cut out, joined, put behind the head of its frame and before its
     end. Here heads and ends are frames' worth of their own in the queue of what is to be sent, and between them stand views of
     the body. The caller must leave a body alone until it is confirmed.
+
+    When receiving it reads 4 KiB at a time, appends each to one ``bytes``, cuts frames out of it, bodies out of those, and joins
+    these. Here a ``FrameReader`` says where the next bytes go, which for most of a body is where they stay.
     """
+
+    _reader: FrameReader | None = None
+
+    def _on_data_available(self, data: "bytes | InPlace") -> None:
+        """Process what was received: bytes, or a count of them when they lie where the reader wanted them."""
+        self._reader = self._reader or read_in_place(self)
+        if self._reader is None:
+            super()._on_data_available(data)
+            return
+        self.bytes_received += len(data)   # by which pika knows that the broker is alive
+        frames = self._reader.take(len(data)) if isinstance(data, InPlace) else self._reader.feed(data)
+        for frame in frames:
+            self._process_frame(frame)
 
     def _send_message(self, channel_number: int, method_frame: Any, content: Sequence[Any]) -> None:
         try:
@@ -104,3 +108,40 @@ def body_pieces(channel_number: int, body: bytes | memoryview, most_bytes: int) 
         pieces += [tail + struct.pack(">BHI", pika.spec.FRAME_BODY, channel_number, len(part)), part]
         tail = end
     return [*pieces, tail] if pieces else [b""]
+
+
+class InPlace:
+    """So many bytes that were received, and lie where the reader of the connection wants them."""
+
+    __slots__ = ("_count",)
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+
+def read_in_place(connection: Any) -> FrameReader | None:
+    """Let the transport of a connection write to a reader, which is returned; None when they do not look as expected.
+
+    Set on this transport, not on pika's class: other users of pika in this process are left alone.
+    """
+    transport = getattr(connection, "_transport", None)
+    most_bytes, pikas_own = (getattr(transport, name, None) for name in ("_MAX_CONSUME_BYTES", "_sigint_safe_recv"))
+    process, counted = (getattr(connection, name, None) for name in ("_process_frame", "bytes_received"))
+    if not (isinstance(most_bytes, int) and isinstance(counted, int) and callable(pikas_own) and callable(process)):
+        return None
+    if getattr(connection, "_frame_buffer", None) != b"":   # pika holds the beginning of a frame
+        return None
+    reader = FrameReader()
+
+    def receive(sock: Any, _most_bytes: int) -> InPlace:
+        """Read where the reader wants it; what is returned goes to ``_on_data_available``."""
+        room = reader.room()
+        if len(room) == 1 or isinstance(sock, ssl.SSLSocket):   # which cannot read into several pieces
+            return InPlace(sock.recv_into(room[0]))
+        return InPlace(sock.recvmsg_into(room)[0])
+
+    vars(transport).update(_sigint_safe_recv=receive, _MAX_CONSUME_BYTES=max(READ_BYTES, most_bytes))
+    return reader

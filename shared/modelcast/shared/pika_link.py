@@ -1,4 +1,4 @@
-"""The module that knows pika (with ``pika_levers``): a link over one ``SelectConnection``, driven by the thread that owns it.
+"""The module that knows pika (with its levers): a link over one ``SelectConnection``, driven by the thread that owns it.
 
 Decides how AMQP 0-9-1 is spoken: confirms in a window, one channel for each inbox and outbox (an error of one never
 closes another), every wait with a deadline, every broker error mapped to one of ours at one place. ``SelectConnection``
@@ -21,7 +21,7 @@ from modelcast.shared.amqp_errors import connect_error, lost_error
 from modelcast.shared.broker_url import BrokerUrl
 from modelcast.shared.errors import BrokerUnreachable, HostFault, MisuseError
 from modelcast.shared.link import Offset
-from modelcast.shared.pika_levers import LeanConnection, publish, read_more_at_once, tolerate_strange_headers
+from modelcast.shared.pika_levers import LeanConnection, publish, tolerate_strange_headers
 from modelcast.shared.topology import Binding, Exchange, Part, Queue
 
 HEARTBEAT_SECONDS = 30
@@ -103,9 +103,8 @@ class PikaLink:
             self.close()
             raise
 
-    def _on_open(self, connection: object) -> None:
+    def _on_open(self, _connection: object) -> None:
         self._opened = True
-        read_more_at_once(connection)
 
     def _on_lost(self, _connection: object, error: BaseException) -> None:
         self._lost = error

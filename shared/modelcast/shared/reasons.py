@@ -145,7 +145,8 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "if it happens again, test the publisher's memory, disk and network.",
     ),
     Reason.TOO_LARGE_FOR_MEMORY: Explanation(
-        "Loading the model is expected to take more memory than this host, or the container's limit, has left.",
+        "Loading the model is expected to take more memory than this host, or the container's limit, has in all, "
+        "or more than was left there for ten minutes (`Loading.shortage_seconds`).",
         "The publisher sent something unexpectedly large, or the memory limit is too low for two models at once.",
         "Give the application more memory (the facts name the limit), or publish a smaller model: "
         "arrays are mapped and take almost none, objects take many times their size on disk.",

@@ -32,11 +32,26 @@ class ArrivedOrder:
         body: Its bytes.
         receipt: What the road needs to settle it; None for one from the history, which nobody settles.
         is_announcement: Whether it claims to say only that an order will follow, when the bytes are there.
+        offset: Where it stands in the history; None for one that came to the instance itself.
     """
 
     body: bytes
     receipt: object = None
     is_announcement: bool = False
+    offset: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bookmark:
+    """An order in a channel's history, to go on reading from: a hint, worth nothing unless that very order stands there.
+
+    Attributes:
+        offset: Where it stands.
+        order: Its identity, 64 hexadecimal digits.
+    """
+
+    offset: int
+    order: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,23 +135,6 @@ class ChunkSource(Protocol):
         Raises:
             HostFault: The road broke; open another source where this one stopped.
         """
-        ...
-
-    def close(self) -> None:
-        """Leave. Never raises."""
-        ...
-
-
-class ChunkFinder(Protocol):
-    """Single chunks of a model, by their digests. Owned by the worker."""
-
-    @property
-    def name(self) -> str:
-        """How they are read, for reports."""
-        ...
-
-    def find(self, digests: Iterable[str]) -> Iterator[ArrivedChunk]:
-        """Yield those of the chunks that are there, each valid until the next; raises HostFault when the road broke."""
         ...
 
     def close(self) -> None:
@@ -262,8 +260,8 @@ class Road(Protocol):
         """Open a publisher's session; raises PublisherBusy when another one is open."""
         ...
 
-    def join(self, target: Target) -> WakeableInstanceRoad:
-        """Connect an instance."""
+    def join(self, target: Target, *, bookmark: Bookmark | None = None) -> WakeableInstanceRoad:
+        """Connect an instance; the history is read again from ``bookmark`` on if that order stands there, otherwise all of it."""
         ...
 
     def chunks(self, model: str, offset: int | None) -> ChunkSource:
@@ -272,14 +270,6 @@ class Road(Protocol):
 
     def reports(self, *, since_minutes: int | None) -> ReportSource:
         """Read reports of the last minutes (None: all that are kept) and then as they come."""
-        ...
-
-
-class FindingRoad(Protocol):
-    """A road that gives out chunks by their digests: a fallback for one that has dropped some."""
-
-    def finder(self, model: str) -> ChunkFinder:
-        """Return what finds a model's chunks; nothing is connected yet."""
         ...
 
 

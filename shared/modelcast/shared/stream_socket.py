@@ -1,32 +1,33 @@
 """The socket of a stream connection: bytes in and out, with a deadline for every wait and one buffer that is used again.
 
 Decides how a node is reached, with TLS by the same options as AMQP, and when a peer counts as gone. Received bytes are handed out
-as views of the buffer and never copied; it grows to the largest piece that was asked for. Heartbeats are sent while waiting.
-Imports the address and the errors; no thread.
+as views of the buffer and never copied. Heartbeats are sent while waiting.
+Each call that waits lets go of the interpreter, and beside a busy thread getting it back takes 5 ms: so few calls, and large ones.
+Imports the buffer, the address and the errors; no thread.
 """
 
 import ast
 import select
 import socket
 import ssl
+import struct
 import sys
 import time
 from dataclasses import dataclass
 
 from modelcast.shared.broker_url import BrokerUrl
 from modelcast.shared.errors import BrokerUnreachable, MisuseError
-from modelcast.shared.limits import KIB, shortened
+from modelcast.shared.limits import shortened
+from modelcast.shared.receive_window import LITTLE_BYTES, ReceiveWindow
 
 SEND_SECONDS = 10.0
 """Longest wait for a peer to take a request of some hundred bytes."""
-FIRST_BYTES = 320 * KIB
-"""The buffer at first; a chunk of 1 MiB makes it grow once."""
-AHEAD_BYTES = 64 * KIB
-"""Most that is read beyond what was asked for: small messages come many at a time, and little of a large one is ever moved."""
 TRUSTED = (("ca_certs", "cafile"), ("ca_path", "capath"), ("ca_data", "cadata"))
 """The names that pika takes for whose certificates are trusted."""
 GONE_MS = 60_000
 """What we sent must be acknowledged in that time (TCP), or the way is gone."""
+
+_TIMEVAL = struct.Struct("@ll")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,46 +39,6 @@ class Address:
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
-
-
-class ReceiveWindow:
-    """A buffer that is filled at one end and let go of at the other; what is shown stays in one piece."""
-
-    def __init__(self, first_bytes: int = FIRST_BYTES) -> None:
-        self._bytes = memoryview(bytearray(first_bytes))
-        self._start = self._end = 0
-
-    @property
-    def held(self) -> int:
-        """How many bytes are there."""
-        return self._end - self._start
-
-    @property
-    def capacity(self) -> int:
-        """How many bytes of memory it takes."""
-        return len(self._bytes)
-
-    def room(self, count: int) -> memoryview:
-        """Return where to receive, so that ``count`` bytes come to lie in one piece; old views end here."""
-        if self._start + count > len(self._bytes) or self._start == self._end:
-            held = self._bytes[self._start : self._end]
-            if count > len(self._bytes):
-                self._bytes = memoryview(bytearray(count + AHEAD_BYTES))
-            self._bytes[: len(held)] = held
-            self._start, self._end = 0, len(held)
-        return self._bytes[self._end : min(len(self._bytes), self._start + count + AHEAD_BYTES)]
-
-    def filled(self, count: int) -> None:
-        """Take note that ``count`` bytes were received."""
-        self._end += count
-
-    def view(self, count: int) -> memoryview:
-        """Return the first ``count`` bytes."""
-        return self._bytes[self._start : self._start + count]
-
-    def take(self, count: int) -> None:
-        """Let go of the first ``count`` bytes; views of them stay good until ``room``."""
-        self._start += count
 
 
 class StreamSocket:
@@ -102,6 +63,7 @@ class StreamSocket:
         self._window = ReceiveWindow()
         self.beat, self.heartbeat_seconds = b"", 0
         self._socket = self._connected(time.monotonic() + seconds)
+        self._is_plain = not isinstance(self._socket, ssl.SSLSocket)
         self._poll = select.poll()
         self._heard = self._spoke = time.monotonic()
 
@@ -122,7 +84,7 @@ class StreamSocket:
                 context, name = tls
                 plain.settimeout(max(0.001, deadline - time.monotonic()))
                 plain = context.wrap_socket(plain, server_hostname=name or self._address.host)
-            plain.setblocking(False)
+            plain.setblocking(tls is None)   # with a limit of its own for each call; ssl has none that could be trusted
         except (OSError, ValueError) as error:   # a certificate that is refused is both
             plain.close()
             raise BrokerUnreachable(
@@ -145,22 +107,52 @@ class StreamSocket:
         """
         window = self._window
         while window.held < count:
+            room = window.room(count)
             try:
-                received = self._socket.recv_into(window.room(count))
-            except (BlockingIOError, ssl.SSLWantReadError):
-                if not self._wait(select.POLLIN, deadline):
-                    return None
-            except ssl.SSLWantWriteError:
-                if not self._wait(select.POLLOUT, deadline):
-                    return None
+                if not self._is_plain:
+                    received = self._receive_decrypted(room, deadline)
+                elif window.held:   # all that is missing, in one call
+                    received = self._receive(room[: count - window.held], deadline, socket.MSG_WAITALL)
+                else:   # whatever is there, be it much or little
+                    received = self._receive(room, deadline, 0)
             except (OSError, ValueError) as error:
                 raise self._lost(_reason(error)) from error
-            else:
-                if not received:
-                    raise self._lost("the other side ended it")
-                window.filled(received)
-                self._heard = time.monotonic()
+            if received is None:
+                return None
+            if not received:
+                raise self._lost("the other side ended it")
+            window.filled(received)
+            self._heard = time.monotonic()
         return window.view(count)
+
+    def _receive(self, room: memoryview, deadline: float, flags: int) -> int | None:
+        """Receive into ``room``; return how many bytes, 0 at the end of the connection, None when none came by ``deadline``."""
+        while True:
+            self.keep_alive()
+            microseconds = int(self._patience(deadline) * 1e6)
+            try:
+                if microseconds <= 0:
+                    return self._socket.recv_into(room, len(room), socket.MSG_DONTWAIT)
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(*divmod(microseconds, 1_000_000)))
+                return self._socket.recv_into(room, len(room), flags)
+            except BlockingIOError:
+                if self._is_over(deadline):
+                    return None
+
+    def _receive_decrypted(self, room: memoryview, deadline: float) -> int | None:
+        """Receive a record of TLS, 16 KiB at most; like ``_receive``."""
+        while True:
+            self.keep_alive()
+            try:
+                return self._socket.recv_into(room)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                event = select.POLLIN
+            except ssl.SSLWantWriteError:
+                event = select.POLLOUT
+            while not self._ready(event, self._patience(deadline)):
+                if self._is_over(deadline):
+                    return None
+                self.keep_alive()
 
     def take(self, count: int) -> None:
         """Let go of ``count`` bytes that ``need`` has shown."""
@@ -169,7 +161,7 @@ class StreamSocket:
     def pass_over(self, count: int, deadline: float) -> int:
         """Let go of up to ``count`` bytes that are of no use, as they come; returns how many are left at ``deadline``."""
         while count:
-            piece = min(count, AHEAD_BYTES)
+            piece = min(count, LITTLE_BYTES)
             if self.need(piece, deadline) is None:
                 break
             self.take(piece)
@@ -183,7 +175,7 @@ class StreamSocket:
         left, deadline = memoryview(frame), time.monotonic() + SEND_SECONDS
         while left:
             try:
-                left = left[self._socket.send(left) :]
+                left = left[self._socket.send(left, socket.MSG_DONTWAIT if self._is_plain else 0) :]
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
                 event = select.POLLIN if isinstance(error, ssl.SSLWantReadError) else select.POLLOUT
                 if not self._ready(event, deadline - time.monotonic()) and time.monotonic() >= deadline:
@@ -197,22 +189,19 @@ class StreamSocket:
         if self.heartbeat_seconds and time.monotonic() - self._spoke >= self.heartbeat_seconds / 2:
             self.send(self.beat)
 
-    def _wait(self, event: int, deadline: float) -> bool:
-        """Wait until the socket is ready; False at ``deadline``. Heartbeats are kept meanwhile."""
-        while True:
-            self.keep_alive()
-            now = time.monotonic()
-            seconds = deadline - now
-            if self.heartbeat_seconds:
-                gone = self._heard + 2 * self.heartbeat_seconds
-                seconds = min(seconds, gone - now, self._spoke + self.heartbeat_seconds / 2 - now)
-            if self._ready(event, seconds):
-                return True
-            now = time.monotonic()
-            if self.heartbeat_seconds and now >= self._heard + 2 * self.heartbeat_seconds:
-                raise self._lost(f"nothing was heard of it for {2 * self.heartbeat_seconds} s")
-            if now >= deadline:
-                return False
+    def _patience(self, deadline: float) -> float:
+        """Return for how many seconds to wait at once: to ``deadline``, or until a heartbeat is due on either side."""
+        now = time.monotonic()
+        if not self.heartbeat_seconds:
+            return deadline - now
+        return min(deadline, self._heard + 2 * self.heartbeat_seconds, self._spoke + self.heartbeat_seconds / 2) - now
+
+    def _is_over(self, deadline: float) -> bool:
+        """Whether ``deadline`` is reached; raises BrokerUnreachable when the peer was silent for too long."""
+        now = time.monotonic()
+        if self.heartbeat_seconds and now >= self._heard + 2 * self.heartbeat_seconds:
+            raise self._lost(f"nothing was heard of it for {2 * self.heartbeat_seconds} s")
+        return now >= deadline
 
     def _ready(self, event: int, seconds: float) -> bool:
         try:

@@ -6,7 +6,17 @@ else passes through unchanged. Imports the road's protocols.
 
 from collections.abc import Iterator
 
-from modelcast.shared.road import ChunkSink, ChunkSource, PublisherRoad, Register, ReportSource, Road, Target, WakeableInstanceRoad
+from modelcast.shared.road import (
+    Bookmark,
+    ChunkSink,
+    ChunkSource,
+    PublisherRoad,
+    Register,
+    ReportSource,
+    Road,
+    Target,
+    WakeableInstanceRoad,
+)
 
 MIN_BYTES = 16 * 1024
 """Smaller chunks are layout and samples, which the next release may share; damage to one would hit that release too."""
@@ -30,9 +40,9 @@ class DamagingRoad:
         """See ``road.Road.publish``."""
         return _DamagingSession(self._road.publish(model, channel), self)
 
-    def join(self, target: Target) -> WakeableInstanceRoad:
+    def join(self, target: Target, *, bookmark: Bookmark | None = None) -> WakeableInstanceRoad:
         """See ``road.Road.join``."""
-        return self._road.join(target)
+        return self._road.join(target, bookmark=bookmark)
 
     def chunks(self, model: str, offset: int | None) -> ChunkSource:
         """See ``road.Road.chunks``."""

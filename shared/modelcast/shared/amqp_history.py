@@ -1,0 +1,61 @@
+"""A channel's history by AMQP: from a bookmark on if that very order still stands there, otherwise all of it.
+
+Decides when a bookmark is good for nothing: another order stands there (the stream was deleted and made anew, or this is another
+broker), or nothing comes (the stream ends before it). Then it begins again from the first; a wrong bookmark costs time and no
+order. Imports link, the order's identity and the road's values; the clock comes in as an argument.
+"""
+
+from collections.abc import Callable
+
+from modelcast.shared.link import Delivery, Link
+from modelcast.shared.order import order_id
+from modelcast.shared.road import ArrivedOrder, Bookmark
+
+ORDERS_AHEAD = 16
+"""Orders are few; this only bounds what a flood of them can put into memory."""
+PATIENCE_SECONDS = 15.0
+"""Silence after which the bookmark counts as beyond the stream's end. A stream that has it sends it at once; a broker to which
+hundreds come back at once needs seconds, and reading everything would make that worse."""
+
+
+class AmqpHistory:
+    """The orders of a history stream, oldest first, then as they come.
+
+    Args:
+        link: The connection.
+        stream: Name of the stream.
+        bookmark: Where to begin, or None for the oldest that is kept.
+        clock: A monotonic clock in seconds.
+    """
+
+    def __init__(self, link: Link, stream: str, bookmark: Bookmark | None, clock: Callable[[], float]) -> None:
+        self._link, self._stream, self._unproven, self._clock = link, stream, bookmark, clock
+        self._inbox = link.inbox(stream, prefetch=ORDERS_AHEAD, offset="first" if bookmark is None else bookmark.offset)
+        self._patient_until = clock() + PATIENCE_SECONDS
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether it is known from where the history is read; before that a newer order would be judged without the older ones."""
+        return self._unproven is None
+
+    def next(self) -> ArrivedOrder | None:
+        """Return the next order that is here, or None.
+
+        Raises:
+            HostFault: The link broke, or the broker ended the subscription.
+        """
+        past = self._inbox.receive(0)
+        if self._unproven is not None and (past is not None or self._clock() >= self._patient_until):
+            if past is None or not _stands_in(past, self._unproven):
+                self._inbox.close()
+                self._inbox = self._link.inbox(self._stream, prefetch=ORDERS_AHEAD, offset="first")
+                past = self._inbox.receive(0)
+            self._unproven = None
+        if past is None:
+            return None
+        self._inbox.accept(past)
+        return ArrivedOrder(past.body, offset=past.offset)
+
+
+def _stands_in(past: Delivery, bookmark: Bookmark) -> bool:
+    return past.offset == bookmark.offset and order_id(past.body) == bookmark.order

@@ -48,6 +48,7 @@ class Connection(HttpToolsProtocol):
         self._stall_timer: asyncio.TimerHandle | None = None
         self._sender: FileSender | None = None
         self._is_corked = False
+        self._gather_bytes = 0
         self._is_too_large = False
         self._farewells: dict[object, Callable[[], None]] = {}
 
@@ -111,7 +112,7 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
-        self._header_bytes = 0
+        self._header_bytes = self._gather_bytes = 0
         extensions: dict[str, Any] = {LINE: self}
         if self.scheme == "http":
             extensions[ZERO_COPY] = {}
@@ -149,6 +150,18 @@ class Connection(HttpToolsProtocol):
                 await send(message)
 
             cycle.send = sending
+
+    def gather(self, max_bytes: int) -> None:
+        """Take up to so many bytes of this request's body before the application is woken: each wake costs more than 64 KiB do."""
+        self._gather_bytes = max_bytes
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        cycle = self.cycle
+        if not cycle.response_complete and len(cycle.body) + len(body) <= self._gather_bytes:
+            cycle.body += body
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The whole request is there; what came of it after its answer was thrown away, and had as long as headers have."""

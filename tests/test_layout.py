@@ -14,6 +14,7 @@ MAX_FUNCTION_LINES = 50
 TESTED_ELSEWHERE = {
     "shared/link.py": "protocols; tests/contract/test_link_contract.py",
     "shared/amqp_channel.py": "tests/contract/test_link_contract.py runs all of it on RabbitMQ",
+    "shared/finding.py": "protocols; tests/consumer/test_fallback.py",
     "shared/road.py": "protocols; tests/contract/test_road_contract.py",
     "shared/amqp_road.py": "tests/contract/test_road_contract.py",
     "shared/amqp_history.py": "tests/contract/test_history_contract.py",

@@ -7,6 +7,7 @@ import contextlib
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -115,6 +116,49 @@ class SharedDirectory:
     def stop(self) -> None:
         """Nothing runs."""
         self._settings = {}
+
+
+class HttpDepot:
+    """A directory that ``modelcast serve`` serves."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+        self._settings: dict[str, Any] = {}
+
+    def missing(self) -> str | None:
+        """Say what to install."""
+        return None if find_spec("uvicorn") and find_spec("httptools") else "the extra modelcast[server] is not installed"
+
+    def start(self, folder: Path) -> dict[str, Any]:
+        """Start the server if it does not run."""
+        if self._process is None:
+            from modelcast.shared.keyfiles import generate
+
+            depot = folder / "depot"
+            depot.mkdir(mode=0o700, parents=True)
+            key, public = generate(folder / "training")
+            command = [sys.executable, "-m", "modelcast.shared.cli", "serve", f"file://{depot}", "--port", "0", "--insecure-no-tokens"]
+            with (folder / "log").open("wb") as log:
+                self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True)
+            assert self._process.stdout is not None
+            url = self._process.stdout.readline().strip()
+            self._settings = {"url": url, "pid": self._process.pid, "key": str(key), "trust": str(public)}
+        return self._settings
+
+    def clean(self, label: str, instances: int) -> None:
+        """Remove what a model has in it."""
+        from modelcast.shared.roads import open_road
+
+        open_road(self._settings["url"]).retire(label, "production", [])
+
+    def stop(self) -> None:
+        """End it by its process id and wait."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
+            process.wait(30)
+            assert process.stdout is not None
+            process.stdout.close()
 
 
 class ServerProcess:

@@ -17,6 +17,7 @@ from modelcast.consumer.fallback import as_fallback, mend
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.errors import BrokerUnreachable, HostFault, MisuseError, SenderFault
 from modelcast.shared.reasons import Reason
+from modelcast.shared.report import Report
 from modelcast.shared.road import OpenRoad
 from modelcast.shared.roads import open_road
 
@@ -113,6 +114,18 @@ def test_packed_chunks_are_found_too(bench, road, depot, fallback, signing_key) 
     assert trial.transfer["fetched_bytes"] == 5000
 
 
+def transfers(road: OpenRoad) -> list[object]:
+    """Return how the bytes of each promoted release came, as its report says."""
+    source, found = road.reports(since_minutes=None), []
+    while not source.is_caught_up:
+        body = source.receive(0.1)
+        report = Report.parse(body) if body else None
+        if report is not None and report.verdict is not None:
+            found.append(report.transfer["source"])
+    source.close()
+    return found
+
+
 class Broken:
     """A fallback that fails when it is opened or asked."""
 
@@ -168,12 +181,17 @@ def test_a_road_that_finds_no_chunks_by_their_digests_is_refused() -> None:
         as_fallback(AmqpRoad(FakeBroker()))
 
 
-def test_an_instance_of_the_queue_gets_from_a_server_what_the_queue_has_dropped(tmp_path: Path, road, depot, signing_key) -> None:
+def test_an_instance_of_rabbitmq_gets_from_a_server_what_the_stream_has_dropped_and_its_report_says_so(
+    tmp_path: Path, broker_url: str, node, depot, signing_key
+) -> None:
+    road = open_road(f"{broker_url}?stream_port={node.status().stream_port}&chunks=stream")
     host, life = HttpHost(depot), Life(road, tmp_path, signing_key)
     PublisherSimulator(open_road(f"file://{depot}"), signing_key).send(release := life.sim.release("1.0.0", {"model.bin": NUMBERS}))
     consumer = life.joined(fallback=host.url)
     life.sim.publish(release, withheld(2))
     life.serves(consumer, "1.0.0")
+    life.eventually(life.verdicts)
+    assert transfers(road) == ["http, stream"]
     life.stop()
     host.stop()
 

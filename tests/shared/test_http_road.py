@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from tests.fakes.certificates import Authority
+from tests.fakes.authority import Authority
 from tests.fakes.http_host import HttpHost
 from tests.fakes.http_peer import HttpPeer, problem, reply, told
 from tests.fakes.site import Site

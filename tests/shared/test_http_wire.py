@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.fakes.certificates import Authority
+from tests.fakes.authority import Authority
 from tests.fakes.http_peer import Answering, HttpPeer, Request, reply
 
 from modelcast.shared.errors import BrokerUnreachable, MisuseError

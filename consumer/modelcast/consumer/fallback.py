@@ -10,8 +10,9 @@ from contextlib import closing
 from modelcast.consumer.assembly import Assembly
 from modelcast.shared.compression import unpack_chunk
 from modelcast.shared.errors import MisuseError, ModelcastError
+from modelcast.shared.finding import ChunkFinder, FindingRoad
 from modelcast.shared.limits import DEFAULT_LIMITS, shortened
-from modelcast.shared.road import ArrivedChunk, ChunkFinder, FindingRoad, Road
+from modelcast.shared.road import ArrivedChunk, Road
 
 Mend = Callable[[Assembly, Callable[[], None]], str | None]
 """Fetches what an assembly lacks; returns why not all of it came, or None. The second argument raises when the work is dropped."""

@@ -72,8 +72,8 @@ class ModelConsumer:
         if dependencies not in set(Dependencies):
             raise MisuseError(f"{dependencies!r} is no rule for dependencies.", hint=f"Use one of {', '.join(Dependencies)}.")
         policy = Policy(VersionRange(accept), tuple(formats), Dependencies(dependencies), max_artifact_bytes)
-        from modelcast.consumer.fallback import as_fallback  # noqa: PLC0415 - see above, at the top
-        from modelcast.consumer.member import Member  # noqa: PLC0415 - likewise
+        from modelcast.consumer.fallback import as_fallback  # noqa: PLC0415 - likewise
+        from modelcast.consumer.member import Member  # noqa: PLC0415 - see above, at the top
         from modelcast.consumer.parts import Blueprint  # noqa: PLC0415 - likewise
         from modelcast.shared.roads import as_road  # noqa: PLC0415 - likewise
 

@@ -32,10 +32,11 @@ from modelcast.consumer.store import Store
 from modelcast.consumer.updater import Setting, Updater
 from modelcast.consumer.verdicts import Verdicts
 from modelcast.consumer.workshop import Tools
+from modelcast.shared.finding import FindingRoad
 from modelcast.shared.fs import Fs
 from modelcast.shared.locks import HostLock
 from modelcast.shared.names import check_name, name_from_host
-from modelcast.shared.road import FindingRoad, Road, Target
+from modelcast.shared.road import Road, Target
 from modelcast.shared.signing import KeyRing
 
 INSTANCE_FILE, INSTANCE_LOCK = "instance", "instance.lock"

@@ -70,13 +70,13 @@ class HostFault(ModelcastError):
 
 
 class BrokerUnreachable(HostFault):
-    """No RabbitMQ answered, or the connection broke."""
+    """No RabbitMQ and no server answered, or the connection broke."""
 
     exit_code = 4
 
 
 class AuthenticationRefused(HostFault):
-    """The broker refused the user name or the password."""
+    """The broker refused the user name or the password, or the server the token."""
 
     exit_code = 5
 
@@ -88,7 +88,7 @@ class VhostMissing(HostFault):
 
 
 class PermissionRefused(HostFault):
-    """The broker knows the user but does not allow the operation."""
+    """The broker knows the user, or the server the token, but does not allow the operation."""
 
     exit_code = 7
 
@@ -169,7 +169,7 @@ class MissingPath(MisuseError):
 
 
 class InvalidKey(MisuseError):
-    """A file that holds no Ed25519 key of the kind that is needed, or one that others may read."""
+    """A file that holds no Ed25519 key of the kind that is needed, or a key or a token that others may read."""
 
     exit_code = 16
 

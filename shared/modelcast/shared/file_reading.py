@@ -65,7 +65,7 @@ class FileChunkSource:
 
 
 class FileChunkFinder:
-    """See ``road.ChunkFinder``: the file that has a digest's name."""
+    """See ``finding.ChunkFinder``: the file that has a digest's name."""
 
     name = "file"
 
@@ -74,7 +74,7 @@ class FileChunkFinder:
         self._buffer = memoryview(bytearray(CHUNK_ROOM))
 
     def find(self, digests: Iterable[str]) -> Iterator[ArrivedChunk]:
-        """See ``road.ChunkFinder.find``."""
+        """See ``finding.ChunkFinder.find``."""
         self._depot.enter()
         shelf = self._depot.shelf(self._model)
         for digest in digests:
@@ -85,7 +85,7 @@ class FileChunkFinder:
                     break
 
     def close(self) -> None:
-        """See ``road.ChunkFinder.close``."""
+        """See ``finding.ChunkFinder.close``."""
 
 
 class FileReportSource:

@@ -50,7 +50,7 @@ class FileRoad:
         return FileChunkSource(self.depot, model, offset or 0, self._poll_seconds)
 
     def finder(self, model: str) -> FileChunkFinder:
-        """See ``road.FindingRoad.finder``."""
+        """See ``finding.FindingRoad.finder``."""
         return FileChunkFinder(self.depot, model)
 
     def reports(self, *, since_minutes: int | None) -> FileReportSource:

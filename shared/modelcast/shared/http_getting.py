@@ -84,7 +84,7 @@ def _goes_on(content_range: str | None, done: int) -> bool:
 
 
 class HttpChunkFinder:
-    """See ``road.ChunkFinder``: as many chunks as there are connections are on their way at once."""
+    """See ``finding.ChunkFinder``: as many chunks as there are connections are on their way at once."""
 
     name = "http"
 
@@ -93,7 +93,7 @@ class HttpChunkFinder:
         self._getter = ChunkGetter(model)
 
     def find(self, digests: Iterable[str]) -> Iterator[ArrivedChunk]:
-        """See ``road.ChunkFinder.find``."""
+        """See ``finding.ChunkFinder.find``."""
         left, free, asked = iter(digests), deque(self._lines), deque[tuple[str, Line]]()
         while True:
             while free and (digest := next(left, None)) is not None:
@@ -108,6 +108,6 @@ class HttpChunkFinder:
                 yield ArrivedChunk(found[0], True, digest, is_packed=found[1])
 
     def close(self) -> None:
-        """See ``road.ChunkFinder.close``."""
+        """See ``finding.ChunkFinder.close``."""
         for line in self._lines:
             line.close()

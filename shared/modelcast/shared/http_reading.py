@@ -132,6 +132,8 @@ class HttpChunkSource:
             remaining = max(0.0, deadline - time.monotonic())
             if self._entries:
                 entry = self._entries[0]
+                if entry.kind == "chunk" and entry.line is None:
+                    continue   # it came with the page that was taken last: the next look ahead asks for it
                 if entry.line is not None and not entry.line.has_answer(remaining):
                     return None
                 self._entries.popleft()

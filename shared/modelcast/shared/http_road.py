@@ -46,16 +46,15 @@ class HttpRoad:
         return HttpPublisherRoad(self.server, model, channel)
 
     def join(self, target: Target, *, bookmark: Bookmark | None = None) -> "HttpInstanceRoad":
-        """See ``road.Road.join``; the server gives the whole history, so that a bookmark saves nothing here."""
-        del bookmark
-        return HttpInstanceRoad(self.server, target)
+        """See ``road.Road.join``."""
+        return HttpInstanceRoad(self.server, target, bookmark)
 
     def chunks(self, model: str, offset: int | None) -> HttpChunkSource:
         """See ``road.Road.chunks``."""
         return HttpChunkSource(self.server, model, offset)
 
     def finder(self, model: str) -> HttpChunkFinder:
-        """See ``road.FindingRoad.finder``."""
+        """See ``finding.FindingRoad.finder``."""
         return HttpChunkFinder(self.server, model)
 
     def reports(self, *, since_minutes: int | None) -> HttpReportSource:
@@ -92,8 +91,9 @@ class HttpRoad:
 class HttpInstanceRoad:
     """See ``road.InstanceRoad``: one line asks for orders and waits, the other one tells."""
 
-    def __init__(self, server: Server, target: Target) -> None:
+    def __init__(self, server: Server, target: Target, bookmark: Bookmark | None = None) -> None:
         self._target, self._join = target, secrets.token_hex(8)
+        self._bookmark = None if bookmark is None else f"{bookmark.offset}:{bookmark.order}"
         self._path = f"/models/{target.model}/channels/{target.channel}/instances/{target.instance}"
         self._asking, self._sending, self._bell = server.line(), Sending(server.line(), TELLING_SECONDS), Bell()
         self._arrived = deque[ArrivedOrder]()
@@ -106,7 +106,7 @@ class HttpInstanceRoad:
             raise
 
     def _question(self, wait_seconds: float) -> Ask:
-        query: Query = {"wait": round(wait_seconds, 1), "joined": self._join}
+        query: Query = {"wait": round(wait_seconds, 1), "joined": self._join, "bookmark": self._bookmark}
         return Ask("GET", f"{self._path}/orders", query, wait_seconds=wait_seconds)
 
     def _take(self) -> None:
@@ -120,12 +120,13 @@ class HttpInstanceRoad:
     def _order(self, told: Any) -> ArrivedOrder:
         try:
             body, number, is_history = told["body"], told["number"], told["is_history"] is True
-            is_announcement = told.get("is_announcement") is True
+            is_announcement, offset = told.get("is_announcement") is True, told.get("offset")
         except (KeyError, TypeError, AttributeError) as error:
             raise ProtocolViolation("The server's list of orders holds one that is none.") from error
         if not isinstance(body, bytes):
             raise ProtocolViolation("The server's list of orders holds one without a body.")
-        return ArrivedOrder(body, None if is_history else (self, number), is_announcement=is_announcement)
+        receipt = None if is_history else (self, number)
+        return ArrivedOrder(body, receipt, is_announcement=is_announcement, offset=offset if isinstance(offset, int) else None)
 
     def next_order(self, seconds: float) -> ArrivedOrder | None:
         """See ``road.InstanceRoad.next_order``."""

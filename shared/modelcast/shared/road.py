@@ -142,23 +142,6 @@ class ChunkSource(Protocol):
         ...
 
 
-class ChunkFinder(Protocol):
-    """Single chunks of a model, by their digests. Owned by the worker."""
-
-    @property
-    def name(self) -> str:
-        """How they are read, for reports."""
-        ...
-
-    def find(self, digests: Iterable[str]) -> Iterator[ArrivedChunk]:
-        """Yield those of the chunks that are there, each valid until the next; raises HostFault when the road broke."""
-        ...
-
-    def close(self) -> None:
-        """Leave. Never raises."""
-        ...
-
-
 class Register(Protocol):
     """The record of what was begun, released and ordered of one model; only ever appended to."""
 
@@ -287,14 +270,6 @@ class Road(Protocol):
 
     def reports(self, *, since_minutes: int | None) -> ReportSource:
         """Read reports of the last minutes (None: all that are kept) and then as they come."""
-        ...
-
-
-class FindingRoad(Protocol):
-    """A road that gives out chunks by their digests: a fallback for one that has dropped some."""
-
-    def finder(self, model: str) -> ChunkFinder:
-        """Return what finds a model's chunks; nothing is connected yet."""
         ...
 
 

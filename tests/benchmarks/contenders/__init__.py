@@ -11,13 +11,13 @@ from tests.benchmarks.contenders.over_pika import OverPika
 from tests.benchmarks.contenders.over_redis import OverRedis
 from tests.benchmarks.contenders.raw_tcp import RawTcp
 from tests.benchmarks.contenders.through_modelcast import ThroughModelcast
-from tests.benchmarks.servers import RabbitMq, SharedDirectory
+from tests.benchmarks.servers import HttpDepot, RabbitMq, SharedDirectory
 
 _KIB = 1024
 CHUNK_BYTES = (64 * _KIB, 256 * _KIB, 1024 * _KIB, 4096 * _KIB, 8192 * _KIB)
 """Chunk sizes of the growth curves."""
 
-_rabbitmq, _directory = RabbitMq(), SharedDirectory()
+_rabbitmq, _directory, _server = RabbitMq(), SharedDirectory(), HttpDepot()
 LIMIT = RawTcp()
 
 FANOUT: tuple[Contender, ...] = (
@@ -28,6 +28,7 @@ FANOUT: tuple[Contender, ...] = (
     ThroughModelcast("modelcast-late", "modelcast, late joiners", _rabbitmq, is_late=True),
     ThroughModelcast("modelcast-file", "modelcast, shared directory", _directory),
     ThroughModelcast("modelcast-file-late", "modelcast, shared directory, late joiners", _directory, is_late=True),
+    ThroughModelcast("modelcast-http", "modelcast, HTTP", _server),
     FileCopy(),
     OverHttp(),
     OverRedis(),

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from modelcast.publisher.server.problems import Problem
+from modelcast.publisher.server.protocol import LINE
 from modelcast.publisher.server.tokens import Scope, Token
 from modelcast.shared.names import check_name
 from modelcast.shared.packing import pack, unpack
@@ -114,6 +115,9 @@ class Call:
         claimed = self.request.headers.get("content-length")
         if claimed is not None and claimed.isdecimal() and int(claimed) > max_bytes:
             raise self._too_large(max_bytes)
+        line = self.request.scope.get("extensions", {}).get(LINE)
+        if line is not None:
+            line.gather(max_bytes)
         pieces: list[bytes] = []
         size = 0
         try:

@@ -39,7 +39,7 @@ def serve(
 
     address = FileUrl.parse(url)
     try:
-        from modelcast.publisher.server.serving import Listening, make_server, run  # noqa: PLC0415 - the extra may be missing
+        from modelcast.publisher.server.serving import Listening, keep_memory, make_server, run  # noqa: PLC0415 - the extra may be missing
         from modelcast.publisher.server.settings import ServerLimits  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise MisuseError(f"The server needs {error.name}.", hint=f"Install the extra: pip install '{EXTRA}'") from error
@@ -50,6 +50,7 @@ def serve(
     scheme = "https" if tls_cert else "http"
     shown = f"[{host}]" if ":" in host else host
     click.echo(f"{scheme}://{shown}:{bound.getsockname()[1]}")
+    keep_memory()
     run(server, bound)
 
 

@@ -4,6 +4,7 @@ Decides what an entry of the index looks like to a client. A chunk is sent as it
 Imports the call, the ranges and the depot's index.
 """
 
+import asyncio
 import os
 import re
 from pathlib import Path
@@ -25,6 +26,8 @@ from modelcast.shared.depot.index import ENTRY_BYTES, Entry, EntryKind
 from modelcast.shared.depot.layout import ModelPlaces
 
 MOST_ENTRIES = 4096
+GATHER_SECONDS = 0.02
+"""So long is waited for more chunks of a release that is being sent: an answer for each of them cost more than the chunks."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -81,7 +84,11 @@ async def index(call: Call) -> Response:
     if not seconds:
         return wire(await work(_entries, call.service.depot, path, offset, limit))
     with call.service.notices.at([path.parent], lambda: call.service.depot.disk.size_of(path)) as topic:
-        return wire(await call.when_there(topic, seconds, lambda: work(_entries, call.service.depot, path, offset, limit), "entries"))
+        found = await call.when_there(topic, seconds, lambda: work(_entries, call.service.depot, path, offset, limit), "entries")
+    if found["entries"] and found["entries"][-1]["kind"] != "end" and not call.service.is_stopping:
+        await asyncio.sleep(GATHER_SECONDS)   # more are on their way
+        found = await work(_entries, call.service.depot, path, offset, limit)
+    return wire(found)
 
 
 def _entries(depot: Depot, path: Path, offset: int, limit: int) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from modelcast.publisher.server.members import Member, number_of
 from modelcast.publisher.server.problems import Problem
 from modelcast.publisher.server.protocol import LINE
 from modelcast.shared.depot.depot import Depot
-from modelcast.shared.depot.layout import ChannelPlaces
-from modelcast.shared.road import ArrivedOrder, Target
+from modelcast.shared.depot.layout import NUMBER_DIGITS, ChannelPlaces
+from modelcast.shared.road import ArrivedOrder, Bookmark, Target
 
 
 def _target(call: Call) -> Target:
@@ -28,11 +28,16 @@ def _joined(call: Call) -> str:
     return joined
 
 
+def _bookmark(call: Call) -> Bookmark | None:
+    offset, _, order = call.request.query_params.get("bookmark", "").partition(":")
+    return Bookmark(int(offset), order) if offset.isascii() and offset.isdecimal() and len(offset) <= NUMBER_DIGITS else None
+
+
 async def orders(call: Call) -> Response:
     """What this connection was not given yet, at once or when there is something; the first call joins."""
     target, joined, service = _target(call), _joined(call), call.service
     seconds = call.number("wait", 0, most=service.limits.wait_seconds)
-    member = await service.members.join(target, joined)
+    member = await service.members.join(target, joined, _bookmark(call))
 
     async def look() -> dict[str, Any]:
         """Ask for what there is."""
@@ -72,7 +77,7 @@ def _numbers(depot: Depot, target: Target) -> tuple[int, int]:
 
 def _order(arrived: ArrivedOrder) -> dict[str, Any]:
     return {
-        "number": number_of(arrived), "body": arrived.body, "is_history": arrived.receipt is None,
+        "number": number_of(arrived), "body": arrived.body, "is_history": arrived.receipt is None, "offset": arrived.offset,
         "is_announcement": arrived.is_announcement,
     }
 

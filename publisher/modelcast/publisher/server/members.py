@@ -15,7 +15,7 @@ from modelcast.publisher.server.work import work
 from modelcast.shared.depot.depot import Depot
 from modelcast.shared.errors import HostFault
 from modelcast.shared.file_road import FileInstanceRoad
-from modelcast.shared.road import ArrivedOrder, Target
+from modelcast.shared.road import ArrivedOrder, Bookmark, Target
 
 NO_WATCH_SECONDS = 3600.0
 """Makes an instance's own watch one that does nothing: the server's wakes all."""
@@ -106,7 +106,7 @@ class Members:
         member = self._members.get(target)
         return member if member is not None and member.joined == joined else None
 
-    async def join(self, target: Target, joined: str) -> Member:
+    async def join(self, target: Target, joined: str, bookmark: Bookmark | None = None) -> Member:
         """Return the member that a client means; it joins if it is not here.
 
         Raises:
@@ -116,9 +116,9 @@ class Members:
         if member is not None:
             return member
         async with self._joining[hash(target) % LOCKS]:
-            return self.get(target, joined) or await self._join(target, joined)
+            return self.get(target, joined) or await self._join(target, joined, bookmark)
 
-    async def _join(self, target: Target, joined: str) -> Member:
+    async def _join(self, target: Target, joined: str, bookmark: Bookmark | None) -> Member:
         before = self._members.get(target)
         if before is not None:
             if not before.is_loose and not before.is_absent(self._limits.absence_seconds):
@@ -127,7 +127,7 @@ class Members:
         if len(self._members) >= self._limits.members:
             raise Problem(503, "There are too many instances.", headers={"Retry-After": "5"})
         try:
-            road = await work(FileInstanceRoad, self._depot, target, NO_WATCH_SECONDS)
+            road = await work(FileInstanceRoad, self._depot, target, NO_WATCH_SECONDS, bookmark)
         except HostFault as fault:
             if "connected already" in str(fault):   # by the directory itself
                 raise _taken(target) from fault

@@ -81,10 +81,18 @@ class Notices:
         finally:
             topic.users -= 1
 
-    def tell(self, folder: Path) -> None:
-        """Say that this server itself has changed a folder."""
+    def tell(self, folder: Path, *, looks: bool = True) -> None:
+        """Say that this server itself has changed a folder.
+
+        Args:
+            folder: The first folder of a topic.
+            looks: Whether to look at once, which must be quick, so that those who wait are not woken a second time when the file
+                system tells of it as well.
+        """
         topic = self._topics.get(folder)
-        if topic is not None:
+        if topic is not None and topic.users:
+            if looks:
+                topic.seen = _probe(topic)
             topic.tell()
 
     def tell_all(self) -> None:

@@ -20,7 +20,7 @@ CODEC: dict[str, Any] = {"type": "string", "enum": ["none", "zstd"]}
 PARAMETERS: dict[str, dict[str, Any]] = {
     "model": NAME, "channel": NAME, "instance": NAME, "digest": DIGEST, "release": TEXT, "path": TEXT, "session": TEXT,
     "number": COUNT, "from": COUNT, "limit": {"type": "integer", "minimum": 1},
-    "cursor": TEXT, "wait": SECONDS, "codec": CODEC,
+    "cursor": TEXT, "bookmark": TEXT, "wait": SECONDS, "codec": CODEC,
     "joined": {"type": "string", "pattern": "^[0-9A-Za-z]{1,64}$"}, "since_minutes": {"type": "number", "minimum": 0},
     "Range": TEXT, "If-Range": TEXT, "If-None-Match": TEXT, "Modelcast-Session": TEXT, "Modelcast-Codec": CODEC,
     "Modelcast-Version": TEXT, "Modelcast-Index": COUNT, "Modelcast-Count": COUNT,

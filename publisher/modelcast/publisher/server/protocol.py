@@ -20,6 +20,8 @@ from modelcast.publisher.server.settings import ServerLimits
 
 ZERO_COPY = "http.response.zerocopysend"
 """https://asgi.readthedocs.io/en/latest/extensions.html#zero-copy-send"""
+FILE_FOLLOWS = "modelcast.file_follows"
+"""In the message that begins an answer: its headers may wait for the first bytes of a file, so that both go in one packet."""
 LINE = "modelcast.line"
 """Name of our own extension: the connection itself, for those who want to know when it ends."""
 
@@ -45,6 +47,8 @@ class Connection(HttpToolsProtocol):
         self._header_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
         self._sender: FileSender | None = None
+        self._is_corked = False
+        self._gather_bytes = 0
         self._is_too_large = False
         self._farewells: dict[object, Callable[[], None]] = {}
 
@@ -108,7 +112,7 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
-        self._header_bytes = 0
+        self._header_bytes = self._gather_bytes = 0
         extensions: dict[str, Any] = {LINE: self}
         if self.scheme == "http":
             extensions[ZERO_COPY] = {}
@@ -135,12 +139,29 @@ class Connection(HttpToolsProtocol):
 
             async def sending(message: Any) -> None:
                 """Send an answer's part; a file's by sendfile(2)."""
+                if FILE_FOLLOWS in message:
+                    self._cork(True)
+                elif message["type"] == "http.response.body":
+                    self._cork(False)
                 if message["type"] == ZERO_COPY:
                     await self._send_file(cycle, message)
                     message = {"type": "http.response.body", "body": b"", "more_body": message.get("more_body", False)}
+                    self._cork(False)
                 await send(message)
 
             cycle.send = sending
+
+    def gather(self, max_bytes: int) -> None:
+        """Take up to so many bytes of this request's body before the application is woken: each wake costs more than 64 KiB do."""
+        self._gather_bytes = max_bytes
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        cycle = self.cycle
+        if not cycle.response_complete and len(cycle.body) + len(body) <= self._gather_bytes:
+            cycle.body += body
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The whole request is there; what came of it after its answer was thrown away, and had as long as headers have."""
@@ -172,6 +193,14 @@ class Connection(HttpToolsProtocol):
         if self._stall_timer is not None:
             self._stall_timer.cancel()
             self._stall_timer = None
+
+    def _cork(self, is_corked: bool) -> None:
+        """Hold back what does not fill a packet, or let it go; Linux only, elsewhere headers go alone."""
+        option = getattr(socket, "TCP_CORK", None)
+        if option is None or is_corked == self._is_corked or self.scheme == "https" or self.transport.is_closing():
+            return
+        self.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, option, is_corked)
+        self._is_corked = is_corked
 
     async def _send_file(self, cycle: Any, message: Any) -> None:
         if cycle.scope["method"] == "HEAD" or cycle.disconnected or self.transport.is_closing():

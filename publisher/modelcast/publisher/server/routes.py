@@ -66,7 +66,7 @@ BOTH, WIRE, NOTHING, PART = (JSON_TYPE, WIRE_TYPE), (WIRE_TYPE,), (), (CHUNK_TYP
 
 ROUTES: Sequence[Route] = (
     Route("GET", f"{MODEL}/chunks/{{digest}}", feed.chunk, FETCH, ("codec",), CONDITIONS, None, PART, (200, 206, 304), (404, 416)),
-    Route("GET", f"{INSTANCE}/orders", joining.orders, FETCH, ("joined", "wait"), gives=WIRE, errors=(409,)),
+    Route("GET", f"{INSTANCE}/orders", joining.orders, FETCH, ("joined", "wait", "bookmark"), gives=WIRE, errors=(409,)),
     Route("POST", f"{INSTANCE}/orders/{{number}}/settlement", joining.settle, (Scope.REPORT,), ("joined",), takes=JSON_TYPE,
           gives=NOTHING, success=(204,), errors=(404, 409), fields=("accept",)),
     Route("DELETE", INSTANCE, joining.leave, FETCH, ("joined",), gives=NOTHING, success=(204,)),

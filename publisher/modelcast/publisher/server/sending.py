@@ -10,7 +10,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from modelcast.publisher.server.protocol import ZERO_COPY
+from modelcast.publisher.server.protocol import FILE_FOLLOWS, ZERO_COPY
 from modelcast.publisher.server.shelves import Piece
 from modelcast.publisher.server.work import work
 from modelcast.shared.compression import unpack_chunk
@@ -52,7 +52,7 @@ class PiecesResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
         del receive
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers, FILE_FOLLOWS: True})
         if scope["method"] != "HEAD":
             for piece in self._pieces:
                 if ZERO_COPY in scope.get("extensions", {}) and not piece.is_packed:

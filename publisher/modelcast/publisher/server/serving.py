@@ -5,6 +5,7 @@ sendfile), its logs without headers. Refuses to serve without tokens to anybody 
 """
 
 import asyncio
+import ctypes
 import ipaddress
 import os
 import resource
@@ -23,8 +24,11 @@ from modelcast.publisher.server.service import Service
 from modelcast.publisher.server.settings import ServerLimits
 from modelcast.shared.errors import MissingPath, MisuseError
 from modelcast.shared.file_url import FileUrl
+from modelcast.shared.limits import MIB
 
 STOP_SECONDS = 20
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Names of glibc's ``malloc.h``."""
 BACKLOG = 1024
 
 
@@ -133,6 +137,17 @@ def _raise_descriptors() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65_536)), hard))
+
+
+def keep_memory() -> None:
+    """Let glibc keep what a chunk took for the next one, instead of giving it back to the kernel: a third of an upload's CPU.
+
+    For a process of its own only, not for a library in somebody else's. Values of ``mallopt(3)``; other C libraries have none.
+    """
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(M_TRIM_THRESHOLD, 256 * MIB)
+        library.mallopt(M_MMAP_THRESHOLD, 32 * MIB)
 
 
 def run(server: ModelcastServer, bound: socket.socket) -> None:

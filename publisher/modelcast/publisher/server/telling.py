@@ -38,7 +38,7 @@ async def report(call: Call) -> Response:
     target = Target(**names)
     call.must(Scope.REPORT, target.model, target.channel)
     await work(call.service.desk.append, target, body)
-    call.service.notices.tell(call.service.reports)
+    call.service.notices.tell(call.service.reports, looks=False)
     return done()
 
 

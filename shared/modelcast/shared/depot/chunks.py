@@ -136,6 +136,16 @@ class ChunkIndex:
         entry = self._entry(offset)
         return entry is not None and entry.kind is EntryKind.END
 
+    def unfinished(self) -> list[Entry]:
+        """Return the entries since the last end of a release, without opening it: nothing is cut off, nor created."""
+        found: list[Entry] = []
+        for _, entry in read_entries(self._disk, self.path, 0):
+            if entry.kind is EntryKind.END:
+                found.clear()
+            else:
+                found.append(entry)
+        return found
+
     def append(self, entry: Entry) -> int:
         """Add an entry and return its offset; readers see it at once, and it is durable after ``sync``."""
         assert self._descriptor is not None

@@ -5,13 +5,13 @@ durable in one go, and what of the index counts after a crash. The name of a fil
 Imports disk, the layout and the index's entries.
 """
 
-import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from modelcast.shared.depot.disk import Disk, temporary_name
 from modelcast.shared.depot.index import ENTRY_BYTES, Entry, EntryKind
 from modelcast.shared.depot.layout import ModelPlaces, digest_of
+from modelcast.shared.fs import close_quietly
 from modelcast.shared.limits import DEFAULT_LIMITS
 
 SYNC_EACH_BELOW = 16
@@ -172,7 +172,7 @@ class ChunkIndex:
         """Close it; never raises."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
-            os.close(descriptor)
+            close_quietly(descriptor)
 
 
 def read_entries(disk: Disk, path: Path, offset: int) -> Iterator[tuple[int, Entry]]:

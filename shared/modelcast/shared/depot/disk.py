@@ -13,7 +13,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from modelcast.shared.fs import NO_FOLLOW, OTHERS_MAY_WRITE, TEMPORARY_PREFIX, Fs, guarded, storage_fault
+from modelcast.shared.fs import NO_FOLLOW, OTHERS_MAY_WRITE, TEMPORARY_PREFIX, Fs, close_quietly, guarded, storage_fault
 
 _NO_LINKS_HERE = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
 _SYNCFS_TELLS_ERRORS = (5, 8)
@@ -114,7 +114,7 @@ class Disk(Fs):
         try:
             return self.read_at(descriptor, max_bytes + 1, 0, path)
         finally:
-            os.close(descriptor)
+            close_quietly(descriptor)
 
     def read_part(self, path: Path, size: int, offset: int) -> bytes:
         """Read up to ``size`` bytes of a file at ``offset``; nothing when it does not exist."""
@@ -124,7 +124,7 @@ class Disk(Fs):
         try:
             return self.read_at(descriptor, size, offset, path)
         finally:
-            os.close(descriptor)
+            close_quietly(descriptor)
 
     def read_into(self, path: Path, buffer: memoryview) -> int | None:
         """Fill a buffer from the beginning of a file; returns how many bytes, or None when it does not exist."""
@@ -137,7 +137,7 @@ class Disk(Fs):
                 filled += got
             return filled
         finally:
-            os.close(descriptor)
+            close_quietly(descriptor)
 
     def size_of(self, path: Path) -> int | None:
         """Return a file's size in bytes, or None when it does not exist."""
@@ -157,6 +157,10 @@ class Disk(Fs):
         except OSError as error:
             raise storage_fault("look at", path, error) from error
         return facts.st_dev, facts.st_ino
+
+    def changed_ns(self, path: Path) -> int:
+        """Return when a file or folder was changed last, nanoseconds by its file system's clock."""
+        return guarded("look at", path, lambda: os.stat(path, follow_symlinks=False).st_mtime_ns)
 
     def size_of_open(self, descriptor: int, path: Path) -> int:
         """Return the size of an open file in bytes."""
@@ -182,7 +186,7 @@ class Disk(Fs):
         try:
             self.sync(descriptor, path)
         finally:
-            os.close(descriptor)
+            close_quietly(descriptor)
 
     def sync_all(self, path: Path) -> bool:
         """Make everything on the file system of ``path`` durable; returns False where that is not to be had."""
@@ -195,7 +199,7 @@ class Disk(Fs):
                 code = ctypes.get_errno()
                 raise storage_fault("sync the file system of", path, OSError(code, os.strerror(code)))
         finally:
-            os.close(descriptor)
+            close_quietly(descriptor)
         return True
 
     def is_owners_alone(self, path: Path) -> bool:

@@ -4,7 +4,6 @@ Decides how long reports are kept and in which order they are read. Nobody but i
 needed; whole hours are removed by whoever begins a new one. Imports disk, the layout and the frames.
 """
 
-import os
 import secrets
 import time
 from collections import deque
@@ -18,6 +17,7 @@ from modelcast.shared.depot.disk import Disk
 from modelcast.shared.depot.frames import Frame, read_frames
 from modelcast.shared.depot.layout import segment_hour, segment_name
 from modelcast.shared.errors import HostFault
+from modelcast.shared.fs import close_quietly
 from modelcast.shared.road import Target
 
 KEPT_DAYS = 7
@@ -82,7 +82,7 @@ class ReportWriter:
         """Close the file; never raises."""
         descriptor, self._descriptor, self._hour = self._descriptor, -1, ""
         if descriptor >= 0:
-            os.close(descriptor)
+            close_quietly(descriptor)
 
 
 class ReportReader:

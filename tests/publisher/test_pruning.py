@@ -15,6 +15,7 @@ from tests.fakes.stage import LONG
 
 from modelcast.publisher.catalog import Catalog, Ordered
 from modelcast.publisher.pruning import Pruned, prune
+from modelcast.shared.depot.depot import Depot
 from modelcast.shared.errors import DepotUnusable, MisuseError, NotFound, PublisherBusy, VersionConflict
 from modelcast.shared.file_road import FileRoad
 from modelcast.shared.file_url import FileUrl
@@ -32,6 +33,7 @@ COMMON = noise("common")
 @pytest.fixture
 def life(tmp_path: Path, signing_key) -> Iterator[Life]:
     (tmp_path / "depot").mkdir(mode=0o700)
+    Depot(tmp_path / "depot").enter()
     life = Life(FileRoad(FileUrl(str(tmp_path / "depot"))), tmp_path, signing_key)
     yield life
     life.stop()
@@ -165,6 +167,21 @@ def test_a_dry_run_changes_not_even_a_torn_index(life: Life) -> None:
     before = index.read_bytes()
     pruned(life, tries=True)
     assert index.read_bytes() == before
+
+
+def test_a_model_behind_a_link_is_not_pruned(life: Life, tmp_path: Path) -> None:
+    publish(life, "1.0.0", "1.1.0", "1.2.0")
+    assert isinstance(life.road, FileRoad)
+    for name in ("chunks", "register", "channels", "channels/production/orders"):
+        folder = life.road.depot.root / "models/fraud" / name
+        folder.rename(tmp_path / "aside")
+        folder.symlink_to(tmp_path / "aside")
+        before = sorted((tmp_path / "aside").rglob("*"))
+        with pytest.raises(DepotUnusable, match="symbolic link"):
+            pruned(life)
+        assert sorted((tmp_path / "aside").rglob("*")) == before
+        folder.unlink()
+        (tmp_path / "aside").rename(folder)
 
 
 def test_what_an_instance_or_another_channel_still_runs_stays(life: Life) -> None:

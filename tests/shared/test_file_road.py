@@ -13,6 +13,7 @@ from tests.fakes.fault_disk import FaultDisk
 from tests.fakes.fault_fs import Crash
 
 from modelcast.shared import file_road as module
+from modelcast.shared.depot.depot import Depot
 from modelcast.shared.depot.disk import Disk
 from modelcast.shared.depot.settled import Settled
 from modelcast.shared.digest import digest
@@ -33,6 +34,7 @@ LONG = 20.0
 def root(tmp_path: Path) -> Path:
     root = tmp_path / "depot"
     root.mkdir(mode=0o700)
+    Depot(root).enter()
     return root
 
 
@@ -72,6 +74,7 @@ def test_killed_at_any_step_an_order_is_settled_or_comes_again_and_a_refusal_is_
         case = memory / str(step)
         (case / "depot").mkdir(mode=0o700, parents=True)
         root = case / "depot"
+        Depot(root).enter()
         road_to(root).join(HERE).close()
         order(root, b"good", b"bad")
         disk = FaultDisk(root)
@@ -333,7 +336,17 @@ def test_a_directory_that_is_unmounted_or_made_anew_under_an_instance_is_told(ro
     with pytest.raises(DepotUnusable, match="There is no directory"):
         road_to(root).join(HERE)
     root.mkdir(mode=0o700)
+    for enter in (
+        lambda: road_to(root).join(HERE), lambda: road_to(root).chunks("fraud", None), lambda: road_to(root).reports(since_minutes=None),
+        lambda: list(road_to(root).dead_letters(1)), lambda: road_to(root).retire("fraud", "production", []),
+    ):
+        with pytest.raises(DepotUnusable, match="no depot yet") as caught:   # it may be the folder that nothing is mounted on
+            enter()
+        assert "mounted" in (caught.value.hint or "")
+    assert list(root.iterdir()) == []
+    order(root, b"zero")
     joined = road_to(root).join(HERE)
+    assert given_out(joined) == ([b"zero"], [])
     shutil.rmtree(root / "models")
     order(root, b"one")
     with pytest.raises(DepotUnusable):
@@ -498,6 +511,7 @@ def test_a_user_who_may_not_enter_or_write_is_told_where(memory: Path) -> None:
     memory.chmod(0o755)
     root = memory / "depot"
     root.mkdir(mode=0o700)
+    order(root, b"one")
     road_to(root).join(HERE).close()
     (memory / "closed").mkdir(mode=0o700)
     ways = (

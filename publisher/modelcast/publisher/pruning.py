@@ -13,7 +13,7 @@ from modelcast.publisher.catalog import Catalog, KnownRelease, Released
 from modelcast.publisher.keeping import Promise, course_of, reasons_to_keep
 from modelcast.shared.depot.depot import Depot
 from modelcast.shared.depot.index import EntryKind
-from modelcast.shared.depot.layout import REPORTS, ModelPlaces
+from modelcast.shared.depot.layout import REPORTS, ChannelPlaces, ModelPlaces
 from modelcast.shared.depot.numbered import NumberedLog
 from modelcast.shared.depot.reports import ReportReader
 from modelcast.shared.digest import DIGEST_BYTES
@@ -206,7 +206,7 @@ def prune(depot: Depot, models: Iterable[str], keep: int, *, tries: bool = False
     """
     if keep < 1:
         raise MisuseError(f"{keep} releases cannot be kept.", hint="Keep 1 or more.")
-    depot.enter()
+    depot.enter(founds=False)
     wanted, there = list(models), [model for model in depot.models() if depot.has_model(model)]
     for model in wanted:
         if model not in there:
@@ -230,12 +230,15 @@ def prune(depot: Depot, models: Iterable[str], keep: int, *, tries: bool = False
 
 def _prune_one(depot: Depot, model: str, keep: int, *, tries: bool) -> Pruned | None:
     """Prune a model; returns None while somebody publishes it."""
+    places = ModelPlaces(model)
+    depot.refuse_links(places.incoming, places.chunks, places.register, places.channels)
+    depot.refuse_links(*(ChannelPlaces(model, channel).orders for channel in depot.channels(model)))
     lock = depot.lock(model)
     if not lock.take():
         return None
     try:
         if not tries:
-            depot.sweep(ModelPlaces(model).incoming)
+            depot.sweep(places.incoming)
         return Pruning(depot, model).run(keep, tries=tries)
     finally:
         lock.release()

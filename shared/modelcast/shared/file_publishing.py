@@ -12,7 +12,7 @@ from modelcast.shared.depot.depot import Depot
 from modelcast.shared.depot.index import Entry, EntryKind
 from modelcast.shared.depot.numbered import NumberedLog
 from modelcast.shared.digest import digest as digest_of
-from modelcast.shared.errors import PublisherBusy
+from modelcast.shared.errors import PublisherBusy, StorageFault
 from modelcast.shared.limits import DEFAULT_LIMITS
 
 
@@ -84,6 +84,7 @@ class FileChunkSink:
 
     def mark(self) -> int:
         """See ``road.ChunkSink.mark``."""
+        self._shelf.begin()
         return self._index.append(Entry(EntryKind.BEGIN))
 
     def send(
@@ -104,7 +105,10 @@ class FileChunkSink:
         """See ``road.ChunkSink.held_since``."""
         buffer = memoryview(bytearray(CHUNK_ROOM))
         for _, entry in read_entries(self._depot.disk, self._index.path, offset):
-            size = self._shelf.read_into(entry, buffer) if entry.kind is EntryKind.CHUNK else None
+            try:
+                size = self._shelf.read_into(entry, buffer) if entry.kind is EntryKind.CHUNK else None
+            except StorageFault:   # what cannot be read is not held; it is sent again, and replaced
+                continue
             if size is None:
                 continue
             body: bytes | memoryview | None = buffer[:size]
@@ -115,4 +119,5 @@ class FileChunkSink:
 
     def close(self) -> None:
         """Close the index; never raises."""
+        self._shelf.close()
         self._index.close()

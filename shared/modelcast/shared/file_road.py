@@ -54,24 +54,24 @@ class FileRoad:
 
     def chunks(self, model: str, offset: int | None) -> FileChunkSource:
         """See ``road.Road.chunks``."""
-        self.depot.enter()
+        self.depot.enter(founds=False)
         return FileChunkSource(self.depot, model, offset or 0, self._poll_seconds)
 
     def reports(self, *, since_minutes: int | None) -> FileReportSource:
         """See ``road.Road.reports``."""
-        self.depot.enter()
+        self.depot.enter(founds=False)
         since_ms = None if since_minutes is None else now_ms() - since_minutes * 60_000
         return FileReportSource(self.depot, since_ms, self._poll_seconds)
 
     def dead_letters(self, limit: int) -> Iterator[DeadLetter]:
         """See ``road.DeadLetterRoad.dead_letters``."""
-        self.depot.enter()
+        self.depot.enter(founds=False)
         yield from self.depot.letters().read(limit)
 
     def retire(self, model: str, channel: str, instances: Iterable[str]) -> None:
         """See ``road.OpenRoad.retire``: the model's folder goes, whoever is in it."""
         del channel, instances
-        self.depot.enter()
+        self.depot.enter(founds=False)
         self.depot.letters().remove_of(model)
         self.depot.disk.remove_tree(self.depot.root / ModelPlaces(model).folder)
 
@@ -82,7 +82,7 @@ class FileInstanceRoad:
     def __init__(
         self, depot: Depot, target: Target, poll_seconds: float | None, bookmark: Bookmark | None = None
     ) -> None:
-        depot.enter()
+        depot.enter(founds=False)
         self._depot, self._target = depot, target
         depot.make_model(target.model)
         depot.make_channel(target.model, target.channel)

@@ -1,7 +1,7 @@
 """What a depot needs of a disk besides ``fs``: names that must be free, files that grow, and many files made durable in one go.
 
 Decides what replaces what a file system does not have: without hard links the writers' lock alone keeps a number from being given
-twice, without syncfs(2) each file is synced. Imports fs.
+twice, without syncfs(2) each file is synced. Imports fs and what tells file systems apart.
 """
 
 import ctypes
@@ -13,11 +13,15 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from modelcast.shared.file_watch import kind_of_file_system
 from modelcast.shared.fs import NO_FOLLOW, OTHERS_MAY_WRITE, TEMPORARY_PREFIX, Fs, close_quietly, guarded, storage_fault
 
 _NO_LINKS_HERE = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
 _SYNCFS_TELLS_ERRORS = (5, 8)
 """Since this Linux, syncfs(2) says when something could not be written; an older one is not asked."""
+
+SYNCED_WHOLE = frozenset({"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "nilfs2", "ramfs", "tmpfs", "xfs"})
+"""Local file systems that syncfs(2) makes durable and whose errors it tells. FUSE, CIFS, NFS and overlay promise less."""
 
 
 @cache
@@ -188,18 +192,28 @@ class Disk(Fs):
         finally:
             close_quietly(descriptor)
 
-    def sync_all(self, path: Path) -> bool:
-        """Make everything on the file system of ``path`` durable; returns False where that is not to be had."""
+    def open_folder(self, path: Path) -> int:
+        """Open a folder, so that ``sync_all`` tells of what could not be written since; returns the descriptor."""
+        return guarded("open", path, lambda: os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+
+    def sync_all(self, path: Path, descriptor: int | None = None) -> bool:
+        """Make everything on the file system of a folder durable; returns False where that is not to be had.
+
+        Args:
+            path: The folder.
+            descriptor: The folder, opened before what is to be durable was written; opened now when None.
+        """
         syncfs = _syncfs()
-        if syncfs is None:
+        if syncfs is None or kind_of_file_system(path) not in SYNCED_WHOLE:
             return False
-        descriptor = guarded("open", path, lambda: os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        opened = self.open_folder(path) if descriptor is None else descriptor
         try:
-            if syncfs(descriptor) != 0:
+            if syncfs(opened) != 0:
                 code = ctypes.get_errno()
                 raise storage_fault("sync the file system of", path, OSError(code, os.strerror(code)))
         finally:
-            close_quietly(descriptor)
+            if descriptor is None:
+                close_quietly(opened)
         return True
 
     def is_owners_alone(self, path: Path) -> bool:

@@ -5,6 +5,7 @@ release, before anybody is told of it. Imports the depot.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 from modelcast.shared.compression import CODEC, unpack_chunk
 from modelcast.shared.depot.chunks import CHUNK_ROOM, ChunkIndex, ChunkShelf, read_entries
@@ -100,6 +101,19 @@ class FileChunkSink:
         """See ``road.ChunkSink.finish``."""
         self._shelf.sync(self._index.unsynced)
         self._index.end(bytes.fromhex(release))
+
+    def has(self, identity: bytes) -> bool:
+        """See ``road.ChunkCheck.has``: one look at the file, under either name; its size must be the one that was written."""
+        return any(self._shelf.has(entry) for entry in self._written.get(identity, ()))
+
+    @cached_property
+    def _written(self) -> dict[bytes, set[Entry]]:
+        """What was written before, by its digest; of a chunk there may be two files, as it is and packed."""
+        found: dict[bytes, set[Entry]] = {}
+        for _, entry in read_entries(self._depot.disk, self._index.path, 0):
+            if entry.kind is EntryKind.CHUNK:
+                found.setdefault(entry.digest, set()).add(Entry(EntryKind.CHUNK, entry.digest, entry.size, entry.is_packed))
+        return found
 
     def held_since(self, offset: int) -> Iterator[bytes]:
         """See ``road.ChunkSink.held_since``."""

@@ -170,6 +170,10 @@ class Disk(Fs):
         """Return the size of an open file in bytes."""
         return guarded("look at", path, lambda: os.fstat(descriptor).st_size)
 
+    def is_named(self, descriptor: int, path: Path) -> bool:
+        """Whether an open file still has a name; what is written to one without is lost."""
+        return guarded("look at", path, lambda: os.fstat(descriptor).st_nlink) > 0
+
     def open_for_appending(self, path: Path) -> int:
         """Open a file, or create it, to be read and written by position; returns the descriptor."""
         return guarded("open", path, lambda: os.open(path, os.O_RDWR | os.O_CREAT | NO_FOLLOW, self.FILE_MODE))

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
@@ -53,7 +53,7 @@ class ReportWriter:
     def append(self, body: bytes) -> None:
         """Add a report; it is durable when this returns."""
         time_ms = self._clock_ms()
-        if hour_of(time_ms) != self._hour:
+        if hour_of(time_ms) != self._hour or not self._disk.is_named(self._descriptor, self._path):   # somebody may have removed it
             self._begin(hour_of(time_ms))
         frame = Frame(time_ms, body).to_bytes()
         self._disk.write_at(self._descriptor, frame, self._size, self._path)   # after a failed one in its place: no torn frame stays
@@ -66,16 +66,18 @@ class ReportWriter:
         path = self._folder / segment_name(hour, target.model, target.channel, target.instance, self._nonce)
         self._descriptor, self._path = self._disk.open_for_appending(path), path
         self._size = self._disk.size_of_open(self._descriptor, path)
-        self._hour = hour
         self._disk.sync_folder(self._folder)
-        self._drop_old(self._clock_ms())
+        self._hour = hour
+        self._drop_old()
 
-    def _drop_old(self, time_ms: int) -> None:
-        oldest = hour_of(time_ms - round(timedelta(days=KEPT_DAYS).total_seconds() * 1000))
+    def _drop_old(self) -> None:
+        """Remove what nobody wrote to for long, by the file system's clock: a host whose own is wrong would remove everybody's."""
+        oldest = self._disk.changed_ns(self._path) - KEPT_DAYS * 24 * 3600 * 1_000_000_000
         for name in self._disk.names(self._folder):
-            hour = segment_hour(name)
-            if hour is not None and hour < oldest:
-                with suppress(HostFault):   # it may be somebody else's to remove
+            if segment_hour(name) is None:
+                continue
+            with suppress(HostFault):   # it may be somebody else's to remove, or gone
+                if self._disk.changed_ns(self._folder / name) < oldest:
                     self._disk.remove(self._folder / name)
 
     def close(self) -> None:

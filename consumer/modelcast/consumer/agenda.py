@@ -6,7 +6,7 @@ in the history before a bookmark is decided or was left behind for good. Imports
 """
 
 from modelcast.consumer.trust import TrustedOrder
-from modelcast.shared.ranking import best_first
+from modelcast.shared.ranking import Standing, best_first
 from modelcast.shared.road import Bookmark
 
 MAX_PENDING = 64
@@ -46,7 +46,9 @@ class Agenda:
 
     def ranked(self) -> list[TrustedOrder]:
         """Return all pending orders, the best one first."""
-        return best_first(self._pending.values(), lambda trusted: (trusted.order, trusted.version))
+        return best_first(
+            self._pending.values(), lambda trusted: Standing(trusted.order.sequence, trusted.is_rollback, trusted.version)
+        )
 
     def best(self) -> TrustedOrder | None:
         """Return the order to carry out next, or None."""

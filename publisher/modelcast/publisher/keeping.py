@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from modelcast.shared.manifest import Manifest
 from modelcast.shared.names import Version
 from modelcast.shared.order import Kind, Order
-from modelcast.shared.ranking import best_first
+from modelcast.shared.ranking import Standing, best_first
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,19 @@ class Promise:
         """The id of the release that is promised."""
         return self.order.release.hex()
 
+    @property
+    def is_rollback(self) -> bool:
+        """Whether the order goes back on purpose."""
+        return self.order.kind is Kind.ROLLBACK
+
 
 def course_of(orders: Sequence[Promise]) -> Course:
     """Return what the orders of a channel amount to."""
-    ranked = best_first(orders, lambda promise: (promise.order, Version(promise.manifest.version)))
+    ranked = best_first(
+        orders, lambda promise: Standing(promise.order.sequence, promise.is_rollback, Version(promise.manifest.version))
+    )
     in_turn = sorted(orders, key=lambda promise: promise.order.sequence)
-    rollbacks = [promise.release for promise in in_turn if promise.order.kind is Kind.ROLLBACK]
+    rollbacks = [promise.release for promise in in_turn if promise.is_rollback]
     return Course(
         [promise.release for promise in ranked], in_turn[-1].release if in_turn else None, rollbacks[-1] if rollbacks else None
     )

@@ -20,7 +20,7 @@ from modelcast.shared.digest import DIGEST_BYTES
 from modelcast.shared.errors import DepotUnusable, MisuseError, NotFound, PublisherBusy, SenderFault
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.manifest import MANIFEST_FORMATS, Manifest, release_id
-from modelcast.shared.order import ORDER_FORMATS, Kind, Order, OrderMessage
+from modelcast.shared.order import ORDER_FORMATS, Order, OrderMessage
 from modelcast.shared.report import Report
 from modelcast.shared.signing import Envelope
 
@@ -138,8 +138,8 @@ class Pruning:
             if known.release not in reasons:
                 self._register.replace(number, _without(known, kept).to_bytes())
         for channel, ordered in self._ordered.items():
-            going = {number: promise.order for number, promise in ordered.items() if promise.release not in reasons}
-            gone_back = max((order.sequence for order in going.values() if order.kind is Kind.ROLLBACK), default=0)
+            going = {number: promise for number, promise in ordered.items() if promise.release not in reasons}
+            gone_back = max((promise.order.sequence for promise in going.values() if promise.is_rollback), default=0)
             for number, promise in ordered.items():
                 # with a rollback goes all that it left: it would be the better one again
                 if number in going or promise.order.sequence < gone_back:

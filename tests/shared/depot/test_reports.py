@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.fakes.fault_disk import FaultDisk
 
+from modelcast.shared.depot import reports as module
 from modelcast.shared.depot.disk import Disk
 from modelcast.shared.depot.reports import KEPT_DAYS, ReportReader, ReportWriter
 from modelcast.shared.errors import StorageFault
@@ -107,6 +108,39 @@ def test_the_name_of_a_file_that_was_not_durable_is_synced_by_the_next_report(tm
     writer.append(b"one")
     assert "sync folder" in disk.steps
     writer.close()
+
+
+def test_files_of_past_hours_are_not_looked_at_each_time_and_not_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[Path] = []
+
+    class Counted(Disk):
+        def growth_of(self, path: Path) -> tuple[int, int] | None:
+            looked_at.append(path)
+            return super().growth_of(path)
+
+    clock = Clock()
+    old, young = ReportWriter(Disk(), tmp_path, A, clock_ms=clock), ReportWriter(Disk(), tmp_path, B, clock_ms=lambda: clock.ms + 5 * HOUR_MS)
+    old.append(b"old")
+    (path,) = tmp_path.iterdir()
+    young.append(b"young")
+    os.utime(path, (path.stat().st_mtime - 5 * 3600,) * 2)
+    reader = ReportReader(Counted(), tmp_path, None)
+    assert all_of(reader) == [b"old", b"young"]
+    looked_at.clear()
+    young.append(b"younger")
+    assert all_of(reader) == [b"younger"]
+    assert path not in looked_at
+    (ahead,) = [other for other in tmp_path.iterdir() if other != path]
+    os.utime(ahead, (ahead.stat().st_mtime + 5 * 3600,) * 2)   # a clock that was ahead silences nobody
+    assert all_of(reader) == []
+    young.append(b"as young as any")
+    assert all_of(reader) == [b"as young as any"]
+    old.append(b"its clock went back")
+    monkeypatch.setattr(module, "WHOLE_LOOK_SECONDS", 0.0)
+    reader._next_whole_look = 0.0
+    assert all_of(reader) == [b"its clock went back"]
+    old.close()
+    young.close()
 
 
 def test_a_report_that_was_torn_by_a_full_disk_is_written_over_by_the_next_one(tmp_path: Path) -> None:

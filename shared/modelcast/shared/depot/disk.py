@@ -143,6 +143,16 @@ class Disk(Fs):
         finally:
             close_quietly(descriptor)
 
+    def growth_of(self, path: Path) -> tuple[int, int] | None:
+        """Return a file's size in bytes and when it was changed last (see ``changed_ns``), or None when it does not exist."""
+        try:
+            facts = os.stat(path, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise storage_fault("look at", path, error) from error
+        return facts.st_size, facts.st_mtime_ns
+
     def size_of(self, path: Path) -> int | None:
         """Return a file's size in bytes, or None when it does not exist."""
         try:

@@ -22,6 +22,10 @@ from modelcast.shared.road import Target
 
 KEPT_DAYS = 7
 READ_BYTES = 1024 * 1024
+QUIET_NS = 2 * 3600 * 1_000_000_000
+"""A file that was not written for so long, by its file system's clock, is one of a past hour: its writer has begun another one."""
+WHOLE_LOOK_SECONDS = 60.0
+"""Between two looks at all files, those of past hours too."""
 
 
 def now_ms() -> int:
@@ -103,6 +107,8 @@ class ReportReader:
         first, hours = hour_of(self._since_ms), groupby(self._names(), key=lambda name: segment_hour(name) or "")
         self._past = deque([(hour, list(names)) for hour, names in hours])
         self._read_bytes: dict[str, int] = {}
+        self._changed_ns: dict[str, int] = {}
+        self._next_whole_look = 0.0
         while self._past and self._past[0][0] < first:
             _, names = self._past.popleft()
             self._read_bytes |= {name: disk.size_of(folder / name) or 0 for name in names}
@@ -117,14 +123,23 @@ class ReportReader:
         if not self._frames:
             names = self._names()
             self._read_bytes = {name: self._read_bytes.get(name, 0) for name in names}
-            self._take(names, since_ms=0)
+            self._take(self._growing(names), since_ms=0)
         return self._frames.popleft().body if self._frames else None
+
+    def _growing(self, names: list[str]) -> list[str]:
+        """Return the files that may have grown: thousands of past hours are looked at once in a while, in case a clock went back."""
+        if time.monotonic() >= self._next_whole_look:
+            self._next_whole_look = time.monotonic() + WHOLE_LOOK_SECONDS
+            self._changed_ns.clear()
+        latest = min(max(self._changed_ns.values(), default=0), time.time_ns())   # neither clock may be ahead and make all others old
+        return [name for name in names if latest - self._changed_ns.get(name, latest) < QUIET_NS]
 
     def _take(self, names: list[str], *, since_ms: int) -> None:
         found: list[Frame] = []
         for name in names:
             done, path = self._read_bytes.get(name, 0), self._folder / name
-            if (self._disk.size_of(path) or 0) <= done:
+            size, self._changed_ns[name] = self._disk.growth_of(path) or (0, 0)
+            if size <= done:
                 continue
             while content := self._disk.read_part(path, READ_BYTES, done):
                 frames, length = read_frames(content)

@@ -26,7 +26,7 @@ CHUNKS, CHUNK_BYTES = 512, 1024 * 1024
 class FileByFile(Disk):
     """A disk whose file system cannot be synced at once."""
 
-    def sync_all(self, path: Path) -> bool:
+    def sync_all(self, path: Path, descriptor: int | None = None) -> bool:
         return False
 
 

@@ -127,6 +127,20 @@ def test_a_connection_that_breaks_is_closed_and_made_again(desk, script, error) 
     assert courier.fault is None
 
 
+def test_a_connection_that_cannot_even_be_closed_is_made_again(desk, script, monkeypatch: pytest.MonkeyPatch) -> None:
+    courier = courier_of(desk, script)
+    courier.turn()
+
+    def fails(_joined: Joined) -> None:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(Joined, "close", fails)
+    script.arriving.append(BrokerUnreachable("gone"))
+    for _ in range(3):
+        courier.turn()
+    assert len(script.joined) == 2
+
+
 class AlreadyRung:
     """A bell that nobody has to wait for."""
 

@@ -8,6 +8,7 @@ from tests.fakes.fake_broker import FakeBroker
 from tests.fakes.http_host import HttpHost
 
 from modelcast.shared.amqp_road import AmqpRoad
+from modelcast.shared.depot.depot import Depot
 from modelcast.shared.link import Broker, WaitingLink
 from modelcast.shared.localbroker.node import PrivateNode
 from modelcast.shared.pika_link import PikaBroker
@@ -35,6 +36,7 @@ def road_of(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> OpenRo
     if kind.startswith("file"):
         folder = tmp_path / "depot"
         folder.mkdir(mode=0o700)
+        Depot(folder).enter()
         return open_road(f"file://{folder}{'?poll=0.05' if kind == 'file polled' else ''}")
     if kind == "fake":
         return AmqpRoad(FakeBroker(), name="contract", retention_bytes=RETENTION_BYTES)

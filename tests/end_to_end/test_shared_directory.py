@@ -13,6 +13,7 @@ from tests.end_to_end.conftest import InstanceProcess
 from tests.end_to_end.test_killed_processes import KILLED_PUBLISHER, noise, publish
 
 from modelcast.publisher import Publisher
+from modelcast.shared.depot.depot import Depot
 from modelcast.shared.limits import MIB
 
 Start = Callable[..., InstanceProcess]
@@ -21,8 +22,9 @@ Modelcast = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    """An empty directory, as an address."""
+    """An empty depot, as an address."""
     (tmp_path / "depot").mkdir(mode=0o700)
+    Depot(tmp_path / "depot").enter()
     return f"file://{tmp_path / 'depot'}"
 
 

@@ -86,9 +86,9 @@ class FaultDisk(Disk):
         if self._durable is not None and path.is_relative_to(self._root):
             self._durable.synced_folder(path)
 
-    def sync_all(self, path: Path) -> bool:
+    def sync_all(self, path: Path, descriptor: int | None = None) -> bool:
         self._step("sync all")
-        done = super().sync_all(path)
+        done = super().sync_all(path, descriptor)
         if done and self._durable is not None:
             for folder, _, names in os.walk(self._root):
                 self._durable.synced_folder(Path(folder))

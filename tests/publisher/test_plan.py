@@ -8,6 +8,17 @@ from modelcast.publisher.catalog import KnownRelease, Released
 from modelcast.publisher.plan import Plan, held_by_earlier
 from modelcast.shared.digest import digest
 
+
+def test_a_chunk_that_is_counted_on_and_gone_is_sent_and_belongs_to_this_release() -> None:
+    one, two = digest(b"one"), digest(b"two")
+    plan = Plan(mark=100, resumed_from=None, resumed=(), held={one: 5, two: 7})
+    assert [plan.counts_on(identity) for identity in (one, two, digest(b"new"))] == [True, True, False]
+    assert [plan.sends(one, 3, is_gone=True), plan.sends(two, 3), plan.sends(one, 3, is_gone=True)] == [True, False, False]
+    assert not plan.counts_on(one)
+    assert (plan.new_digests, plan.chunks_offset, plan.oldest_offset) == (one, 100, 7)
+    assert (plan.sent_bytes, plan.new_bytes, plan.reused_bytes) == (3, 3, 6)
+
+
 WORDS = st.lists(st.sampled_from([bytes([n]) * 100 for n in range(12)]), min_size=1, max_size=12)
 
 

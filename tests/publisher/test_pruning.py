@@ -7,17 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from tests.fakes import specimens
 from tests.fakes.fault_disk import FaultDisk
 from tests.fakes.fault_fs import Crash
 from tests.fakes.life import Life
 from tests.fakes.stage import LONG
 
-from modelcast.publisher.pruning import Pruned, prune, reasons_to_keep
-from modelcast.shared.errors import MisuseError, NotFound, PublisherBusy, VersionConflict
+from modelcast.publisher.catalog import Catalog, Ordered
+from modelcast.publisher.pruning import Pruned, prune
+from modelcast.shared.depot.depot import Depot
+from modelcast.shared.errors import DepotUnusable, MisuseError, NotFound, PublisherBusy, VersionConflict
 from modelcast.shared.file_road import FileRoad
 from modelcast.shared.file_url import FileUrl
+from modelcast.shared.order import ORDER_TYPE, Kind, OrderMessage
+from modelcast.shared.road import Target
 
 
 def noise(seed: str, size: int = 64 * 1024) -> np.ndarray:
@@ -27,21 +30,10 @@ def noise(seed: str, size: int = 64 * 1024) -> np.ndarray:
 
 COMMON = noise("common")
 
-ids = st.sampled_from("abcdefgh")
-
-
-@given(st.lists(ids, min_size=1), st.dictionaries(st.sampled_from(["production", "staging"]), st.lists(ids)), st.dictionaries(ids, ids), st.integers(1, 5))
-def test_the_newest_the_ordered_and_the_running_are_kept_and_nothing_else(releases, orders, running, keep: int) -> None:
-    kept = reasons_to_keep(releases, orders, running, keep)
-    newest = list(dict.fromkeys(reversed(releases)))[:keep]
-    ordered = [release for channel in orders.values() for release in list(dict.fromkeys(reversed(channel)))[:2]]
-    assert set(kept) == {*newest, *ordered, *running.values()}
-    assert all(kept.values())
-
-
 @pytest.fixture
 def life(tmp_path: Path, signing_key) -> Iterator[Life]:
     (tmp_path / "depot").mkdir(mode=0o700)
+    Depot(tmp_path / "depot").enter()
     life = Life(FileRoad(FileUrl(str(tmp_path / "depot"))), tmp_path, signing_key)
     yield life
     life.stop()
@@ -80,6 +72,116 @@ def test_old_releases_go_with_their_orders_and_what_they_share_with_others_stays
     late = life.started()
     assert np.array_equal(late.wait_until_ready(LONG).model["common"], COMMON)
     assert (late.active.version, life.letters()) == ("1.3.0", [])
+
+
+def roll_back(life: Life, signing_key, version: str) -> None:
+    session = life.road.publish("fraud", "production")
+    catalog = Catalog(session.register.read())
+    known, sequence = catalog.release(version), catalog.next_sequence("production", 0)
+    assert known is not None
+    order = specimens.order(
+        release=bytes.fromhex(known.release), kind=Kind.ROLLBACK, sequence=sequence, chunks_offset=0, oldest_offset=0
+    )
+    session.register.append(Ordered("production", sequence, known.release, 0, "0" * 64).to_bytes())
+    session.order("production", OrderMessage(signing_key.sign(ORDER_TYPE, order.to_bytes()), known.record.manifest).to_bytes())
+    session.close()
+
+
+def test_a_release_that_was_rolled_back_does_not_come_back_when_what_it_went_back_to_is_old(life: Life, signing_key) -> None:
+    publish(life, "1.0.0", "2.0.0", "3.0.0")
+    roll_back(life, signing_key, "1.0.0")
+    publish(life, "1.1.0", "1.2.0")
+    result = pruned(life, 3)
+    kept = {fate.version: fate.reasons for fate in result.fates}
+    assert (gone(result), kept["1.0.0"]) == (["2.0.0"], ("rolled back to in production",))
+    late = life.started()
+    assert late.wait_until_ready(LONG).version == "1.2.0"
+
+
+def test_with_an_earlier_rollback_goes_what_it_left(life: Life, signing_key) -> None:
+    publish(life, "1.0.0", "3.0.0")
+    roll_back(life, signing_key, "1.0.0")
+    publish(life, "1.5.0", "1.6.0")
+    roll_back(life, signing_key, "1.5.0")
+    publish(life, "1.5.1", "1.5.2", "1.5.3")
+    publish(life, "3.0.0", channel="staging")   # its chunks stay, and its order in production must not be better than 1.6.0
+    assert gone(pruned(life)) == ["1.0.0", "1.6.0", "1.5.1"]
+    assert isinstance(life.road, FileRoad)
+    left = life.road.depot.orders("fraud", "production").numbers()
+    assert left == [4, 6, 8, 9]
+
+
+def test_what_is_current_is_what_instances_would_run_and_not_what_was_ordered_last(life: Life) -> None:
+    publish(life, "2.0.0", "1.9.0", "1.9.1", "1.9.2")
+    result = pruned(life)
+    kept = {fate.version: fate.reasons for fate in result.fates if fate.reasons}
+    assert kept == {"2.0.0": ("current in production",), "1.9.2": ("one of the newest 1", "previous in production")}
+    assert life.started().wait_until_ready(LONG).version == "2.0.0"
+
+
+@pytest.mark.parametrize("folder", ["register", "channels/production/orders"])
+@pytest.mark.parametrize("content", [b"", b"damaged", None])
+def test_nothing_is_removed_while_a_record_or_an_order_cannot_be_read(life: Life, folder: str, content: bytes | None) -> None:
+    publish(life, "1.0.0", "1.1.0", "1.2.0", "1.3.0")
+    assert isinstance(life.road, FileRoad)
+    victim = sorted((life.road.depot.root / "models/fraud" / folder).iterdir())[-2]
+    whole = victim.read_bytes()
+    victim.write_bytes(whole[:-1] if content is None else content)
+    before = files(life)
+    for tries in (True, False):
+        with pytest.raises(DepotUnusable, match="nothing was removed") as caught:
+            pruned(life, tries=tries)
+        assert caught.value.facts["path"] == str(victim)
+    assert files(life) == before
+    victim.write_bytes(whole)
+    assert gone(pruned(life)) == ["1.0.0", "1.1.0"]
+
+
+def test_a_release_that_is_ordered_and_in_no_register_keeps_its_chunks(life: Life) -> None:
+    publish(life, "1.0.0", "1.1.0", "1.2.0", "1.3.0")
+    assert isinstance(life.road, FileRoad)
+    for record in (life.road.depot.root / "models/fraud/register").iterdir():
+        if b"1.3.0" in record.read_bytes():
+            record.unlink()
+    pruned(life)
+    assert life.started().wait_until_ready(LONG).version == "1.3.0"
+
+
+def test_nothing_is_removed_when_an_instance_runs_what_nobody_knows(life: Life) -> None:
+    publish(life, "1.0.0", "1.1.0", "1.2.0")
+    session = life.road.join(Target("fraud", "production", "stranger"))
+    session.report(specimens.report(instance="stranger", active_release="ab" * 32).to_bytes())
+    session.close()
+    before = files(life)
+    with pytest.raises(DepotUnusable, match="abab"):
+        pruned(life)
+    assert files(life) == before
+
+
+def test_a_dry_run_changes_not_even_a_torn_index(life: Life) -> None:
+    publish(life, "1.0.0")
+    assert isinstance(life.road, FileRoad)
+    index = life.road.depot.root / "models/fraud/index"
+    with index.open("ab") as file:
+        file.write(b"torn")
+    before = index.read_bytes()
+    pruned(life, tries=True)
+    assert index.read_bytes() == before
+
+
+def test_a_model_behind_a_link_is_not_pruned(life: Life, tmp_path: Path) -> None:
+    publish(life, "1.0.0", "1.1.0", "1.2.0")
+    assert isinstance(life.road, FileRoad)
+    for name in ("chunks", "register", "channels", "channels/production/orders"):
+        folder = life.road.depot.root / "models/fraud" / name
+        folder.rename(tmp_path / "aside")
+        folder.symlink_to(tmp_path / "aside")
+        before = sorted((tmp_path / "aside").rglob("*"))
+        with pytest.raises(DepotUnusable, match="symbolic link"):
+            pruned(life)
+        assert sorted((tmp_path / "aside").rglob("*")) == before
+        folder.unlink()
+        (tmp_path / "aside").rename(folder)
 
 
 def test_what_an_instance_or_another_channel_still_runs_stays(life: Life) -> None:
@@ -141,11 +243,14 @@ def test_nothing_is_pruned_while_somebody_publishes_and_what_cannot_be_is_said(l
     session = life.road.publish("fraud", "production")
     with pytest.raises(PublisherBusy):
         pruned(life)
+    life.publisher.publish({"own": noise("1.0.0")}, model="churn", version="1.0.0")
+    with pytest.raises(PublisherBusy, match="dealt with: churn"):
+        prune(life.road.depot, [], 1)
     session.close()
     with pytest.raises(MisuseError, match="0 releases"):
         pruned(life, 0)
-    with pytest.raises(NotFound, match="churn") as caught:
-        prune(life.road.depot, ["churn"], 1)
+    with pytest.raises(NotFound, match="spam") as caught:
+        prune(life.road.depot, ["spam"], 1)
     assert "fraud" in (caught.value.hint or "")
 
 

@@ -1,6 +1,7 @@
 """A publisher that is killed, or loses power, or finds the disk full, at any step: what it leaves is harmless and the next one goes on."""
 
 import errno
+import os
 import random
 import shutil
 from pathlib import Path
@@ -15,6 +16,7 @@ from modelcast.shared.digest import digest
 from modelcast.shared.errors import PublisherBusy, StorageFault
 from modelcast.shared.file_road import FileRoad
 from modelcast.shared.file_url import FileUrl
+from modelcast.shared.fs import storage_fault
 from modelcast.shared.manifest import MANIFEST_TYPE, Manifest
 from modelcast.shared.order import ORDER_TYPE, OrderMessage
 from modelcast.shared.road import Target
@@ -160,4 +162,63 @@ def test_a_bit_that_flips_in_a_chunk_is_mended_by_sending_it_again(tmp_path: Pat
         MODEL | {"version": "1.0.0"}, model="fraud", version="1.0.0", resend=True
     )
     assert again.release == publication.release
+    assert set(whole_orders(root, key_ring)) == {"1.0.0"}
+
+
+def test_a_chunk_that_is_gone_or_cut_is_sent_again_by_the_next_release_that_needs_it(
+    tmp_path: Path, signing_key: SigningKey, key_ring: KeyRing
+) -> None:
+    root = depot_in(tmp_path)
+    publish(root, signing_key, "1.0.0")
+    chunks = sorted((path for path in (root / "models/fraud/chunks").rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    chunks[-1].unlink()
+    publication = publish(root, signing_key, "1.1.0")
+    assert publication.sent_bytes >= 64 * 1024
+    assert whole_orders(root, key_ring) == ["1.0.0", "1.1.0"]
+    chunks[-1].write_bytes(chunks[-1].read_bytes()[:-1])
+    publication = Publisher(FileRoad(FileUrl(str(root))), signing_key=signing_key, chunk_bytes=64 * 1024).publish(
+        MODEL | {"version": "1.1.0"}, model="fraud", version="1.1.0", channel="staging"   # nothing of it is new
+    )
+    assert 64 * 1024 <= publication.sent_bytes < publication.total_bytes
+    assert whole_orders(root, key_ring) == ["1.0.0", "1.1.0"]
+
+
+class BadSector(FaultDisk):
+    """A disk that does not give what lies in one file."""
+
+    bad: Path | None = None
+
+    def _give(self, path: Path) -> None:
+        if self.bad is not None and path == self.bad and path.stat().st_ino == self.sector:
+            raise storage_fault("read", path, OSError(errno.EIO, os.strerror(errno.EIO)))
+
+    def spoil(self, path: Path) -> None:
+        self.bad, self.sector = path, path.stat().st_ino
+
+    def read_if_there(self, path: Path, max_bytes: int) -> bytes | None:
+        self._give(path)
+        return super().read_if_there(path, max_bytes)
+
+    def read_into(self, path: Path, buffer: memoryview) -> int | None:
+        self._give(path)
+        return super().read_into(path, buffer)
+
+
+def test_a_chunk_that_the_disk_does_not_give_any_more_is_mended_by_sending_it_again(
+    tmp_path: Path, signing_key: SigningKey, key_ring: KeyRing
+) -> None:
+    root = depot_in(tmp_path)
+    publication = publish(root, signing_key, "1.0.0")
+    disk = BadSector(root)
+    road = FileRoad(FileUrl(str(root)), disk=disk)
+    largest = max((root / "models/fraud/chunks").rglob("*"), key=lambda path: path.stat().st_size if path.is_file() else 0)
+    disk.spoil(largest)
+    sink = road.publish("fraud", "production")
+    held = list(sink.chunks.held_since(0))
+    sink.close()
+    assert bytes.fromhex(largest.name.removesuffix(".zst")) not in held
+    assert held
+    publisher = Publisher(road, signing_key=signing_key, chunk_bytes=64 * 1024)
+    assert publisher.publish(MODEL | {"version": "1.0.0"}, model="fraud", version="1.0.0", resend=True).release == publication.release
+    assert largest.stat().st_ino != disk.sector
     assert set(whole_orders(root, key_ring)) == {"1.0.0"}

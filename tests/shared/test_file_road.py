@@ -1,6 +1,7 @@
 """An instance on the file road that is killed, loses power or finds the disk full at any step loses no order and no dead letter."""
 
 import errno
+import fcntl
 import os
 import shutil
 import threading
@@ -11,7 +12,10 @@ import pytest
 from tests.fakes.fault_disk import FaultDisk
 from tests.fakes.fault_fs import Crash
 
+from modelcast.shared import file_road as module
+from modelcast.shared.depot.depot import Depot
 from modelcast.shared.depot.disk import Disk
+from modelcast.shared.depot.settled import Settled
 from modelcast.shared.digest import digest
 from modelcast.shared.errors import DepotUnusable, HostFault, StorageFault
 from modelcast.shared.file_publishing import FilePublisherRoad
@@ -20,7 +24,7 @@ from modelcast.shared.file_url import FileUrl
 from modelcast.shared.file_watch import Watch
 from modelcast.shared.fs import storage_fault
 from modelcast.shared.limits import DEFAULT_LIMITS
-from modelcast.shared.road import ArrivedOrder, Target
+from modelcast.shared.road import ArrivedOrder, Bookmark, Target
 
 HERE = Target("fraud", "production", "a")
 LONG = 20.0
@@ -30,6 +34,7 @@ LONG = 20.0
 def root(tmp_path: Path) -> Path:
     root = tmp_path / "depot"
     root.mkdir(mode=0o700)
+    Depot(root).enter()
     return root
 
 
@@ -69,6 +74,7 @@ def test_killed_at_any_step_an_order_is_settled_or_comes_again_and_a_refusal_is_
         case = memory / str(step)
         (case / "depot").mkdir(mode=0o700, parents=True)
         root = case / "depot"
+        Depot(root).enter()
         road_to(root).join(HERE).close()
         order(root, b"good", b"bad")
         disk = FaultDisk(root)
@@ -149,6 +155,178 @@ def test_an_order_that_is_too_large_is_given_out_to_be_refused_and_holds_up_none
     assert [len(letter.body) for letter in road_to(root).dead_letters(10)] == [DEFAULT_LIMITS.order_bytes + 1]
 
 
+ORDERS = "models/fraud/channels/production/orders"
+
+
+def given_out(joined: FileInstanceRoad) -> tuple[list[bytes], list[bytes]]:
+    """Return what comes of the history, and what comes to be settled."""
+    found: tuple[list[bytes], list[bytes]] = ([], [])
+    while (arrived := joined.next_order(0)) is not None:
+        found[arrived.receipt is not None].append(arrived.body)
+        joined.settle(arrived, accept=True)
+    return found
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+@pytest.mark.parametrize("shape", ["link", "folder", "pipe", "error"])
+def test_an_order_that_cannot_be_read_is_passed_over_and_comes_when_it_can(
+    root: Path, shape: str, is_new: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LIST_SECONDS", 0.0)
+    if is_new:
+        road_to(root).join(HERE).close()
+    order(root, b"one", b"two", b"three")
+    path, aside, disk = root / ORDERS / "000000000002", root / "two", UnreadableFile(root / ORDERS / "000000000002")
+    if shape != "error":
+        path.rename(aside)
+    if shape == "link":
+        path.symlink_to(aside)
+    elif shape == "folder":
+        path.mkdir()
+    elif shape == "pipe":
+        os.mkfifo(path)
+    if shape != "error":
+        disk.heal()
+    joined = FileRoad(FileUrl(str(root)), disk=disk).join(HERE, bookmark=Bookmark(2, "ab" * 32))
+    assert given_out(joined) == ([b"one", b"three"], [b"one", b"three"] if is_new else [])
+    if shape == "error":
+        disk.heal()
+    else:
+        path.rmdir() if shape == "folder" else path.unlink()
+        aside.rename(path)
+    assert given_out(joined) == (([], [b"two"]) if is_new else ([b"two"], []))
+    joined.close()
+
+
+class UnreadableFile(Disk):
+    """A disk that does not give one file."""
+
+    def __init__(self, path: Path) -> None:
+        self._bad: Path | None = path
+
+    def heal(self) -> None:
+        self._bad = None
+
+    def read_if_there(self, path: Path, max_bytes: int) -> bytes | None:
+        if path == self._bad:
+            raise storage_fault("read", path, OSError(errno.EIO, os.strerror(errno.EIO)))
+        return super().read_if_there(path, max_bytes)
+
+
+def test_orders_beyond_a_gap_are_heard_by_who_is_connected(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order(root, b"zero")
+    joined = road_to(root).join(HERE)
+    assert given_out(joined) == ([b"zero"], [])
+    order(root, b"one", b"two", b"three")
+    (root / ORDERS / "000000000002").unlink()
+    assert given_out(joined) == ([], [b"two", b"three"])
+    joined.close()
+    monkeypatch.setattr(module, "LIST_SECONDS", 0.0)   # and if the time of the folder did not tell
+    joined = road_to(root).join(HERE)
+    assert given_out(joined)[1] == []
+    before = (root / ORDERS).stat()
+    order(root, b"four", b"five")
+    (root / ORDERS / "000000000005").unlink()
+    os.utime(root / ORDERS, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert given_out(joined) == ([], [b"five"])
+    joined.close()
+
+
+def test_orders_come_to_who_can_read_though_the_disk_takes_no_report_and_reports_follow(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WRITE_AGAIN_SECONDS", 0.0)
+    road_to(root).join(HERE).close()
+    order(root, b"one")
+    disk = FaultDisk(root)
+    joined = road_to(root, disk).join(HERE)
+    disk.fail_at(0, errno.ENOSPC)
+    first, second = joined.report(b"a report"), joined.report(b"another")
+    assert (first(), second()) == (False, False)
+    assert [arrived.body for arrived in unsettled(joined)] == [b"one"]
+    disk.heal()
+    joined.next_order(0)
+    assert (first(), second()) == (True, True)
+    joined.close()
+    source = road_to(root).reports(since_minutes=None)
+    assert [source.receive(0), source.receive(0)] == [b"a report", b"another"]
+    source.close()
+
+
+def test_orders_that_were_pruned_hold_up_no_record_of_what_is_settled(root: Path) -> None:
+    road_to(root).join(HERE).close()
+    order(root, b"one", b"two", b"three")
+    joined = road_to(root).join(HERE)
+    for arrived in unsettled(joined)[1:]:
+        joined.settle(arrived, accept=True)
+    joined.close()
+    (root / ORDERS / "000000000001").unlink()
+    road_to(root).join(HERE).close()
+    order(root, b"four")
+    joined = road_to(root).join(HERE)
+    (last,) = unsettled(joined)
+    joined.settle(last, accept=True)
+    (record,) = root.rglob("settled")
+    assert Settled.from_bytes(record.read_bytes()) == Settled(4)
+    joined.close()
+
+
+def test_who_is_polled_looks_as_often_as_the_address_says_however_short_the_waits(root: Path) -> None:
+    joined = FileRoad(FileUrl(str(root), poll_seconds=3600.0)).join(HERE)
+    assert joined.next_order(0.001) is None   # the first look
+    order(root, b"one")
+    assert [joined.next_order(0.001) for _ in range(3)] == [None] * 3
+    arrived = joined.next_order(0)   # who does not wait looks
+    assert arrived is not None
+    assert arrived.body == b"one"
+    joined.close()
+
+
+class BadCloses:
+    """Closing and unlocking fail."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._close, self._flock = os.close, fcntl.flock
+        monkeypatch.setattr(os, "close", self.close)
+        monkeypatch.setattr(fcntl, "flock", self.flock)
+
+    def close(self, descriptor: int) -> None:
+        self._close(descriptor)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def flock(self, descriptor: int, operation: int) -> None:
+        if operation == fcntl.LOCK_UN:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        self._flock(descriptor, operation)
+
+
+def test_leaving_never_raises_and_lets_go_of_everything_whatever_closing_says(root: Path) -> None:
+    joined = road_to(root).join(HERE)
+    joined.report(b"a report")
+    with pytest.MonkeyPatch.context() as patch:
+        BadCloses(patch)
+        joined.close()
+    again = road_to(root).join(HERE)
+    again.close()
+
+
+def test_an_error_at_the_order_of_a_bookmark_leaves_no_lock_behind(root: Path) -> None:
+    order(root, b"one")
+    path = root / ORDERS / "000000000001"
+
+    class Interrupted(Disk):
+        def read_if_there(self, wanted: Path, max_bytes: int) -> bytes | None:
+            if wanted == path:
+                raise KeyboardInterrupt
+            return super().read_if_there(wanted, max_bytes)
+
+    with pytest.raises(KeyboardInterrupt):
+        FileRoad(FileUrl(str(root)), disk=Interrupted()).join(HERE, bookmark=Bookmark(1, "ab" * 32))
+    unreadable = FileRoad(FileUrl(str(root)), disk=UnreadableFile(path)).join(HERE, bookmark=Bookmark(1, "ab" * 32))
+    unreadable.close()
+    road_to(root).join(HERE).close()
+
+
 def test_a_directory_that_is_unmounted_or_made_anew_under_an_instance_is_told(root: Path) -> None:
     joined = road_to(root).join(HERE)
     shutil.rmtree(root)
@@ -158,7 +336,17 @@ def test_a_directory_that_is_unmounted_or_made_anew_under_an_instance_is_told(ro
     with pytest.raises(DepotUnusable, match="There is no directory"):
         road_to(root).join(HERE)
     root.mkdir(mode=0o700)
+    for enter in (
+        lambda: road_to(root).join(HERE), lambda: road_to(root).chunks("fraud", None), lambda: road_to(root).reports(since_minutes=None),
+        lambda: list(road_to(root).dead_letters(1)), lambda: road_to(root).retire("fraud", "production", []),
+    ):
+        with pytest.raises(DepotUnusable, match="no depot yet") as caught:   # it may be the folder that nothing is mounted on
+            enter()
+        assert "mounted" in (caught.value.hint or "")
+    assert list(root.iterdir()) == []
+    order(root, b"zero")
     joined = road_to(root).join(HERE)
+    assert given_out(joined) == ([b"zero"], [])
     shutil.rmtree(root / "models")
     order(root, b"one")
     with pytest.raises(DepotUnusable):
@@ -323,6 +511,7 @@ def test_a_user_who_may_not_enter_or_write_is_told_where(memory: Path) -> None:
     memory.chmod(0o755)
     root = memory / "depot"
     root.mkdir(mode=0o700)
+    order(root, b"one")
     road_to(root).join(HERE).close()
     (memory / "closed").mkdir(mode=0o700)
     ways = (

@@ -1,14 +1,12 @@
 """Which of the orders that an instance knows comes next, and from where on the history matters to it. Pure.
 
-Decides so that every instance of a channel ends up the same, however many orders it saw at once: the best order is the highest
-*version* among the last rollback and the promotions after it, then what came before. An instance that was quick promoted 1.2
-and then refused 1.1 as a downgrade; one that was slow, or joins late, must not end up with 1.1. What stands in the history
-before a bookmark is decided or was left behind for good. Imports trust and the road's values.
+Decides by ``ranking``, so that every instance of a channel ends up the same, however many orders it saw at once. An instance that
+was quick promoted 1.2 and then refused 1.1 as a downgrade; one that was slow, or joins late, must not end up with 1.1. What stands
+in the history before a bookmark is decided or was left behind for good. Imports trust, the ranking and the road's values.
 """
 
-import semver
-
 from modelcast.consumer.trust import TrustedOrder
+from modelcast.shared.ranking import Standing, best_first
 from modelcast.shared.road import Bookmark
 
 MAX_PENDING = 64
@@ -48,15 +46,9 @@ class Agenda:
 
     def ranked(self) -> list[TrustedOrder]:
         """Return all pending orders, the best one first."""
-        rollbacks = sorted(t.order.sequence for t in self._pending.values() if t.is_rollback)
-
-        def rank(trusted: TrustedOrder) -> tuple[int, semver.Version, int]:
-            """Return what is compared: rollbacks before it, version, sequence."""
-            era = sum(1 for sequence in rollbacks if sequence <= trusted.order.sequence)
-            # by precedence alone: two builds of a version must tie, so that the later order decides
-            return era, trusted.version.parsed, trusted.order.sequence
-
-        return sorted(self._pending.values(), key=rank, reverse=True)
+        return best_first(
+            self._pending.values(), lambda trusted: Standing(trusted.order.sequence, trusted.is_rollback, trusted.version)
+        )
 
     def best(self) -> TrustedOrder | None:
         """Return the order to carry out next, or None."""

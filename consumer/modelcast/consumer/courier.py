@@ -136,7 +136,10 @@ class Courier:
     def _lose(self, error: HostFault) -> None:
         joined, self._joined = self._joined, None
         if joined is not None:
-            joined.close()
+            try:
+                joined.close()
+            except Exception:   # a turn never raises: without one more the instance would be deaf until it ends
+                self.log.exception("a connection could not be closed; another one is made")
         self.verdicts.lost_connection()
         self._state_is_told = None
         self.connected_since_ms = None

@@ -51,13 +51,20 @@ class Plan:
         self._oldest_held: int | None = None
         self.sent_bytes = self.new_bytes = self.reused_bytes = 0
 
-    def sends(self, identity: bytes, size: int) -> bool:
-        """Return whether the next chunk, of this digest and size in bytes, must be sent."""
+    def counts_on(self, identity: bytes) -> bool:
+        """Whether a chunk would not be sent because an earlier release left it."""
+        return identity in self._held and identity not in self._seen and identity not in self._resumed
+
+    def sends(self, identity: bytes, size: int, *, is_gone: bool = False) -> bool:
+        """Return whether the next chunk, of this digest and size in bytes, must be sent.
+
+        ``is_gone`` says of one that is counted on that the road has lost it.
+        """
         if identity in self._seen:
             self.reused_bytes += size
             return False
         self._seen.add(identity)
-        if identity not in self._resumed and identity in self._held:
+        if identity not in self._resumed and identity in self._held and not is_gone:
             offset = self._held[identity]
             self._oldest_held = offset if self._oldest_held is None else min(offset, self._oldest_held)
             self.reused_bytes += size

@@ -16,8 +16,9 @@ from modelcast.shared.errors import MisuseError
 def prune(*, url: str | None, models: tuple[str, ...], keep: int, dry_run: bool, as_json: bool) -> None:
     """Remove old releases from a shared directory: their orders, and the chunks that no other release needs.
 
-    Kept is, besides the newest: what each channel was ordered to run last and before that, and what any instance said last that
-    it runs. A version that was pruned keeps its meaning; published again, its bytes are sent again.
+    Kept is, besides the newest: what each channel runs by its orders and would run without that, what it was ordered last and rolled
+    back to last, and what any instance said last that it runs. Nothing goes while a record or an order cannot be read. A version that
+    was pruned keeps its meaning; published again, its bytes are sent again.
 
     \b
     Example:

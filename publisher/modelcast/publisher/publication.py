@@ -19,7 +19,7 @@ from modelcast.shared.errors import ChangedWhileReading, ReleaseTooLarge, Sender
 from modelcast.shared.limits import MIB
 from modelcast.shared.manifest import MANIFEST_TYPE, Manifest, release_id
 from modelcast.shared.order import ANNOUNCEMENT_TYPE, DRAFT_TYPE, ORDER_TYPE, AnnouncementMessage, Kind, Order, OrderMessage, order_id
-from modelcast.shared.road import PublisherRoad
+from modelcast.shared.road import ChunkCheck, PublisherRoad
 from modelcast.shared.signing import Envelope, KeyRing, SigningKey
 
 ANNOUNCED_BYTES = 8 * MIB
@@ -111,7 +111,7 @@ def carry_out(road: PublisherRoad, intent: Intent, watch: Watcher) -> Publicatio
     last = catalog.last_order(intent.channel)
     if envelope is not None and last is not None and last.release == known.release and not intent.resend:
         return _publication(intent, last, _Recorded(known.record, known.release), was_current=True)
-    if intent.resend or known.is_pruned:
+    if intent.resend or known.is_pruned or _has_lost(road, manifest):
         record = _send_chunks(road, catalog, intent, watch, again=manifest, envelope=envelope)
         road.register.append(record.released.to_bytes())
     elif envelope is None:   # the chunks are there, but another key signed for them
@@ -134,6 +134,12 @@ def _check_same_bytes(known: KnownRelease, manifest: Manifest) -> None:
                 "new_files": {entry.path: entry.identity.hex() for entry in manifest.artifact.files},
             },
         )
+
+
+def _has_lost(road: PublisherRoad, manifest: Manifest) -> bool:
+    """Whether the road can tell that a chunk of a release is gone that the register has."""
+    sink = road.chunks
+    return isinstance(sink, ChunkCheck) and not all(sink.has(chunk.digest) for chunk in manifest.artifact.chunks())
 
 
 def _own_envelope(known: KnownRelease, key: SigningKey) -> bytes | None:
@@ -238,15 +244,18 @@ def _send(
 ) -> tuple[Manifest, int]:
     """Read, hash and send; ``first`` is called before the first chunk that is sent."""
     done, wire_bytes, total, count, choice = 0, 0, draft.total_bytes, draft.chunk_count, CodecChoice(draft)
+    sink = road.chunks
+    check = sink if isinstance(sink, ChunkCheck) else None
     with Hashing(draft.wholes) as hashing:
         for index, place in enumerate(draft.places()):
             content = draft.read(place)
             identity = hashing.take(place.file, content)
-            if plan.sends(identity, place.size):
+            is_gone = check is not None and plan.counts_on(identity) and not check.has(identity)
+            if plan.sends(identity, place.size, is_gone=is_gone):
                 if not wire_bytes:
                     first()
                 codec, body = choice.encode(place, content)
-                road.chunks.send(
+                sink.send(
                     body, version=draft.facts.version, index=index, count=count, digest=identity.hex(), codec=codec
                 )
                 wire_bytes += len(body)

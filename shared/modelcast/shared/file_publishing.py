@@ -5,6 +5,7 @@ release, before anybody is told of it. Imports the depot.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 from modelcast.shared.compression import CODEC, unpack_chunk
 from modelcast.shared.depot.chunks import CHUNK_ROOM, ChunkIndex, ChunkShelf, read_entries
@@ -12,7 +13,7 @@ from modelcast.shared.depot.depot import Depot
 from modelcast.shared.depot.index import Entry, EntryKind
 from modelcast.shared.depot.numbered import NumberedLog
 from modelcast.shared.digest import digest as digest_of
-from modelcast.shared.errors import PublisherBusy
+from modelcast.shared.errors import PublisherBusy, StorageFault
 from modelcast.shared.limits import DEFAULT_LIMITS
 
 
@@ -84,6 +85,7 @@ class FileChunkSink:
 
     def mark(self) -> int:
         """See ``road.ChunkSink.mark``."""
+        self._shelf.begin()
         return self._index.append(Entry(EntryKind.BEGIN))
 
     def send(
@@ -100,11 +102,27 @@ class FileChunkSink:
         self._shelf.sync(self._index.unsynced)
         self._index.end(bytes.fromhex(release))
 
+    def has(self, identity: bytes) -> bool:
+        """See ``road.ChunkCheck.has``: one look at the file, under either name; its size must be the one that was written."""
+        return any(self._shelf.has(entry) for entry in self._written.get(identity, ()))
+
+    @cached_property
+    def _written(self) -> dict[bytes, set[Entry]]:
+        """What was written before, by its digest; of a chunk there may be two files, as it is and packed."""
+        found: dict[bytes, set[Entry]] = {}
+        for _, entry in read_entries(self._depot.disk, self._index.path, 0):
+            if entry.kind is EntryKind.CHUNK:
+                found.setdefault(entry.digest, set()).add(Entry(EntryKind.CHUNK, entry.digest, entry.size, entry.is_packed))
+        return found
+
     def held_since(self, offset: int) -> Iterator[bytes]:
         """See ``road.ChunkSink.held_since``."""
         buffer = memoryview(bytearray(CHUNK_ROOM))
         for _, entry in read_entries(self._depot.disk, self._index.path, offset):
-            size = self._shelf.read_into(entry, buffer) if entry.kind is EntryKind.CHUNK else None
+            try:
+                size = self._shelf.read_into(entry, buffer) if entry.kind is EntryKind.CHUNK else None
+            except StorageFault:   # what cannot be read is not held; it is sent again, and replaced
+                continue
             if size is None:
                 continue
             body: bytes | memoryview | None = buffer[:size]
@@ -115,4 +133,5 @@ class FileChunkSink:
 
     def close(self) -> None:
         """Close the index; never raises."""
+        self._shelf.close()
         self._index.close()

@@ -1,7 +1,7 @@
 """Waiting for changes in folders: the file system tells of them, or they are looked for.
 
 Decides by the kind of file system whether it tells (inotify) or is polled, and how often. A wait is ended by a change, by the
-time, or by another thread. Starts no thread. Imports inotify_simple, when it is first needed, and the errors.
+time, or by another thread. Starts no thread. Imports inotify_simple, when it is first needed, and fs.
 """
 
 import os
@@ -9,10 +9,13 @@ import re
 import select
 import sys
 import threading
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from modelcast.shared.fs import close_quietly
 
 TELLING = frozenset({
     "bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "jfs", "nilfs2", "overlay", "ramfs", "reiserfs", "tmpfs", "ubifs",
@@ -64,6 +67,7 @@ class Watch:
         paths = list(folders)
         self._inotify = _listen(paths) if poll_seconds is None else None
         self.poll_seconds = poll_seconds or (POLL_SECONDS if self._inotify is None else TELLING_POLL_SECONDS)
+        self._next_look = time.monotonic()
         self._lock = threading.Lock()
         self._bell_out, self._bell_in = os.pipe()
         self._is_open = True
@@ -84,13 +88,25 @@ class Watch:
         """What becomes readable when the file system tells, for an event loop that then calls ``wait(0)``; None where it is polled."""
         return None if self._inotify is None else int(self._inotify.fileno())
 
+    def is_due(self) -> bool:
+        """Whether to look now: always where changes are told, otherwise once in ``poll_seconds``."""
+        if self._inotify is not None:
+            return True
+        now = time.monotonic()
+        if now < self._next_look:
+            return False
+        self._next_look = now + self.poll_seconds
+        return True
+
     def wait(self, seconds: float) -> bool:
         """Wait for a change, at most ``seconds`` or until the next look is due; returns False when woken.
 
         A change before the call ends it at once. That nothing changed is not said: look.
         """
-        is_woken = False
-        for descriptor, _ in self._poll.poll(1000 * max(0.0, min(seconds, self.poll_seconds))):
+        is_woken, most = False, self.poll_seconds
+        if self._inotify is None and (remaining := self._next_look - time.monotonic()) > 0:
+            most = min(most, remaining)   # otherwise short waits would put off the next look for ever
+        for descriptor, _ in self._poll.poll(1000 * max(0.0, min(seconds, most))):
             if descriptor == self._bell_out:
                 is_woken = True
                 with suppress(BlockingIOError):
@@ -112,17 +128,21 @@ class Watch:
             if not self._is_open:
                 return
             self._is_open = False
-            os.close(self._bell_in)
-            os.close(self._bell_out)
+            close_quietly(self._bell_in)
+            close_quietly(self._bell_out)
         if self._inotify is not None:
-            self._inotify.close()
+            with suppress(OSError):
+                self._inotify.close()
 
 
 def _listen(paths: list[Path]) -> Any:
     """Return inotify watching all folders, or None where it does not tell or has no room for us."""
     if sys.platform != "linux" or not all(kind_of_file_system(path) in TELLING for path in paths):
         return None
-    from inotify_simple import INotify, flags  # noqa: PLC0415 - Linux only
+    try:
+        from inotify_simple import INotify, flags  # noqa: PLC0415 - Linux only
+    except ImportError:   # a system package that leaves it out
+        return None
 
     listening = None
     try:

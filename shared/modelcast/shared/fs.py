@@ -31,6 +31,12 @@ def guarded(what: str, path: Path | str, operation: Callable[[], Result]) -> Res
         raise storage_fault(what, path, error) from error
 
 
+def close_quietly(descriptor: int) -> None:
+    """Close a descriptor; what the system says of it comes too late: what counts was synced, and it is closed in any case."""
+    with suppress(OSError):
+        os.close(descriptor)
+
+
 def storage_fault(what: str, path: Path | str, error: OSError) -> HostFault:
     """Return the error for a failed operation on the store."""
     hints = {

@@ -10,10 +10,11 @@ import fcntl
 import os
 import threading
 import weakref
+from contextlib import suppress
 from pathlib import Path
 
 from modelcast.shared.errors import StorageFault
-from modelcast.shared.fs import storage_fault
+from modelcast.shared.fs import close_quietly, storage_fault
 
 _HELD_ELSEWHERE = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES})
 _NO_LOCKS_HERE = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP})
@@ -75,7 +76,7 @@ class HostLock:
             is_named = os.fstat(descriptor).st_nlink > 0   # somebody removed the file: a lock without a name keeps nobody out
         except OSError as error:
             if descriptor is not None:
-                os.close(descriptor)
+                close_quietly(descriptor)
             if error.errno in _HELD_ELSEWHERE and descriptor is not None:
                 return False
             if error.errno in _NO_LOCKS_HERE:
@@ -85,21 +86,22 @@ class HostLock:
                 ) from error
             raise storage_fault("lock", self._path, error) from error
         if not is_named:
-            os.close(descriptor)
+            close_quietly(descriptor)
             return False
         self._descriptor = descriptor
         _made.add(self)
         return True
 
     def release(self) -> None:
-        """Let go of it, if it is held; also for forked children, which share it with this process."""
+        """Let go of it, if it is held; never raises. Also for forked children, which share it with this process."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-            os.close(descriptor)
+            with suppress(OSError):   # closing lets go of it, too, where nobody else has the descriptor
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            close_quietly(descriptor)
 
     def forget(self) -> None:
         """Close it without letting go: in a forked child, where it is still the parent's."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
-            os.close(descriptor)
+            close_quietly(descriptor)

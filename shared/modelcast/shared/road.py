@@ -6,7 +6,7 @@ Imports nothing of any road.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +180,15 @@ class ChunkSink(Protocol):
 
         Computed from the bytes where they lie, never taken from what a message or a name claims.
         """
+        ...
+
+
+@runtime_checkable
+class ChunkCheck(Protocol):
+    """A sink of chunks on a road that can tell cheaply what it holds."""
+
+    def has(self, identity: bytes) -> bool:
+        """Whether the road still has a chunk, by its digest; what is in it is not looked at."""
         ...
 
 

@@ -33,6 +33,26 @@ def test_an_empty_directory_becomes_a_depot_and_is_one_from_then_on(root: Path) 
     assert (root / MARKER).read_bytes() == b"modelcast depot 1\n"
 
 
+def test_an_empty_directory_stays_one_for_who_publishes_nothing(root: Path) -> None:
+    with pytest.raises(DepotUnusable, match="no depot yet") as caught:
+        Depot(root).enter(founds=False)
+    assert "mounted" in (caught.value.hint or "")
+    assert list(root.iterdir()) == []
+    Depot(root).enter()
+    Depot(root).enter(founds=False)
+
+
+def test_models_and_channels_behind_links_are_none(root: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir(mode=0o700)
+    for path in (other, root):
+        Depot(path).enter()
+        Depot(path).make_channel("fraud", "production")
+    (root / "models/churn").symlink_to(other / "models/fraud")
+    (root / "models/fraud/channels/staging").symlink_to(other / "models/fraud/channels/production")
+    assert (Depot(root).models(), Depot(root).channels("fraud")) == (["fraud"], ["production"])
+
+
 def test_what_a_new_file_system_and_hidden_files_hold_does_not_make_it_foreign(root: Path) -> None:
     for name in ("lost+found", ".snapshot"):
         (root / name).mkdir()

@@ -74,7 +74,12 @@ def test_a_name_is_given_once(tmp_path: Path) -> None:
 
 
 def test_everything_can_be_synced_at_once_or_it_says_that_it_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "kind_of_file_system", lambda _: "ext4")
     assert Disk().sync_all(tmp_path) is (os.uname().sysname == "Linux")
+    for kind in ("fuse.sshfs", "cifs", "nfs4", "overlay", None):
+        monkeypatch.setattr(module, "kind_of_file_system", lambda _, kind=kind: kind)
+        assert Disk().sync_all(tmp_path) is False
+    monkeypatch.setattr(module, "kind_of_file_system", lambda _: "ext4")
     monkeypatch.setattr(module, "_syncfs", lambda: None)
     assert Disk().sync_all(tmp_path) is False
 

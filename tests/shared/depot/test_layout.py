@@ -7,6 +7,7 @@ from modelcast.shared.depot.layout import (
     InstancePlaces,
     ModelPlaces,
     digest_of,
+    is_chunk_folder,
     is_letter,
     letter_name,
     number_name,
@@ -17,6 +18,10 @@ from modelcast.shared.depot.layout import (
 from modelcast.shared.errors import InvalidName
 
 DIGEST = "ab" * 32
+
+
+def test_a_folder_of_chunks_has_two_digits() -> None:
+    assert [name for name in ("00", "af", "zz", "AF", "0", "000", "00\n") if is_chunk_folder(name)] == ["00", "af"]
 
 
 def test_a_chunk_lies_under_its_digest_in_the_folder_of_its_first_two_digits() -> None:

@@ -1,10 +1,13 @@
 """Reports as files: each connection has its own, an hour has its own, old hours go."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 from tests.fakes.fault_disk import FaultDisk
 
+from modelcast.shared.depot import reports as module
 from modelcast.shared.depot.disk import Disk
 from modelcast.shared.depot.reports import KEPT_DAYS, ReportReader, ReportWriter
 from modelcast.shared.errors import StorageFault
@@ -61,25 +64,86 @@ def test_what_comes_from_a_host_whose_clock_is_far_behind_is_heard_all_the_same(
     behind.close()
 
 
-def test_hours_that_are_too_old_are_removed_by_who_begins_a_new_one(tmp_path: Path) -> None:
+def test_what_nobody_wrote_to_for_long_is_removed_by_who_begins_an_hour(tmp_path: Path) -> None:
     clock = Clock()
     old, young = ReportWriter(Disk(), tmp_path, A, clock_ms=clock), ReportWriter(Disk(), tmp_path, B, clock_ms=clock)
     old.append(b"old")
+    (path,) = tmp_path.iterdir()
     (tmp_path / "readme").write_bytes(b"no reports")
-    clock.ms += (KEPT_DAYS * 24 - 1) * HOUR_MS
-    young.append(b"kept together")
-    assert len(list(tmp_path.iterdir())) == 3
-    clock.ms += 2 * HOUR_MS
-    young.append(b"young")
-    assert all_of(ReportReader(Disk(), tmp_path, None)) == [b"kept together", b"young"]
+    now = path.stat().st_mtime
+    for days, left in ((KEPT_DAYS - 0.1, [b"old", b"kept together"]), (KEPT_DAYS + 0.1, [b"kept together", b"young"])):
+        for other in (path, tmp_path / "readme"):
+            os.utime(other, (now - days * 24 * 3600,) * 2)
+        clock.ms += HOUR_MS
+        young.append(left[-1])
+        assert all_of(ReportReader(Disk(), tmp_path, None)) == left
     assert (tmp_path / "readme").exists()
+    clock.ms -= 2 * HOUR_MS   # in the same hour as at first: its file is gone
+    old.append(b"into a new file")
+    assert b"into a new file" in all_of(ReportReader(Disk(), tmp_path, None))
+    old.close()
+    young.close()
+
+
+def test_a_host_whose_clock_is_weeks_ahead_removes_nobodys_reports(tmp_path: Path) -> None:
+    clock = Clock()
+    right = ReportWriter(Disk(), tmp_path, A, clock_ms=clock)
+    ahead = ReportWriter(Disk(), tmp_path, B, clock_ms=lambda: clock.ms + 2 * KEPT_DAYS * 24 * HOUR_MS)
+    right.append(b"one")
+    ahead.append(b"two")
+    right.append(b"three")
+    assert all_of(ReportReader(Disk(), tmp_path, None)) == [b"one", b"three", b"two"]
+    right.close()
+    ahead.close()
+
+
+def test_the_name_of_a_file_that_was_not_durable_is_synced_by_the_next_report(tmp_path: Path) -> None:
+    disk = FaultDisk(tmp_path)
+    writer = ReportWriter(disk, tmp_path, A)
+    disk.fail_at(1, errno.EIO)   # the folder
+    with pytest.raises(StorageFault):
+        writer.append(b"one")
+    disk.heal()
+    disk.steps.clear()
+    writer.append(b"one")
+    assert "sync folder" in disk.steps
+    writer.close()
+
+
+def test_files_of_past_hours_are_not_looked_at_each_time_and_not_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[Path] = []
+
+    class Counted(Disk):
+        def growth_of(self, path: Path) -> tuple[int, int] | None:
+            looked_at.append(path)
+            return super().growth_of(path)
+
+    clock = Clock()
+    old, young = ReportWriter(Disk(), tmp_path, A, clock_ms=clock), ReportWriter(Disk(), tmp_path, B, clock_ms=lambda: clock.ms + 5 * HOUR_MS)
+    old.append(b"old")
+    (path,) = tmp_path.iterdir()
+    young.append(b"young")
+    os.utime(path, (path.stat().st_mtime - 5 * 3600,) * 2)
+    reader = ReportReader(Counted(), tmp_path, None)
+    assert all_of(reader) == [b"old", b"young"]
+    looked_at.clear()
+    young.append(b"younger")
+    assert all_of(reader) == [b"younger"]
+    assert path not in looked_at
+    (ahead,) = [other for other in tmp_path.iterdir() if other != path]
+    os.utime(ahead, (ahead.stat().st_mtime + 5 * 3600,) * 2)   # a clock that was ahead silences nobody
+    assert all_of(reader) == []
+    young.append(b"as young as any")
+    assert all_of(reader) == [b"as young as any"]
+    old.append(b"its clock went back")
+    monkeypatch.setattr(module, "WHOLE_LOOK_SECONDS", 0.0)
+    reader._next_whole_look = 0.0
+    assert all_of(reader) == [b"its clock went back"]
     old.close()
     young.close()
 
 
 def test_a_report_that_was_torn_by_a_full_disk_is_written_over_by_the_next_one(tmp_path: Path) -> None:
-    import errno
-
     disk = FaultDisk(tmp_path)
     writer = ReportWriter(disk, tmp_path, A)
     writer.append(b"one")

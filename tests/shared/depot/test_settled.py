@@ -32,3 +32,11 @@ def test_a_torn_or_altered_record_is_none() -> None:
     content = Settled(7, frozenset({9})).to_bytes()
     assert Settled.from_bytes(content[:-1]) is None
     assert Settled.from_bytes(content[:-1] + bytes([content[-1] ^ 1])) is None
+
+
+def test_what_was_pruned_does_not_hold_up_the_number_up_to_which_all_is_settled() -> None:
+    record = Settled(2, frozenset({5, 7}))
+    assert record.raised([5, 6, 7, 8]) == Settled(5, frozenset({7}))
+    assert record.raised([5, 7]) == Settled(7)
+    assert record.raised([]) == record
+    assert record.raised([1, 2, 3]) == record

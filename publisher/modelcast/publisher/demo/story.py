@@ -20,6 +20,7 @@ from modelcast.publisher.demo.traffic import Caller, Exam
 from modelcast.publisher.demo.training import School
 from modelcast.shared.broker_url import BrokerUrl
 from modelcast.shared.cli.output import Output
+from modelcast.shared.depot.depot import Depot
 from modelcast.shared.errors import BrokerMissing, HostFault
 from modelcast.shared.keyfiles import generate
 from modelcast.shared.localbroker.chooser import RunningBroker, choose_broker
@@ -109,6 +110,7 @@ def _road(
             narrator.say(f"{error} So a shared directory carries the releases. For the main road: {error.hint}")
     depot = folder / "depot"
     depot.mkdir(mode=0o700)
+    Depot(depot).enter()
     narrator.say(f"The road is a directory that all share, {depot}; there is no broker.")
     yield f"file://{quote(str(depot))}"
 

@@ -45,8 +45,12 @@ class Depot:
         self.root, self._shares = root, allow_shared_writes
         self.disk = disk or (SharedDisk() if allow_shared_writes else Disk())
 
-    def enter(self) -> None:
-        """Look at the directory, and make a depot of an empty one.
+    def enter(self, *, founds: bool = True) -> None:
+        """Look at the directory.
+
+        Args:
+            founds: Whether an empty directory becomes a depot: for publishers and servers. Whoever else enters refuses it; on an
+                empty folder something may not be mounted.
 
         Raises:
             DepotUnusable: It is missing, foreign, of a newer format, or others may write it.
@@ -60,7 +64,7 @@ class Depot:
         self.check_alone(self.root)
         marker = self.disk.read_if_there(self.root / MARKER, 64)
         if marker is None:
-            self._found()
+            self._found(founds=founds)
         elif marker != MARKER_TEXT:
             newer = marker.startswith(MARKER_PREFIX)
             raise DepotUnusable(
@@ -71,7 +75,12 @@ class Depot:
         self._make(REPORTS, DEAD_LETTERS)
 
     def _make(self, *folders: str) -> None:
-        """Make folders; none may be a link: who shares the directory could lead us out of it."""
+        self.refuse_links(*folders)
+        for folder in folders:
+            self.disk.make_folder(self.root / folder)
+
+    def refuse_links(self, *folders: str) -> None:
+        """Refuse folders that are links, or lie below one: who shares the directory could lead us out of it."""
         for folder in folders:
             path = self.root
             for part in folder.split("/"):
@@ -80,7 +89,6 @@ class Depot:
                     raise DepotUnusable(
                         f"{path} is a symbolic link.", hint="Put the folder itself there.", facts={"path": str(path)}
                     )
-            self.disk.make_folder(path)
 
     def check_alone(self, path: Path) -> None:
         """Refuse a folder that other users may write, unless that is allowed."""
@@ -92,12 +100,17 @@ class Depot:
             facts={"path": str(path)},
         )
 
-    def _found(self) -> None:
+    def _found(self, *, founds: bool) -> None:
         foreign = [name for name in self.disk.names(self.root) if not name.startswith(".") and name != "lost+found"]
         if foreign and self.disk.read_if_there(self.root / MARKER, 64) is None:   # another one may have made it at this moment
             raise DepotUnusable(
                 f"{self.root} holds other things ({', '.join(foreign[:3])}) and is no depot.",
                 hint="Name an empty directory of its own.", facts={"path": str(self.root), "found": foreign[:10]},
+            )
+        if not foreign and not founds:
+            raise DepotUnusable(
+                f"{self.root} is empty and no depot yet.", hint="Is it mounted? Otherwise wait until something is published there.",
+                facts={"path": str(self.root)},
             )
         if not foreign:
             self.disk.write_whole(self.root / MARKER, MARKER_TEXT)
@@ -108,11 +121,17 @@ class Depot:
 
     def models(self) -> list[str]:
         """Return the names of all models that have been published or waited for here."""
-        return [name for name in self.disk.names(self.root / MODELS) if is_name(name)]
+        return self._names(MODELS)
 
     def channels(self, model: str) -> list[str]:
         """Return the names of a model's channels."""
-        return [name for name in self.disk.names(self.root / ModelPlaces(model).channels) if is_name(name)]
+        return self._names(ModelPlaces(model).channels)
+
+    def _names(self, folder: str) -> list[str]:
+        path = self.root / folder
+        if self.disk.is_link(path):
+            return []
+        return [name for name in self.disk.names(path) if is_name(name) and not self.disk.is_link(path / name)]
 
     def lock(self, model: str) -> HostLock:
         """Return the lock of a model's publisher, not taken yet; whoever changes what publishers write holds it."""

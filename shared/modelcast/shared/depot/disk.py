@@ -1,7 +1,7 @@
 """What a depot needs of a disk besides ``fs``: names that must be free, files that grow, and many files made durable in one go.
 
 Decides what replaces what a file system does not have: without hard links the writers' lock alone keeps a number from being given
-twice, without syncfs(2) each file is synced. Imports fs.
+twice, without syncfs(2) each file is synced. Imports fs and what tells file systems apart.
 """
 
 import ctypes
@@ -13,11 +13,15 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from modelcast.shared.fs import NO_FOLLOW, OTHERS_MAY_WRITE, TEMPORARY_PREFIX, Fs, guarded, storage_fault
+from modelcast.shared.file_watch import kind_of_file_system
+from modelcast.shared.fs import NO_FOLLOW, OTHERS_MAY_WRITE, TEMPORARY_PREFIX, Fs, close_quietly, guarded, storage_fault
 
 _NO_LINKS_HERE = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
 _SYNCFS_TELLS_ERRORS = (5, 8)
 """Since this Linux, syncfs(2) says when something could not be written; an older one is not asked."""
+
+SYNCED_WHOLE = frozenset({"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "nilfs2", "ramfs", "tmpfs", "xfs"})
+"""Local file systems that syncfs(2) makes durable and whose errors it tells. FUSE, CIFS, NFS and overlay promise less."""
 
 
 @cache
@@ -114,7 +118,7 @@ class Disk(Fs):
         try:
             return self.read_at(descriptor, max_bytes + 1, 0, path)
         finally:
-            os.close(descriptor)
+            close_quietly(descriptor)
 
     def read_part(self, path: Path, size: int, offset: int) -> bytes:
         """Read up to ``size`` bytes of a file at ``offset``; nothing when it does not exist."""
@@ -124,7 +128,7 @@ class Disk(Fs):
         try:
             return self.read_at(descriptor, size, offset, path)
         finally:
-            os.close(descriptor)
+            close_quietly(descriptor)
 
     def read_into(self, path: Path, buffer: memoryview) -> int | None:
         """Fill a buffer from the beginning of a file; returns how many bytes, or None when it does not exist."""
@@ -137,7 +141,17 @@ class Disk(Fs):
                 filled += got
             return filled
         finally:
-            os.close(descriptor)
+            close_quietly(descriptor)
+
+    def growth_of(self, path: Path) -> tuple[int, int] | None:
+        """Return a file's size in bytes and when it was changed last (see ``changed_ns``), or None when it does not exist."""
+        try:
+            facts = os.stat(path, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise storage_fault("look at", path, error) from error
+        return facts.st_size, facts.st_mtime_ns
 
     def size_of(self, path: Path) -> int | None:
         """Return a file's size in bytes, or None when it does not exist."""
@@ -158,9 +172,17 @@ class Disk(Fs):
             raise storage_fault("look at", path, error) from error
         return facts.st_dev, facts.st_ino
 
+    def changed_ns(self, path: Path) -> int:
+        """Return when a file or folder was changed last, nanoseconds by its file system's clock."""
+        return guarded("look at", path, lambda: os.stat(path, follow_symlinks=False).st_mtime_ns)
+
     def size_of_open(self, descriptor: int, path: Path) -> int:
         """Return the size of an open file in bytes."""
         return guarded("look at", path, lambda: os.fstat(descriptor).st_size)
+
+    def is_named(self, descriptor: int, path: Path) -> bool:
+        """Whether an open file still has a name; what is written to one without is lost."""
+        return guarded("look at", path, lambda: os.fstat(descriptor).st_nlink) > 0
 
     def open_for_appending(self, path: Path) -> int:
         """Open a file, or create it, to be read and written by position; returns the descriptor."""
@@ -182,20 +204,30 @@ class Disk(Fs):
         try:
             self.sync(descriptor, path)
         finally:
-            os.close(descriptor)
+            close_quietly(descriptor)
 
-    def sync_all(self, path: Path) -> bool:
-        """Make everything on the file system of ``path`` durable; returns False where that is not to be had."""
+    def open_folder(self, path: Path) -> int:
+        """Open a folder, so that ``sync_all`` tells of what could not be written since; returns the descriptor."""
+        return guarded("open", path, lambda: os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+
+    def sync_all(self, path: Path, descriptor: int | None = None) -> bool:
+        """Make everything on the file system of a folder durable; returns False where that is not to be had.
+
+        Args:
+            path: The folder.
+            descriptor: The folder, opened before what is to be durable was written; opened now when None.
+        """
         syncfs = _syncfs()
-        if syncfs is None:
+        if syncfs is None or kind_of_file_system(path) not in SYNCED_WHOLE:
             return False
-        descriptor = guarded("open", path, lambda: os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        opened = self.open_folder(path) if descriptor is None else descriptor
         try:
-            if syncfs(descriptor) != 0:
+            if syncfs(opened) != 0:
                 code = ctypes.get_errno()
                 raise storage_fault("sync the file system of", path, OSError(code, os.strerror(code)))
         finally:
-            os.close(descriptor)
+            if descriptor is None:
+                close_quietly(opened)
         return True
 
     def is_owners_alone(self, path: Path) -> bool:

@@ -20,6 +20,7 @@ PACKED = ".zst"
 NUMBER_DIGITS = 12
 _NUMBER = re.compile(r"[0-9]{12}")
 _CHUNK = re.compile(r"[0-9a-f]{64}(\.zst)?")
+_CHUNK_FOLDER = re.compile(r"[0-9a-f]{2}")
 _SEGMENT = re.compile(r"([0-9]{10})\.([a-z0-9_-]+)\.([a-z0-9_-]+)\.([a-z0-9_-]+)\.([0-9a-f]{8})")
 _LETTER = re.compile(r"[0-9]{13,20}-[0-9a-f]{24}")
 
@@ -105,6 +106,11 @@ def number_of(name: str) -> int | None:
 def digest_of(name: str) -> str | None:
     """Return the digest, in hexadecimal, of the chunk in a file of this name, or None if it is no such name."""
     return name.removesuffix(PACKED) if _CHUNK.fullmatch(name) else None
+
+
+def is_chunk_folder(name: str) -> bool:
+    """Whether a folder of this name holds chunks: two digits."""
+    return _CHUNK_FOLDER.fullmatch(name) is not None
 
 
 def segment_name(hour: str, model: str, channel: str, instance: str, nonce: str) -> str:

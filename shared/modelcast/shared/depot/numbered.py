@@ -33,6 +33,10 @@ class NumberedLog:
         """Where the records lie."""
         return self._folder
 
+    def path(self, number: int) -> Path:
+        """Return where a record lies."""
+        return self._folder / number_name(number)
+
     def numbers(self) -> list[int]:
         """Return the numbers that are there, lowest first."""
         return sorted(number for number in map(number_of, self._disk.names(self._folder)) if number is not None)
@@ -72,5 +76,9 @@ class NumberedLog:
         self._disk.replace_whole(self._folder / number_name(number), body, self._temporary())
 
     def remove(self, number: int) -> None:
-        """Remove a record; its number is not given again while a higher one is there."""
+        """Remove a record; its number is not given again while a higher one is there. Not durable before ``sync``."""
         self._disk.remove(self._folder / number_name(number))
+
+    def sync(self) -> None:
+        """Make durable which records are there."""
+        self._disk.sync_folder(self._folder)

@@ -4,13 +4,12 @@ Decides how long reports are kept and in which order they are read. Nobody but i
 needed; whole hours are removed by whoever begins a new one. Imports disk, the layout and the frames.
 """
 
-import os
 import secrets
 import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
@@ -18,10 +17,15 @@ from modelcast.shared.depot.disk import Disk
 from modelcast.shared.depot.frames import Frame, read_frames
 from modelcast.shared.depot.layout import segment_hour, segment_name
 from modelcast.shared.errors import HostFault
+from modelcast.shared.fs import close_quietly
 from modelcast.shared.road import Target
 
 KEPT_DAYS = 7
 READ_BYTES = 1024 * 1024
+QUIET_NS = 2 * 3600 * 1_000_000_000
+"""A file that was not written for so long, by its file system's clock, is one of a past hour: its writer has begun another one."""
+WHOLE_LOOK_SECONDS = 60.0
+"""Between two looks at all files, those of past hours too."""
 
 
 def now_ms() -> int:
@@ -53,7 +57,7 @@ class ReportWriter:
     def append(self, body: bytes) -> None:
         """Add a report; it is durable when this returns."""
         time_ms = self._clock_ms()
-        if hour_of(time_ms) != self._hour:
+        if hour_of(time_ms) != self._hour or not self._disk.is_named(self._descriptor, self._path):   # somebody may have removed it
             self._begin(hour_of(time_ms))
         frame = Frame(time_ms, body).to_bytes()
         self._disk.write_at(self._descriptor, frame, self._size, self._path)   # after a failed one in its place: no torn frame stays
@@ -66,23 +70,25 @@ class ReportWriter:
         path = self._folder / segment_name(hour, target.model, target.channel, target.instance, self._nonce)
         self._descriptor, self._path = self._disk.open_for_appending(path), path
         self._size = self._disk.size_of_open(self._descriptor, path)
-        self._hour = hour
         self._disk.sync_folder(self._folder)
-        self._drop_old(self._clock_ms())
+        self._hour = hour
+        self._drop_old()
 
-    def _drop_old(self, time_ms: int) -> None:
-        oldest = hour_of(time_ms - round(timedelta(days=KEPT_DAYS).total_seconds() * 1000))
+    def _drop_old(self) -> None:
+        """Remove what nobody wrote to for long, by the file system's clock: a host whose own is wrong would remove everybody's."""
+        oldest = self._disk.changed_ns(self._path) - KEPT_DAYS * 24 * 3600 * 1_000_000_000
         for name in self._disk.names(self._folder):
-            hour = segment_hour(name)
-            if hour is not None and hour < oldest:
-                with suppress(HostFault):   # it may be somebody else's to remove
+            if segment_hour(name) is None:
+                continue
+            with suppress(HostFault):   # it may be somebody else's to remove, or gone
+                if self._disk.changed_ns(self._folder / name) < oldest:
                     self._disk.remove(self._folder / name)
 
     def close(self) -> None:
         """Close the file; never raises."""
         descriptor, self._descriptor, self._hour = self._descriptor, -1, ""
         if descriptor >= 0:
-            os.close(descriptor)
+            close_quietly(descriptor)
 
 
 class ReportReader:
@@ -101,6 +107,8 @@ class ReportReader:
         first, hours = hour_of(self._since_ms), groupby(self._names(), key=lambda name: segment_hour(name) or "")
         self._past = deque([(hour, list(names)) for hour, names in hours])
         self._read_bytes: dict[str, int] = {}
+        self._changed_ns: dict[str, int] = {}
+        self._next_whole_look = 0.0
         while self._past and self._past[0][0] < first:
             _, names = self._past.popleft()
             self._read_bytes |= {name: disk.size_of(folder / name) or 0 for name in names}
@@ -115,14 +123,23 @@ class ReportReader:
         if not self._frames:
             names = self._names()
             self._read_bytes = {name: self._read_bytes.get(name, 0) for name in names}
-            self._take(names, since_ms=0)
+            self._take(self._growing(names), since_ms=0)
         return self._frames.popleft().body if self._frames else None
+
+    def _growing(self, names: list[str]) -> list[str]:
+        """Return the files that may have grown: thousands of past hours are looked at once in a while, in case a clock went back."""
+        if time.monotonic() >= self._next_whole_look:
+            self._next_whole_look = time.monotonic() + WHOLE_LOOK_SECONDS
+            self._changed_ns.clear()
+        latest = min(max(self._changed_ns.values(), default=0), time.time_ns())   # neither clock may be ahead and make all others old
+        return [name for name in names if latest - self._changed_ns.get(name, latest) < QUIET_NS]
 
     def _take(self, names: list[str], *, since_ms: int) -> None:
         found: list[Frame] = []
         for name in names:
             done, path = self._read_bytes.get(name, 0), self._folder / name
-            if (self._disk.size_of(path) or 0) <= done:
+            size, self._changed_ns[name] = self._disk.growth_of(path) or (0, 0)
+            if size <= done:
                 continue
             while content := self._disk.read_part(path, READ_BYTES, done):
                 frames, length = read_frames(content)

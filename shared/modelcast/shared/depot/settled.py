@@ -4,6 +4,7 @@ Decides the record: a number up to which all are settled, and those beyond it, b
 Imports packing and digest.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -38,6 +39,13 @@ class Settled:
             up_to += 1
             beyond.remove(up_to)
         return type(self)(up_to, frozenset(beyond))
+
+    def raised(self, numbers: Iterable[int]) -> Self:
+        """Return the record for a channel where only these orders are left: what was pruned holds up nobody."""
+        numbers = list(numbers)
+        unsettled = [number for number in numbers if not self.has(number)]
+        up_to = max(self.up_to, min(unsettled) - 1 if unsettled else max(numbers, default=0))
+        return type(self)(up_to, frozenset(number for number in self.beyond if number > up_to))
 
     def to_bytes(self) -> bytes:
         """Return the record's bytes; they check themselves."""

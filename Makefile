@@ -5,12 +5,14 @@
 # PYTHON=...      another interpreter (3.11 or newer)
 # VENV=...        another place for the virtual environment
 # TEST_ARGS=...   arguments of pytest, such as TEST_ARGS="-k node -x"
+# TEST_WORKERS=0  how many tests run at once, each with a RabbitMQ of its own; 0 is one after the other, which shows more
 # ROAD=...        what carries the releases in the demo: rabbitmq, file, or auto (a directory where no RabbitMQ can be had)
 # DEMO_ARGS=...   arguments of modelcast demo
 # BENCH_ARGS=...  what is measured, and how: BENCH_ARGS="fanout --quick", BENCH_ARGS="--help"
 
 VENV ?= .venv
 TEST_ARGS ?=
+TEST_WORKERS ?= 2
 ROAD ?= auto
 DEMO_ARGS ?=
 BENCH_ARGS ?= all
@@ -53,7 +55,7 @@ demo: setup  ## the whole story: a real broker (ROAD=file: a shared directory), 
 
 test: setup  ## all tests, against a real RabbitMQ of their own, and how much of the code they ran
 	$(VENV)/bin/coverage erase
-	$(VENV)/bin/coverage run -m pytest $(TEST_ARGS)
+	$(VENV)/bin/coverage run -m pytest -n $(TEST_WORKERS) --dist loadfile $(TEST_ARGS)
 	$(VENV)/bin/coverage combine --quiet
 	$(VENV)/bin/coverage report
 

@@ -89,7 +89,8 @@ def test_the_bell_ends_a_wait_and_the_answer_comes_all_the_same(peer, authority:
         assert not line.has_answer(0.04, bell)   # with TLS a session ticket comes in between
     assert not line.has_answer(SOON, bell)
     assert time.monotonic() - began < SOON / 2
-    assert line.has_answer(SOON, bell)
+    while not line.has_answer(SOON, bell):   # another ticket, or the bell only now
+        assert time.monotonic() - began < SOON
     assert line.answer("x").body == b"late"
     waker.join()
     bell.close()

@@ -282,6 +282,19 @@ def test_who_is_polled_looks_as_often_as_the_address_says_however_short_the_wait
     joined.close()
 
 
+def test_who_reads_reports_and_is_polled_looks_as_often_as_the_address_says(root: Path) -> None:
+    joined = road_to(root).join(HERE)
+    joined.report(b"one")
+    joined.report(b"two")
+    source = FileRoad(FileUrl(str(root), poll_seconds=3600.0)).reports(since_minutes=None)
+    assert [source.receive(0.001) for _ in range(2)] == [b"one", b"two"]
+    assert [source.receive(0.001) for _ in range(2)] == [None, None]
+    joined.report(b"three")
+    assert [source.receive(0.001), source.receive(0)] == [None, b"three"]
+    source.close()
+    joined.close()
+
+
 class BadCloses:
     """Closing and unlocking fail."""
 

@@ -110,3 +110,10 @@ def test_a_user_without_inotify_to_spare_is_polled(tmp_path: Path, monkeypatch: 
     watch = Watch([tmp_path])
     assert not watch.is_told
     watch.close()
+
+
+def test_without_the_library_that_tells_of_changes_they_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "inotify_simple", None)
+    watch = Watch([tmp_path])
+    assert (watch.is_told, watch.poll_seconds) == (False, POLL_SECONDS)
+    watch.close()

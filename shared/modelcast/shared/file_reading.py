@@ -100,12 +100,14 @@ class FileReportSource:
     def receive(self, seconds: float) -> bytes | None:
         """See ``road.ReportSource.receive``."""
         deadline = time.monotonic() + seconds
-        while (body := self._reader.next()) is None:
+        looks = seconds <= 0 or not self.is_caught_up or self._watch.is_due()
+        while (body := self._reader.next(looks=looks)) is None:
             self.is_caught_up = True
             remaining = deadline - time.monotonic()
             if remaining <= 0:
                 break
             self._watch.wait(remaining)
+            looks = self._watch.is_due()
         return body
 
     def close(self) -> None:

@@ -116,8 +116,13 @@ class ReportReader:
     def _names(self) -> list[str]:
         return [name for name in self._disk.names(self._folder) if segment_hour(name) is not None]
 
-    def next(self) -> bytes | None:
-        """Return the next report that is there, or None; after the first None all that was there at the beginning is read."""
+    def next(self, *, looks: bool = True) -> bytes | None:
+        """Return the next report that is there, or None; after the first None all that was there at the beginning is read.
+
+        Without ``looks`` only what was read already is returned.
+        """
+        if not looks and not self._frames:
+            return None
         while not self._frames and self._past:
             self._take(self._past.popleft()[1], since_ms=self._since_ms)
         if not self._frames:

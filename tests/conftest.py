@@ -1,11 +1,13 @@
 """What every test may ask for: a private RabbitMQ, a virtual host of one's own in it, a broker in memory, and keys."""
 
 import itertools
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import HealthCheck, settings
@@ -32,6 +34,13 @@ lists:foreach(fun(Number) ->
     rabbit_auth_backend_internal:set_permissions(<<"{user}">>, Name, <<".*">>, <<".*">>, <<".*">>, <<"tests">>)
 end, lists:seq({first}, {last})).
 """
+
+
+@pytest.fixture(autouse=True)
+def _log_beside_the_tests() -> None:
+    """Log to this process's stderr: commands that run in it write to what stdout and stderr are just then, and so would the next test."""
+    structlog.reset_defaults()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -120,7 +121,8 @@ def bare(settings: dict[str, Any], count: int) -> Iterator[None]:
 def gunicorn(settings: dict[str, Any], count: int) -> Iterator[None]:
     """Run gunicorn with ``count`` workers, and ask it once whether it answers."""
     environment = os.environ | {SETTINGS: json.dumps(settings)}
-    socket = f"{settings['notes']}.sock"
+    short = tempfile.mkdtemp(prefix="bench-")   # a socket's path has at most 107 bytes
+    socket = f"{short}/gunicorn.sock"
     command = [
         sys.executable, "-m", "gunicorn", "--config", CONFIG, "--workers", str(count), "--bind", f"unix:{socket}", f"{ROLE}:application",
     ]
@@ -131,6 +133,7 @@ def gunicorn(settings: dict[str, Any], count: int) -> Iterator[None]:
         finally:
             master.terminate()
             master.wait(30)
+            shutil.rmtree(short, ignore_errors=True)
 
 
 def play(kind: Any, settings: dict[str, Any], key: Path, size: int, count: int, swaps: int, idle_seconds: float) -> dict[str, Any]:

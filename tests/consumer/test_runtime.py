@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tests.fakes.bench import Hang
 
+from modelcast.consumer import runtime as runtime_module
 from modelcast.consumer.runtime import Runtime, bounded
 from modelcast.shared.errors import SenderFault
 from modelcast.shared.reasons import Reason
@@ -288,3 +289,20 @@ print(os.waitstatus_to_exitcode(status), runtime.forked, runtime.is_live(60), ru
 def test_a_forked_child_knows_that_it_has_no_threads_and_the_parent_keeps_its_own() -> None:
     done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "0 False True True\n"
+
+
+def test_a_turn_that_raises_all_the_same_does_not_end_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime_module, "ERROR_PAUSE_SECONDS", 0.001)
+    turned, again = [], threading.Event()
+
+    def turn() -> None:
+        turned.append(None)
+        if len(turned) == 1:
+            raise ValueError("I/O operation on closed file")   # what print says when nobody listens any more
+        again.set()
+        threading.Event().wait(0.001)
+
+    started = Runtime("log", turn, lambda: None, lambda: None)
+    started.start()
+    assert again.wait(20)
+    assert started.stop(20)

@@ -18,6 +18,9 @@ from modelcast.shared.reasons import Reason
 Job = Callable[[], Any]
 Then = Callable[[Any, BaseException | None], None]
 
+ERROR_PAUSE_SECONDS = 1.0
+"""After a turn that raised, which none should: without a pause it might do so a million times a second."""
+
 _started: "weakref.WeakSet[Runtime]" = weakref.WeakSet()
 _hook_lock = threading.Lock()
 _hook_is_set = False
@@ -145,7 +148,10 @@ class Runtime:
         try:
             while not self._stop.is_set():
                 self._ticked = time.monotonic()
-                self._turn()
+                try:
+                    self._turn()
+                except Exception:  # noqa: BLE001 - a log that cannot be written any more: there is nobody left to tell
+                    self._stop.wait(ERROR_PAUSE_SECONDS)
         finally:
             try:
                 self._end()

@@ -58,6 +58,7 @@ class _Opened:
 
     @classmethod
     def of(cls, body: bytes, where: Target) -> "_Opened":
+        """Take a message apart; raises SenderFault when it is no order for ``where``, or its halves do not belong together."""
         message = OrderMessage.from_bytes(body)
         payload = Envelope.from_bytes(message.manifest, what="manifest").payload
         most = DEFAULT_LIMITS.order_bytes

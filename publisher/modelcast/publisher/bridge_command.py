@@ -43,11 +43,13 @@ def bridge(*, source: str, target: str, model: str, channel: str, instance: str,
     carrying = Bridge(open_road(_address(source)), open_road(_address(target)), Target(model, channel, instance))
 
     def tell(carried: "Carried") -> None:
+        """Say what was carried, and count it as progress."""
         nonlocal failures, is_new
         failures, is_new = 0, is_new or not carried.was_there
         _tell(output, carried, as_json=as_json)
 
     def refused(fault: SenderFault) -> None:
+        """Say which order was not carried, and why."""
         output.note(f"An order was refused and is a dead letter of {instance} now: {fault}")
 
     while True:

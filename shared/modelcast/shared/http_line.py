@@ -82,9 +82,11 @@ class _Connection(http.client.HTTPConnection):
         self.wire: Wire | None = None
 
     def connect(self) -> None:
+        """See ``http.client.HTTPConnection.connect``."""
         self.wire = self.sock = cast("Any", Wire(self._url, self._tls))   # it has all that http.client uses of a socket
 
     def close(self) -> None:
+        """See ``http.client.HTTPConnection.close``."""
         super().close()   # an answer that says that it is the last one is read all the same
         self.wire = None
 

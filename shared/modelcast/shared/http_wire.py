@@ -207,12 +207,15 @@ class _Inflow(io.RawIOBase):
         self._wire = wire
 
     def readable(self) -> bool:
+        """See ``io.RawIOBase.readable``."""
         return True
 
     def readinto(self, buffer: Any) -> int:
+        """See ``io.RawIOBase.readinto``."""
         return self._wire.receive_into(buffer)
 
     def close(self) -> None:
+        """See ``io.IOBase.close``."""
         if not self.closed:
             self._wire.let_go()
         super().close()

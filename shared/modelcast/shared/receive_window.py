@@ -58,5 +58,5 @@ class ReceiveWindow:
 
 
 def _fresh(count: int) -> memoryview:
-    """Return bytes that nobody has touched: a ``bytearray`` is filled with zeros while no other thread can run, for 10 ms."""
+    """Return bytes that nobody has touched: a ``bytearray`` is filled with zeros while no other thread can run."""
     return memoryview(mmap.mmap(-1, count, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))

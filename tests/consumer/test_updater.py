@@ -624,3 +624,12 @@ def test_a_rollback_that_comes_while_the_last_probe_passes_keeps_the_candidate_o
     desk.tell()
     assert desk.bench.version == "1.0.0"
     assert ("2.0.0", "promoted", None) not in desk.verdict_reports()
+
+
+def test_what_can_never_fit_into_memory_is_not_received_ahead(sim, tmp_path, road, key_ring) -> None:
+    small = Headroom(10, 10, "a limit of this test")
+    with Bench(tmp_path / "small", road, key_ring, headroom=lambda: [small]) as bench:
+        desk, release = Desk(bench), sim.joblibbed("1.0.0", list(range(2_000)))
+        desk.hear(sim.announcement(release, chunks_offset=sim.send(release)))
+        desk.work()
+        assert (desk.updater.state, bench.fs.names(bench.store.root / "incoming")) == (State.IDLE, [])

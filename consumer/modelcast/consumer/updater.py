@@ -217,7 +217,7 @@ class Updater:
         """Take the worker's result: whatever went wrong, the order will show whether it matters."""
         ended = self._announcements.end()
         if ended is not None:
-            unexpected = None if error is None or isinstance(error, Dropped | HostFault) else error
+            unexpected = None if error is None or isinstance(error, Dropped | HostFault | SenderFault) else error
             self.log.info(
                 "received ahead", version=ended.version, fetched_bytes=ended.fetched_bytes, chunks=len(ended.digests),
                 is_wanted=not ended.dropped, fault=None if error is None else str(error) or type(error).__name__, exc_info=unexpected,

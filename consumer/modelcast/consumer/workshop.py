@@ -91,6 +91,7 @@ class Workshop:
 
     def receive_ahead(self, ahead: Ahead) -> None:
         """Bring onto this disk what was announced, while it is still being sent."""
+        self._memory.before_bytes(ahead.announced.manifest.artifact)   # its order will be refused for it
         self._intake.receive_ahead(ahead)
 
     def _manifest(self, release: str) -> Manifest:

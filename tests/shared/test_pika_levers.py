@@ -3,6 +3,7 @@
 import socket
 import ssl
 import struct
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,9 +23,11 @@ from modelcast.shared.pika_frames import FrameReader
 from modelcast.shared.pika_levers import (
     READ_BYTES,
     LeanConnection,
+    Pieces,
     body_pieces,
     publish,
     read_in_place,
+    send_pieces,
     tolerate_strange_headers,
 )
 from modelcast.shared.pika_link import PikaBroker, PikaLink
@@ -102,6 +105,53 @@ def test_a_view_arrives_as_the_bytes_that_it_shows(broker_url: str, size: int) -
     link.close()
 
 
+class Stingy:
+    """Takes a few bytes a time."""
+
+    def __init__(self, limits: list[int]) -> None:
+        self.limits, self.taken = limits, b""
+
+    def sendmsg(self, pieces: list[bytes]) -> int:
+        joined = b"".join(pieces)[: self.limits.pop() if self.limits else None]
+        self.taken += joined
+        return len(joined)
+
+
+@given(st.lists(st.binary(min_size=1, max_size=20), max_size=12), st.lists(st.integers(min_value=0, max_value=40), max_size=12))
+def test_pieces_that_are_sent_a_few_bytes_a_time_arrive_whole(parts: list[bytes], limits: list[int]) -> None:
+    sock, left = Stingy(limits), Pieces(parts)
+    while len(left):
+        left = left[left.send(sock) :]   # as pika puts back what was not sent
+    assert sock.taken == b"".join(parts)
+
+
+def test_a_large_body_is_few_calls(broker_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    link: PikaLink = PikaBroker(broker_url).connect(name="pieces")
+    link.declare([Queue("pieces")])
+    outbox, calls = link.outbox(window=1), 0
+    pikas_own, whole = transports._AsyncTransportBase._sigint_safe_send, Pieces.send
+
+    def counted(pieces: Pieces, sock: Any) -> int:
+        nonlocal calls
+        calls += 1
+        return whole(pieces, sock)
+
+    monkeypatch.setattr(Pieces, "send", counted)
+    outbox.post("", memoryview(bytes(1_000_000)), routing_key="pieces")
+    outbox.flush()
+    assert 0 < calls < len(body_pieces(1, bytes(1_000_000), 131_064))
+    assert transports._AsyncTransportBase._sigint_safe_send is pikas_own   # other connections of this process are left alone
+    link.close()
+
+
+@pytest.mark.parametrize("lacks", ["_sigint_safe_send", "_tx_buffers", "_produce"])
+def test_a_transport_that_looks_different_gets_one_piece_a_time(lacks: str) -> None:
+    parts = {"_sigint_safe_send": len, "_tx_buffers": deque[bytes](), "_produce": len}
+    assert send_pieces(SimpleNamespace(**parts))
+    del parts[lacks]
+    assert not send_pieces(SimpleNamespace(**parts))
+
+
 @pytest.fixture
 def through_tls(tmp_path: Path) -> Iterator[tuple[ssl.SSLSocket, ssl.SSLSocket]]:
     """Both ends of a connection."""
@@ -134,6 +184,14 @@ def test_a_body_is_read_in_place_through_tls_too(through_tls: tuple[ssl.SSLSocke
         while len(frames) < 2:
             frames += reader.take(len(connection._transport._sigint_safe_recv(client, 4096)))
     assert frames[1].fragment == body
+
+
+def test_pieces_go_through_tls_one_a_time(through_tls: tuple[ssl.SSLSocket, ssl.SSLSocket]) -> None:
+    server, client = through_tls
+    left = Pieces([b"head", memoryview(bytes(1000)), b"end"])
+    while len(left):
+        left = left[left.send(client) :]
+    assert b"".join(server.recv(2000) for _ in range(3)) == b"head" + bytes(1000) + b"end"
 
 
 class Recorder(SimpleNamespace):

@@ -6,6 +6,7 @@ for all. Figures: ``docs/adr/0017-levers-in-pika.md``. Only ``pika_link`` import
 
 import ssl
 import struct
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from pika.exceptions import AMQPError
 
 from modelcast.shared.pika_frames import FrameReader
 
+MOST_PIECES = 512
+"""Pieces that one call sends: Linux takes 1,024 (``IOV_MAX``), others fewer; 8 MiB, the largest chunk, are 129."""
 READ_BYTES = 1024 * 1024
 """What a connection reads before others have a turn: less than a millisecond's work, and one chunk; pika 100 KiB."""
 
@@ -63,14 +66,15 @@ class LeanConnection(_SelectConnection):  # type: ignore[misc] # see above
     """A connection that sends large bodies as they lie in memory, and receives them where they stay.
 
     pika copies a body four times on its way to the socket: cut out, joined, put behind the head of its frame and before its
-    end. Here heads and ends are frames' worth of their own in the queue of what is to be sent, and between them stand views of
-    the body. The caller must leave a body alone until it is confirmed.
+    end. Here heads, ends and views of the body between them are sent together by one call (``Pieces``), or one after the other
+    where that cannot be. The caller must leave a body alone until it is confirmed.
 
     When receiving it reads 4 KiB at a time, appends each to one ``bytes``, cuts frames out of it, bodies out of those, and joins
     these. Here a ``FrameReader`` says where the next bytes go, which for most of a body is where they stay.
     """
 
     _reader: FrameReader | None = None
+    _sends_pieces: bool | None = None
 
     def _on_data_available(self, data: "bytes | InPlace") -> None:
         """Process what was received: bytes, or a count of them when they lie where the reader wanted them."""
@@ -89,10 +93,12 @@ class LeanConnection(_SelectConnection):  # type: ignore[misc] # see above
             header = pika.frame.Header(channel_number, len(content[1]), content[0])
             pieces[0] = pika.frame.Method(channel_number, method_frame).marshal() + header.marshal() + pieces[0]
             output = self._output_marshaled_frames
+            if self._sends_pieces is None:
+                self._sends_pieces = send_pieces(self._transport)
         except AttributeError:   # another pika than the one that this was written for
             super()._send_message(channel_number, method_frame, content)
         else:
-            output(pieces)
+            output([Pieces(pieces)] if self._sends_pieces else pieces)
 
 
 def body_pieces(channel_number: int, body: bytes | memoryview, most_bytes: int) -> list[bytes | memoryview]:
@@ -108,6 +114,51 @@ def body_pieces(channel_number: int, body: bytes | memoryview, most_bytes: int) 
         pieces += [tail + struct.pack(">BHI", pika.spec.FRAME_BODY, channel_number, len(part)), part]
         tail = end
     return [*pieces, tail] if pieces else [b""]
+
+
+class Pieces:
+    """What lies in several places and is sent as one; in pika's queue it looks like one ``bytes``.
+
+    A body of 1 MiB is 17 pieces. Each by a call of its own is a packet of its own, for which the broker wakes, and half of
+    them hold 8 bytes.
+    """
+
+    __slots__ = ("_pieces", "_size")
+
+    def __init__(self, pieces: "Sequence[bytes | memoryview]") -> None:
+        self._pieces = pieces
+        self._size = sum(len(piece) for piece in pieces)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, rest: slice) -> "Pieces":
+        """Return what is left when ``rest.start`` bytes were sent."""
+        sent = rest.start
+        for index, piece in enumerate(self._pieces):
+            if sent < len(piece):
+                return Pieces([memoryview(piece)[sent:], *self._pieces[index + 1 :]])
+            sent -= len(piece)
+        return Pieces([])
+
+    def send(self, sock: Any) -> int:
+        """Send as much as one call sends; returns how many bytes. TLS knows no pieces and sends one."""
+        if isinstance(sock, ssl.SSLSocket):
+            return sock.send(self._pieces[0])
+        return int(sock.sendmsg(self._pieces[:MOST_PIECES]))
+
+
+def send_pieces(transport: Any) -> bool:
+    """Let a transport take ``Pieces``; returns whether it looks as expected. Set on this transport, not on pika's class."""
+    pikas_own = getattr(transport, "_sigint_safe_send", None)
+    if not (callable(pikas_own) and isinstance(getattr(transport, "_tx_buffers", None), deque) and hasattr(transport, "_produce")):
+        return False
+
+    def send(sock: Any, data: "bytes | Pieces") -> int:
+        return data.send(sock) if isinstance(data, Pieces) else int(pikas_own(sock, data))
+
+    vars(transport).update(_sigint_safe_send=send)
+    return True
 
 
 class InPlace:

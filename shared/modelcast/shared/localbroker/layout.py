@@ -13,6 +13,7 @@ from pathlib import Path
 from modelcast.shared.localbroker.record import LOOPBACK, NodeRecord
 
 _INTERFACE = "-kernel inet_dist_use_interface {127,0,0,1}"   # Erlang's distribution would listen on every address
+_IDLE = "+sbwt none +sbwtdcpu none +sbwtdio none"   # idle schedulers sleep: they share the processors with publisher and instances
 
 
 class NodeFolder:
@@ -86,7 +87,7 @@ class NodeFolder:
             "RABBITMQ_CONF_ENV_FILE": str(settings / "rabbitmq-env.conf"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(settings / "enabled_plugins"),
             "RABBITMQ_PID_FILE": str(self.path / "server.pid"),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _INTERFACE,
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{_INTERFACE} {_IDLE}",
             "RABBITMQ_CTL_ERL_ARGS": _INTERFACE,
             "RABBITMQ_CTL_DIST_PORT_MIN": "0",   # any: the eleven ports of the default may be in use by the system's node
             "RABBITMQ_CTL_DIST_PORT_MAX": "0",

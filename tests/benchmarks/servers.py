@@ -100,11 +100,13 @@ class SharedDirectory:
     def start(self, folder: Path) -> dict[str, Any]:
         """Make the directory and a key pair."""
         from modelcast.shared.keyfiles import generate
+        from modelcast.shared.roads import open_road
 
         if not self._settings:
             (folder / "depot").mkdir(mode=0o700, parents=True)
             key, public = generate(folder / "training")
             self._settings = {"url": f"file://{folder / 'depot'}", "key": str(key), "trust": str(public)}
+            open_road(self._settings["url"]).publish("first", "production").close()   # instances that wait need a depot to look at
         return self._settings
 
     def clean(self, label: str, instances: int) -> None:

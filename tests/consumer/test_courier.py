@@ -1,5 +1,6 @@
 """The courier's turns: back on the road after every loss, orders in, verdicts out, and a goodbye at the end."""
 
+import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from modelcast.consumer.courier import Courier
 from modelcast.consumer.lifecycle import State
 from modelcast.consumer.policy import Timing
 from modelcast.shared.amqp_road import AmqpRoad
-from modelcast.shared.errors import BrokerUnreachable, TopologyMismatch
+from modelcast.shared.errors import BrokerUnreachable, DepotUnusable, HostFault, TopologyMismatch
 from modelcast.shared.order import order_id
 from modelcast.shared.report import ReportKind
 from modelcast.shared.road import ArrivedOrder, Bookmark
@@ -162,6 +163,24 @@ def test_attempts_that_fail_are_counted_and_the_last_error_is_kept(desk, script)
     assert (courier.losses, courier.fault) == (3, "attempt 2")
     courier.turn()
     assert (len(script.joined), courier.fault, courier._failures) == (1, None, 0)
+
+
+@pytest.mark.parametrize(("fault", "longest"), [(DepotUnusable("Nothing is mounted."), 2.0), (BrokerUnreachable("Nobody answers."), 40.0)])
+def test_a_directory_is_looked_at_again_soon_and_a_server_is_left_alone(desk, script, fault: HostFault, longest: float) -> None:
+    courier = courier_of(desk, script, Timing(retry_first_seconds=40, retry_most_seconds=40))
+    courier._lose(fault)
+    pause = courier._next_join - time.monotonic()
+    assert longest / 5 < pause <= longest
+
+
+def test_a_fault_that_goes_on_is_logged_ever_more_seldom_and_another_one_at_once(desk, script) -> None:
+    courier = courier_of(desk, script)
+    with structlog.testing.capture_logs() as entries:
+        courier.log = structlog.get_logger()
+        for _ in range(100):
+            courier._lose(DepotUnusable("Nothing is mounted."))
+        courier._lose(BrokerUnreachable("Nobody answers."))
+    assert [entry["fault"] for entry in entries] == ["Nothing is mounted."] * 7 + ["Nobody answers."]
 
 
 def test_no_attempt_is_made_before_its_pause_is_over(desk, script) -> None:

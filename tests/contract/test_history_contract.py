@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from tests.contract.conftest import Operator
 
+from modelcast.shared import amqp_history
 from modelcast.shared.amqp_history import PATIENCE_SECONDS, AmqpHistory
 from modelcast.shared.amqp_road import AmqpInstanceRoad, AmqpRoad
 from modelcast.shared.link import Broker, WaitingLink
@@ -153,7 +154,57 @@ def test_orders_of_the_queue_wait_until_it_is_known_from_where_the_history_is_re
     begin = time.monotonic()
     assert joined.next_order(BRIEF) is None
     assert time.monotonic() - begin >= BRIEF * 0.9   # it rests meanwhile
-    monkeypatch.setattr(joined._history, "_patient_until", 0.0)
+    monkeypatch.setattr(joined._history, "_heard_at", -1e9)
     found = [joined.next_order(SOON) for _ in range(2 * len(FEW))]
     for from_history in (True, False):
         assert [each.body for each in found if each and (each.receipt is None) is from_history] == FEW
+
+
+class Slow:
+    """An inbox that gives out nothing until it may."""
+
+    def __init__(self, inbox) -> None:
+        self.inbox, self.may = inbox, False
+
+    def receive(self, seconds: float):
+        return self.inbox.receive(seconds) if self.may else None
+
+    def __getattr__(self, name: str):
+        return getattr(self.inbox, name)
+
+
+def test_an_order_of_the_queue_is_not_judged_before_those_that_were_ordered_before_it(order, join, road: AmqpRoad) -> None:
+    order(FEW)
+    joined = join()   # its queue is new: what was ordered before comes by the history alone
+    slow = joined._history._inbox = Slow(joined._history._inbox)
+    order([b"newest"])
+    publisher = road.publish("fraud", "production")
+    publisher.announce("production", b"announced")
+    publisher.close()
+    while len(joined._arrived) < 2:
+        assert joined.next_order(BRIEF) is None
+    assert joined.next_order(BRIEF) is None
+    slow.may = True
+    found = [joined.next_order(SOON) for _ in range(len(FEW) + 3)]
+    assert [each.body for each in found if each] == [*FEW, b"newest", b"newest", b"announced"]
+    order([b"later"])
+    slow.may = False   # from here on the queue alone is enough
+    assert bodies(take(joined, from_history=False, count=1)) == [b"later"]
+
+
+def test_a_history_that_stays_silent_keeps_no_order_back_for_ever(order, join, monkeypatch: pytest.MonkeyPatch) -> None:
+    joined = join()
+    joined._history._inbox = Slow(joined._history._inbox)
+    order([b"only here"])
+    while not joined._arrived:
+        assert joined.next_order(BRIEF) is None
+    monkeypatch.setattr(joined._history, "_heard_at", -1e9)
+    assert bodies(take(joined, from_history=False, count=1)) == [b"only here"]
+
+
+def test_only_so_many_orders_are_remembered_while_the_past_is_read(order, join, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(amqp_history, "MOST_PASSED", 3)
+    order(FEW)
+    joined = join()
+    assert bodies(take(joined, from_history=True, count=5)) == FEW
+    assert list(joined._history._passed) == [order_id(body) for body in FEW[-3:]]

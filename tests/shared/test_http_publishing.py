@@ -3,6 +3,7 @@
 import pytest
 from tests.fakes.http_peer import HttpPeer, Request, problem, reply, told
 
+from modelcast.shared import http_publishing
 from modelcast.shared.errors import AuthenticationRefused, HostFault, PermissionRefused, ProtocolViolation, PublisherBusy
 from modelcast.shared.http_publishing import HttpPublisherRoad
 
@@ -34,12 +35,30 @@ def test_a_session_goes_with_every_request_and_is_given_back(peer) -> None:
     road.order("production", b"ordered")
     road.close()
     assert {request.headers.get("modelcast-session") for request in there.requests[1:]} == {"s1"}
-    put = next(request for request in there.requests if request.method == "PUT")
-    assert [put.headers[f"modelcast-{name}"] for name in ("version", "index", "count", "codec")] == ["1.0.0", "0", "1", "zstd"]
+    put = next(request for request in there.requests if request.target.endswith("/chunks:batch"))
+    assert [put.headers[f"modelcast-{name}"] for name in ("version", "chunks")] == ["1.0.0", "00-zstd:5:0"]
     assert [request.method + request.target for request in there.requests[-3:]] == [
         "POST/v1/models/fraud/channels/production/announcements", "POST/v1/models/fraud/channels/production/orders",
         "DELETE/v1/models/fraud/publishing/s1",
     ]
+
+
+def test_chunks_go_together_until_they_are_many_or_large_or_of_another_release(peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_publishing, "BATCH_BYTES", 10)
+    monkeypatch.setattr(http_publishing, "BATCH_CHUNKS", 3)
+    there = peer(lambda _request: reply(204))
+    road = HttpPublisherRoad(there.server(), "fraud", "production")
+    sizes = [4, 6, 1, 12, 1, 1, 1, 1]
+    for index, size in enumerate(sizes):
+        road.chunks.send(memoryview(bytes([index]) * size), version="1.0.0", index=index, count=9, digest=f"{index:02}")
+    road.chunks.send(b"8", version="1.0.1", index=8, count=9, digest="08")
+    road.chunks.finish("r")
+    batches = [request for request in there.requests if request.target.endswith("/chunks:batch")]
+    assert [request.headers["modelcast-chunks"] for request in batches] == [
+        "00:4:0,01:6:1", "02:1:2", "03:12:3", "04:1:4,05:1:5,06:1:6", "07:1:7", "08:1:8",
+    ]
+    assert [request.body for request in batches][:3] == [b"\0" * 4 + b"\1" * 6, b"\2", b"\3" * 12]
+    road.close()
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterator
+from urllib.parse import unquote
 
 import pytest
-from tests.fakes.http_peer import Answering, HttpPeer, Request, problem, reply, told
+from tests.fakes.http_peer import Answering, Cut, HttpPeer, Request, problem, reply, told
 
+from modelcast.shared import http_reading
 from modelcast.shared.digest import digest
 from modelcast.shared.errors import DepotUnusable, HostFault, ProtocolViolation
 from modelcast.shared.http_reading import HttpChunkSource, HttpReportSource
@@ -27,7 +29,18 @@ def listed(peer: HttpPeer, request: Request) -> bytes | None:
     return told(next=6, entries=[entry(offset, body) for offset, body in enumerate(BODIES)])
 
 
+def is_of_chunks(request: Request) -> bool:
+    return "/chunks/" in request.target or "/chunks:batch" in request.target
+
+
+def batch_of(request: Request) -> list[bytes]:
+    """The chunks that one request asks for together."""
+    return [NAMES[name] for name in unquote(request.target.partition("?chunks=")[2]).split(",")]
+
+
 def chunk_of(request: Request) -> bytes:
+    if "/chunks:batch" in request.target:
+        return reply(200, b"".join(batch_of(request)))
     body = NAMES[request.target.partition("/chunks/")[2].partition("?")[0]]
     start = int(request.headers.get("range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
     headers = {"ETag": '"x"', "Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"}
@@ -40,7 +53,7 @@ def peer() -> Iterator[Callable[[Answering], HttpPeer]]:
     made: list[HttpPeer] = []
 
     def make(chunks: Answering) -> HttpPeer:
-        made.append(HttpPeer(lambda request: chunks(request) if "/chunks/" in request.target else listed(made[-1], request)))
+        made.append(HttpPeer(lambda request: chunks(request) if is_of_chunks(request) else listed(made[-1], request)))
         return made[-1]
 
     yield make
@@ -58,13 +71,14 @@ def read(source: HttpChunkSource, count: int) -> list[bytes]:
     return found
 
 
-def test_as_many_chunks_as_there_are_connections_are_on_their_way_at_once(peer) -> None:
+def test_as_many_batches_as_there_are_connections_are_on_their_way_at_once(peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_reading, "BATCH_CHUNKS", 2)
     there = peer(lambda request: chunk_of(request) if asked(3) else None)
 
     def asked(count: int) -> bool:
         """Wait until so many were asked for: nobody is answered before."""
         deadline = time.monotonic() + SOON
-        while sum("/chunks/" in request.target for request in there.requests) < count:
+        while sum(map(is_of_chunks, there.requests)) < count:
             if time.monotonic() > deadline or there.closed.wait(0.005):
                 return False
         return True
@@ -72,12 +86,46 @@ def test_as_many_chunks_as_there_are_connections_are_on_their_way_at_once(peer) 
     source = HttpChunkSource(there.server(options="?connections=3"), "fraud", 0)
     assert read(source, 6) == BODIES
     assert there.connections == 4   # and one for the list
+    assert sum(map(is_of_chunks, there.requests)) == 3
+
+
+def test_chunks_go_together_up_to_so_many_bytes(peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_reading, "BATCH_BYTES", 700_000)
+    there = peer(chunk_of)
+    assert read(HttpChunkSource(there.server(), "fraud", 0), 6) == BODIES
+    assert [len(batch_of(request)) for request in there.requests if is_of_chunks(request)] == [2, 2, 2]
+
+
+def one_by_one(there: HttpPeer) -> list[str]:
+    return [request.target for request in there.requests if "/chunks/" in request.target]
 
 
 def test_a_chunk_that_was_removed_since_is_passed_over(peer) -> None:
     there = peer(lambda request: problem(404) if BODIES[2] in chunk_of(request) else chunk_of(request))
-    source = HttpChunkSource(there.server(), "fraud", 0)
-    assert read(source, 5) == [*BODIES[:2], *BODIES[3:]]
+    assert read(HttpChunkSource(there.server(), "fraud", 0), 5) == [*BODIES[:2], *BODIES[3:]]
+    assert len(one_by_one(there)) == 6
+
+
+@pytest.mark.parametrize("strange", [reply(200, b"".join(BODIES) + b"more"), reply(206, b"".join(BODIES)), problem(503), problem(400)])
+def test_a_batch_that_does_not_fit_its_list_is_asked_for_one_by_one(peer, strange: bytes) -> None:
+    there = peer(lambda request: strange if "/chunks:batch" in request.target else chunk_of(request))
+    assert read(HttpChunkSource(there.server(), "fraud", 0), 6) == BODIES
+    assert len(one_by_one(there)) == 6
+
+
+@pytest.mark.parametrize("cut", [1, 299_999, 300_000, 1_000_000])
+def test_a_batch_that_breaks_off_loses_nothing_and_repeats_no_chunk_that_came(peer, cut: int) -> None:
+    there = peer(lambda request: Cut(chunk_of(request)[: -6 * 300_000 + cut]) if "/chunks:batch" in request.target else chunk_of(request))
+    assert read(HttpChunkSource(there.server(), "fraud", 0), 6) == BODIES
+    assert len(one_by_one(there)) == 6 - cut // 300_000
+
+
+def test_a_chunk_of_an_impossible_size_is_against_the_protocol() -> None:
+    large = {**entry(0, BODIES[0]), "size": 2**40}
+    there = HttpPeer(lambda _request: told(next=1, entries=[large]))
+    with pytest.raises(ProtocolViolation, match="bytes"):
+        HttpChunkSource(there.server(), "fraud", 0)
+    there.close()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ Decides when to connect again (doubling pauses, full jitter) and when to report 
 here. Starts no thread. Imports the road's protocols, the updater and the verdicts.
 """
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -145,7 +146,8 @@ class Courier:
         self.connected_since_ms = None
         self.losses += 1
         self._failures += 1
-        seconds = pause_seconds(self.timing, self._failures)
+        seconds = min(pause_seconds(self.timing, self._failures), error.longest_pause_seconds or math.inf)
         self._next_join = time.monotonic() + seconds
+        if str(error) != self.fault or self._failures & (self._failures - 1) == 0:   # the same again: at each doubling
+            self.log.warning("not connected; the model in service stays", fault=str(error), seconds=round(seconds, 1))
         self.fault = str(error)
-        self.log.warning("not connected; the model in service stays", fault=str(error), seconds=round(seconds, 1))

@@ -150,7 +150,10 @@ class AmqpInstanceRoad:
         while (delivery := self._orders.receive(0)) is not None:
             is_announcement = delivery.headers.get(names.HEADER_KIND) == ANNOUNCEMENT
             self._arrived.append(ArrivedOrder(delivery.body, (self._orders, delivery), is_announcement=is_announcement))
-        return self._arrived.popleft() if self._arrived and self._history.is_proven else None
+        return self._arrived.popleft() if self._arrived and self._may_be_judged(self._arrived[0]) else None
+
+    def _may_be_judged(self, arrived: ArrivedOrder) -> bool:
+        return self._history.is_proven if arrived.is_announcement else self._history.is_read_until(arrived.body)
 
     def settle(self, arrived: ArrivedOrder, *, accept: bool) -> None:
         """See ``road.InstanceRoad.settle``; a receipt of an earlier connection is dead and nothing is sent for it."""

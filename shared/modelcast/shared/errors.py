@@ -13,6 +13,7 @@ Imports only the reasons.
 """
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from modelcast.shared.reasons import Reason
 
@@ -66,7 +67,13 @@ class UnknownFormat(SenderFault):
 
 
 class HostFault(ModelcastError):
-    """Something of this host or of the way to the broker failed; the same step may succeed later."""
+    """Something of this host or of the way to the broker failed; the same step may succeed later.
+
+    Attributes:
+        longest_pause_seconds: Longest pause before the next attempt that makes sense, or None where it is as long as anybody likes.
+    """
+
+    longest_pause_seconds: ClassVar[float | None] = None
 
 
 class BrokerUnreachable(HostFault):
@@ -114,6 +121,7 @@ class StorageFault(HostFault):
 class DepotUnusable(HostFault):
     """The shared directory is missing, foreign, of a newer format, or others may write it."""
 
+    longest_pause_seconds = 2.0   # a look at a directory costs nobody anything, and whoever mounts it waits
     exit_code = 29
 
 

@@ -93,7 +93,10 @@ class FileChunkSink:
     ) -> None:
         """See ``road.ChunkSink.send``."""
         del count   # for people who look at a stream
-        entry = Entry(EntryKind.CHUNK, bytes.fromhex(digest), len(body), codec == CODEC, version, index)
+        self.keep(Entry(EntryKind.CHUNK, bytes.fromhex(digest), len(body), codec == CODEC, version, index), body)
+
+    def keep(self, entry: Entry, body: bytes | memoryview) -> None:
+        """Keep a chunk and note that it came."""
         self._shelf.put(entry, body)
         self._index.append(entry)
 

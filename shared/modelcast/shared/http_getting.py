@@ -8,6 +8,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from http.client import HTTPResponse
 
 from modelcast.shared.compression import CODEC
 from modelcast.shared.errors import BrokerUnreachable
@@ -44,6 +45,17 @@ class ChunkGetter:
         """Ask for a chunk, from byte ``done`` on if it still is the one that was tagged so."""
         headers = {"Range": f"bytes={done}-", "If-Range": tag} if done and tag else {}
         line.send(Ask("GET", f"/models/{self._model}/chunks/{digest}", {"codec": codec}, headers=headers))
+
+    def fill(self, line: Line, response: HTTPResponse, size: int) -> memoryview:
+        """Receive the next ``size`` bytes of an answer, at most what a chunk may have.
+
+        Raises:
+            BrokerUnreachable: The connection broke.
+        """
+        done = 0
+        while done < size:
+            done += line.read_into(response, self._buffer[done:size])
+        return self._buffer[:size]
 
     def receive(self, line: Line, digest: str, codec: str | None) -> tuple[memoryview, bool] | None:
         """Receive the chunk that was asked for; returns its bytes and whether they are packed, or None when it is not there.

@@ -8,7 +8,7 @@ import http.client
 import random
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import urlencode
@@ -37,7 +37,7 @@ class Ask:
         method: Its method.
         path: Its path below ``/v1``, with a slash at its beginning.
         query: Options; those that are None are left out.
-        body: Its body, or None.
+        body: Its body, in pieces with the header ``Content-Length``, or None.
         headers: Further headers.
         wait_seconds: How long the server is asked to hold it back until there is something to tell.
     """
@@ -45,7 +45,7 @@ class Ask:
     method: str
     path: str
     query: Query = field(default_factory=dict[str, str | int | float | None])
-    body: bytes | memoryview | None = None
+    body: bytes | memoryview | Sequence[bytes | memoryview] | None = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     wait_seconds: float = 0.0
 

@@ -1,6 +1,6 @@
 """The publisher's half of the HTTP road: a session on the server, which holds the model's lock.
 
-Decides what waits for its answer: all but a chunk, which is on its way while the next one is read and hashed. Imports the line and
+Decides what waits for its answer: all but chunks, which are on their way while the next ones are read and hashed. Imports the line and
 the road's errors.
 """
 
@@ -11,10 +11,11 @@ from typing import Any
 from modelcast.shared.errors import HostFault, ModelcastError, NotFound, ProtocolViolation, PublisherBusy
 from modelcast.shared.http_answers import Answer
 from modelcast.shared.http_line import Ask, Line, Query, Server
-from modelcast.shared.http_sending import Sending
+from modelcast.shared.http_sending import BATCH_BYTES, BATCH_CHUNKS, Sending
 from modelcast.shared.packing import pack
 
 SESSION_HEADER = "Modelcast-Session"
+GOODBYE_SECONDS = 5.0
 SYNC_SECONDS = 600.0
 """How long a server may take to make a release durable, or to hash what it holds: some GiB on a slow disk."""
 
@@ -103,10 +104,14 @@ class HttpRegister:
 
 
 class HttpChunkSink:
-    """See ``road.ChunkSink``: one chunk is on its way at a time, so that they stand in their order."""
+    """See ``road.ChunkSink``: several chunks go together, one batch of them after the other, so that they stand in their order.
+
+    What is sent must stay as it is until ``finish`` or ``close``.
+    """
 
     def __init__(self, session: Session, line: Line) -> None:
         self._session, self._sending = session, Sending(line)
+        self._bodies, self._names, self._size, self._version = list[bytes | memoryview](), list[str](), 0, ""
 
     def mark(self) -> int:
         """See ``road.ChunkSink.mark``."""
@@ -117,27 +122,46 @@ class HttpChunkSink:
     def send(
         self, body: bytes | memoryview, *, version: str, index: int, count: int, digest: str, codec: str = "none"
     ) -> None:
-        """See ``road.ChunkSink.send``; raises SenderFault when the server got other bytes than ``digest`` names."""
-        asked = self._session.ask("PUT", f"/chunks/{digest}", body)
+        """See ``road.ChunkSink.send``; raises SenderFault when the server got other bytes than a digest before it names."""
+        del count   # the server's index has no place for it
+        if self._bodies and (self._size + len(body) > BATCH_BYTES or len(self._bodies) == BATCH_CHUNKS or version != self._version):
+            self._send_batch()
+        self._bodies.append(body)
+        self._names.append(f"{digest}{'' if codec == 'none' else f'-{codec}'}:{len(body)}:{index}")
+        self._size, self._version = self._size + len(body), version
+
+    def _send_batch(self) -> None:
+        asked = self._session.ask("POST", "/chunks:batch")
         facts = {
-            "Modelcast-Version": version, "Modelcast-Index": str(index), "Modelcast-Count": str(count), "Modelcast-Codec": codec,
+            "Modelcast-Version": self._version, "Modelcast-Chunks": ",".join(self._names), "Content-Length": str(self._size),
         }
-        self._sending.send(Ask(asked.method, asked.path, body=body, headers={**asked.headers, **facts}), "chunk")
+        bodies, self._bodies, self._names, self._size = self._bodies, [], [], 0   # if it fails, nothing of it is tried again
+        self._sending.send(Ask(asked.method, asked.path, body=bodies, headers={**asked.headers, **facts}), "chunks")
+
+    def _flush(self) -> None:
+        if self._bodies:
+            self._send_batch()
+        self._sending.flush()
 
     def finish(self, release: str) -> None:
         """See ``road.ChunkSink.finish``."""
-        self._sending.flush()
+        self._flush()
         ask = self._session.ask("POST", "/chunks:finish", pack({"release": release}), wait_seconds=SYNC_SECONDS)
         self._session.call(ask, "end of the chunks")
 
     def held_since(self, offset: int) -> Iterator[bytes]:
         """See ``road.ChunkSink.held_since``: the server reads and hashes what it holds."""
-        self._sending.flush()
+        self._flush()
         for page in _pages(self._session, "/chunks:held", "list of chunks", offset):
             yield from _blobs(page, "digests")
 
     def close(self) -> None:
-        """Close the line of the chunks. Never raises."""
+        """Send what was gathered, if that takes no long wait: a second attempt needs not send it again. Never raises."""
+        with suppress(ModelcastError):
+            self._sending.finish(GOODBYE_SECONDS)
+            if self._bodies and not self._sending.is_busy:
+                self._send_batch()
+                self._sending.finish(GOODBYE_SECONDS)
         self._sending.close()
 
 

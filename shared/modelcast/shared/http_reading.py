@@ -12,8 +12,10 @@ from typing import Any
 from modelcast.shared.compression import CODEC
 from modelcast.shared.errors import DepotUnusable, NotFound, ProtocolViolation
 from modelcast.shared.http_answers import ServerBusy
-from modelcast.shared.http_getting import ChunkGetter, spread
+from modelcast.shared.http_batches import ChunkBatch, Wanted
+from modelcast.shared.http_getting import CHUNK_ROOM, ChunkGetter, spread
 from modelcast.shared.http_line import Ask, Line, Query, Server, rested
+from modelcast.shared.http_sending import BATCH_BYTES, BATCH_CHUNKS
 from modelcast.shared.road import ArrivedChunk
 
 PAGE_ENTRIES = 1024
@@ -61,7 +63,7 @@ class Feed:
 
 @dataclass(slots=True)
 class _Entry:
-    """An entry of the index, and the line on which its chunk comes."""
+    """An entry of the index, and the batch in which its chunk comes."""
 
     offset: int
     kind: str
@@ -71,7 +73,7 @@ class _Entry:
     version: str | None
     index: int | None
     release: str | None
-    line: Line | None = None
+    batch: ChunkBatch | None = None
 
     @classmethod
     def of(cls, told: Any) -> "_Entry":
@@ -81,12 +83,15 @@ class _Entry:
             ProtocolViolation: It is no entry.
         """
         try:
-            return cls(
+            entry = cls(
                 int(told["offset"]), str(told["kind"]), str(told.get("digest") or ""), int(told.get("size") or 0),
                 told.get("codec") == CODEC, told.get("version"), told.get("index"), told.get("release"),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ProtocolViolation("The server's list of chunks holds an entry that is none.") from error
+        if not 0 <= entry.size < CHUNK_ROOM:
+            raise ProtocolViolation(f"The server's list of chunks holds one of {entry.size} bytes.")
+        return entry
 
 
 class HttpChunkSource:
@@ -98,7 +103,7 @@ class HttpChunkSource:
         self._feed = Feed(server.line(), f"/models/{model}/chunks", "list of chunks")
         self._lines = [server.line() for _ in range(server.url.connections)]
         self._free = deque(self._lines)
-        self._getter = ChunkGetter(model)
+        self._model, self._getter = model, ChunkGetter(model)
         self._next: int | None = offset
         self._entries = deque[_Entry]()
         try:
@@ -132,9 +137,9 @@ class HttpChunkSource:
             remaining = max(0.0, deadline - time.monotonic())
             if self._entries:
                 entry = self._entries[0]
-                if entry.kind == "chunk" and entry.line is None:
+                if entry.kind == "chunk" and entry.batch is None:
                     continue   # it came with the page that was taken last: the next look ahead asks for it
-                if entry.line is not None and not entry.line.has_answer(remaining):
+                if entry.batch is not None and not entry.batch.has_answer(remaining):
                     return None
                 self._entries.popleft()
                 arrived = self._arrived(entry)
@@ -148,23 +153,36 @@ class HttpChunkSource:
                     return None
 
     def _look_ahead(self) -> None:
-        for entry in self._entries:
-            if not self._free:
-                break
-            if entry.kind == "chunk" and entry.line is None:
-                entry.line = self._free.popleft()
-                self._getter.ask(entry.line, entry.digest, _codec(entry))
+        while self._free and (entries := self._next_batch()):
+            wanted = [Wanted(entry.digest, entry.size, entry.is_packed) for entry in entries]
+            batch = ChunkBatch(self._getter, self._free.popleft(), self._model, wanted)
+            for entry in entries:
+                entry.batch = batch
         if len(self._entries) < PAGE_ENTRIES:
             page = self._feed.page(0.0)
             if page is not None:
                 self._take(page)
             self._ask(wait_seconds=spread(WAIT_SECONDS))
 
+    def _next_batch(self) -> list[_Entry]:
+        """Return the next chunks that nobody was asked for, as many as go together; none when there are none."""
+        batch, size = list[_Entry](), 0
+        for entry in self._entries:
+            if entry.kind != "chunk" or entry.batch is not None:
+                continue
+            size += entry.size
+            if batch and (size > BATCH_BYTES or len(batch) == BATCH_CHUNKS):
+                break
+            batch.append(entry)
+        return batch
+
     def _arrived(self, entry: _Entry) -> ArrivedChunk | None:
-        if entry.line is None:
+        batch = entry.batch
+        if batch is None:
             return ArrivedChunk(b"", False, None, entry.release if entry.kind == "end" else None, entry.offset)
-        found = self._getter.receive(entry.line, entry.digest, _codec(entry))
-        self._free.append(entry.line)
+        found = batch.receive()
+        if batch.is_done:
+            self._free.append(batch.line)
         if found is None:
             return None
         return ArrivedChunk(found[0], True, entry.digest, None, entry.offset, found[1], entry.version, entry.index)
@@ -174,10 +192,6 @@ class HttpChunkSource:
         for line in self._lines:
             line.close()
         self._feed.close()
-
-
-def _codec(entry: _Entry) -> str:
-    return CODEC if entry.is_packed else "none"
 
 
 class HttpReportSource:

@@ -9,7 +9,12 @@ import time
 from modelcast.shared.errors import HostFault, MisuseError
 from modelcast.shared.http_answers import ServerBusy
 from modelcast.shared.http_line import MOST_BUSY_SECONDS, Ask, Line, rested
+from modelcast.shared.limits import MIB
 
+BATCH_BYTES = 8 * MIB
+BATCH_CHUNKS = 16
+"""What goes together, in either direction: a request costs as much as moving a chunk does
+(figures: ``docs/adr/0025-http-client.md``)."""
 
 class Sent:
     """One thing on its way; see ``road.Confirmed``."""

@@ -38,6 +38,26 @@ def test_a_model_that_is_no_name_reaches_no_file(client: Client, name: str) -> N
     assert client.get(f"/models/{name}/chunks/{'0' * 64}").status_code in {400, 404}
 
 
+def test_several_chunks_come_by_one_answer_in_the_order_in_which_they_were_asked_for(client: Client, release: Release, model: str) -> None:
+    bodies = [release.chunks()[number] for number in (2, 0, 2)]
+    answer = client.get(f"/models/{model}/chunks:batch?chunks={','.join(digest(body).hex() for body in bodies)}")
+    assert (answer.status_code, answer.content) == (200, b"".join(bodies))
+    assert answer.headers["Content-Length"] == str(len(answer.content))
+
+
+def test_a_batch_is_all_of_its_chunks_or_none(client: Client, release: Release, model: str) -> None:
+    there, packed = digest(release.chunks()[0]).hex(), digest(release.chunks()[1]).hex() + "-zstd"
+    for missing in ("0" * 64, packed):   # that one is there, but not packed
+        answer = client.get(f"/models/{model}/chunks:batch?chunks={there},{missing},{'1' * 64}")
+        assert answer.status_code == 404
+        assert missing in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("listed", ["", "x", "A" * 64, ",", "0" * 64 + ",", "0" * 64 + "-gzip", ",".join(["0" * 64] * 65)])
+def test_what_is_no_list_of_chunks_is_400(client: Client, release: Release, model: str, listed: str) -> None:
+    assert client.get(f"/models/{model}/chunks:batch?chunks={listed}").status_code == 400
+
+
 def test_the_index_tells_in_pages_what_came_when(client: Client, release: Release, model: str) -> None:
     whole = client.wire(f"/models/{model}/chunks")
     assert [entry["kind"] for entry in whole["entries"]] == ["begin", "chunk", "chunk", "chunk", "chunk", "end"]

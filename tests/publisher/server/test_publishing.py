@@ -8,6 +8,7 @@ from tests.fakes.site import Client, Site
 from modelcast.publisher.catalog import Begun, Ordered
 from modelcast.shared.compression import pack_chunk
 from modelcast.shared.digest import digest
+from modelcast.shared.http_sending import BATCH_BYTES
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.roads import open_road
 
@@ -104,6 +105,52 @@ def test_bytes_with_another_digest_are_422_and_nothing_of_them_is_kept(site: Sit
     assert (answer.status_code, answer.json()["reason"]) == (422, "chunk-damaged")
     assert client.get(f"/models/{model}/chunks/{claim}").status_code == 404
     assert [path for path in (site.root / "models" / model).rglob("*") if path.is_file() and path.stat().st_size] == []
+
+
+OTHER = b"other bytes"
+
+
+def batch(client: Client, model: str, listed: str, body: bytes, **headers: str):
+    return client.post(f"/models/{model}/chunks:batch", data=body, headers={"Modelcast-Version": "1.2.0", "Modelcast-Chunks": listed, **headers})
+
+
+def test_several_chunks_are_kept_by_one_request_and_stand_in_the_index_in_their_order(client: Client, model: str) -> None:
+    client.begin(model)
+    frame = pack_chunk(BODY)
+    assert frame is not None
+    listed = f"{digest(OTHER).hex()}:{len(OTHER)}:4,{digest(BODY).hex()}-zstd:{len(frame)}:5"
+    assert batch(client, model, listed, OTHER + frame).status_code == 204
+    told = client.wire(f"/models/{model}/chunks")["entries"]
+    assert [(entry["digest"], entry["codec"], entry["index"], entry["version"]) for entry in told] == [
+        (digest(OTHER).hex(), "none", 4, "1.2.0"), (digest(BODY).hex(), "zstd", 5, "1.2.0"),
+    ]
+    assert client.get(f"/models/{model}/chunks/{digest(OTHER).hex()}").content == OTHER
+
+
+def test_of_a_batch_with_a_damaged_chunk_nothing_is_kept(client: Client, model: str) -> None:
+    client.begin(model)
+    listed = f"{digest(OTHER).hex()}:{len(OTHER)}:0,{digest(BODY).hex()}:{len(BODY)}:1"
+    assert batch(client, model, listed, OTHER + bytes(len(BODY))).status_code == 422
+    assert client.wire(f"/models/{model}/chunks")["entries"] == []
+    assert client.get(f"/models/{model}/chunks/{digest(OTHER).hex()}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "listed", ["", "x", f"{'0' * 64}", f"{'0' * 64}:1024", f"{'0' * 64}:1:0", f"{'0' * 64}:1024:0,", f"{'0' * 64}:1024:99999999",
+               ",".join([f"{'0' * 64}:1:0"] * 65)],
+)
+def test_what_is_no_list_of_the_bytes_that_came_is_400(client: Client, model: str, listed: str) -> None:
+    client.begin(model)
+    assert batch(client, model, listed, BODY).status_code == 400
+
+
+def test_a_batch_needs_a_session_and_the_right_to_publish_and_has_a_limit(site: Site, client: Client, model: str) -> None:
+    assert client.post(f"/models/{model}/chunks:batch", data=BODY, headers={"Modelcast-Chunks": "x"}).status_code == 400
+    client.begin(model)
+    assert batch(client, model, f"{'0' * 64}:1:0", bytes(BATCH_BYTES + 1)).status_code == 413
+    with site.client(f"fetch:{model}") as reader:
+        reader.session = client.session
+        assert batch(reader, model, f"{digest(BODY).hex()}:{len(BODY)}:0", BODY).status_code == 403
 
 
 def test_nothing_is_no_chunk_no_order_and_no_record(client: Client, model: str) -> None:

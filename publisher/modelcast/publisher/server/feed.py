@@ -12,12 +12,12 @@ from typing import Any
 
 from starlette.responses import Response
 
-from modelcast.publisher.server.call import Call, wire
+from modelcast.publisher.server.call import IMMUTABLE, Call, wire
 from modelcast.publisher.server.problems import Problem
 from modelcast.publisher.server.ranges import is_known
 from modelcast.publisher.server.reading import BYTES_TYPE, asked_part, immutable, partial, present
 from modelcast.publisher.server.sending import PiecesResponse
-from modelcast.publisher.server.shelves import Piece
+from modelcast.publisher.server.shelves import Piece, Shelves
 from modelcast.publisher.server.work import work
 from modelcast.shared.compression import CODEC
 from modelcast.shared.depot.chunks import read_entries
@@ -26,9 +26,12 @@ from modelcast.shared.depot.index import ENTRY_BYTES, Entry, EntryKind
 from modelcast.shared.depot.layout import ModelPlaces
 
 MOST_ENTRIES = 4096
-GATHER_SECONDS = 0.02
+MOST_CHUNKS = 64
+"""Chunks of one answer."""
+GATHER_SECONDS = 0.05
 """So long is waited for more chunks of a release that is being sent: an answer for each of them cost more than the chunks."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_CHUNK = re.compile(r"([0-9a-f]{64})(-zstd)?")
 
 
 def digest_in(call: Call) -> str:
@@ -72,6 +75,34 @@ async def chunk(call: Call) -> Response:
         [Piece(path, False, part.start, part.length)], status=200 if part.is_whole else 206,
         headers={**partial(part, size, etag), **headers}, media_type=BYTES_TYPE,
     )
+
+
+async def batch(call: Call) -> Response:
+    """Several chunks in one answer, one after the other, each as it is stored: all of them, or none."""
+    names = call.request.query_params.get("chunks", "").split(",")
+    found = [_CHUNK.fullmatch(name) for name in names[: MOST_CHUNKS + 1]]
+    if None in found or len(found) > MOST_CHUNKS:
+        raise Problem(
+            400, "chunks is no list of chunks.",
+            hint=f"Write 1 to {MOST_CHUNKS} digests with commas, -zstd behind those of packed ones.",
+        )
+    wanted = [(match[1], match[2] is not None) for match in found if match is not None]
+    pieces = await work(_pieces, call.service.shelves, call.model, wanted)
+    if len(pieces) < len(wanted):
+        await present(call)
+        raise Problem(404, f"{call.model} has not all of these chunks; the first that is missing is {names[len(pieces)]}.")
+    return PiecesResponse(pieces, status=200, headers={"Cache-Control": IMMUTABLE}, media_type=BYTES_TYPE)
+
+
+def _pieces(shelves: Shelves, model: str, wanted: list[tuple[str, bool]]) -> list[Piece]:
+    """Return where the chunks lie, up to the first that is missing."""
+    pieces: list[Piece] = []
+    for digest, is_packed in wanted:
+        place = shelves.chunk(model, digest, CODEC if is_packed else "none")
+        if place is None:
+            break
+        pieces.append(Piece(place[0], False, 0, os.stat(place[0]).st_size))
+    return pieces
 
 
 async def index(call: Call) -> Response:

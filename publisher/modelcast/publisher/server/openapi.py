@@ -21,12 +21,14 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "model": NAME, "channel": NAME, "instance": NAME, "digest": DIGEST, "release": TEXT, "path": TEXT, "session": TEXT,
     "number": COUNT, "from": COUNT, "limit": {"type": "integer", "minimum": 1},
     "cursor": TEXT, "bookmark": TEXT, "wait": SECONDS, "codec": CODEC,
+    "chunks": {"type": "string", "pattern": "^[0-9a-f]{64}(-zstd)?(,[0-9a-f]{64}(-zstd)?){0,63}$"},
     "joined": {"type": "string", "pattern": "^[0-9A-Za-z]{1,64}$"}, "since_minutes": {"type": "number", "minimum": 0},
     "Range": TEXT, "If-Range": TEXT, "If-None-Match": TEXT, "Modelcast-Session": TEXT, "Modelcast-Codec": CODEC,
+    "Modelcast-Chunks": {"type": "string", "pattern": "^[0-9a-f]{64}(-zstd)?:[0-9]{1,8}:[0-9]{1,8}$"},
     "Modelcast-Version": TEXT, "Modelcast-Index": COUNT, "Modelcast-Count": COUNT,
 }
 FIELDS: dict[str, dict[str, Any]] = {"channel": NAME, "release": DIGEST, "accept": {"type": "boolean"}}
-REQUIRED = {"joined", "Modelcast-Session"}
+REQUIRED = {"joined", "chunks", "Modelcast-Session", "Modelcast-Chunks"}
 ANY_ROUTE = (400, 401, 403, 408, 413, 422, 429, 503)
 _NAMED = r"\1"
 _IN_BRACES = re.compile(r"\{(\w+)(?::path)?\}")

@@ -4,12 +4,14 @@ Decides which scope each record and each order needs, and that bytes with anothe
 at: a road carries bytes, and instances trust signatures, not roads. Imports the call and sessions.
 """
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.responses import Response
 
 from modelcast.publisher.server.call import Call, done, text_of, wire
-from modelcast.publisher.server.feed import codec_of, digest_in
+from modelcast.publisher.server.feed import MOST_CHUNKS, codec_of, digest_in
 from modelcast.publisher.server.problems import Problem
 from modelcast.publisher.server.sessions import Session
 from modelcast.publisher.server.tokens import Scope
@@ -17,18 +19,21 @@ from modelcast.publisher.server.work import work
 from modelcast.shared.compression import CODEC, unpack_chunk
 from modelcast.shared.depot.chunks import CHUNK_ROOM, read_entries
 from modelcast.shared.depot.depot import Depot
-from modelcast.shared.depot.index import EntryKind
+from modelcast.shared.depot.index import Entry, EntryKind
 from modelcast.shared.depot.layout import ChannelPlaces, ModelPlaces
 from modelcast.shared.depot.numbered import NumberedLog
 from modelcast.shared.digest import digest as digest_of
 from modelcast.shared.digest import same
 from modelcast.shared.errors import SenderFault
+from modelcast.shared.file_publishing import FilePublisherRoad
+from modelcast.shared.http_sending import BATCH_BYTES
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.names import Version, check_name
 from modelcast.shared.packing import unpack
 from modelcast.shared.reasons import Reason
 
 SESSION_HEADER = "Modelcast-Session"
+_LISTED = re.compile(r"([0-9a-f]{64})(-zstd)?:([0-9]{1,8}):([0-9]{1,8})")
 HELD_BYTES = 512 * 1024 * 1024
 """So much is read and hashed for one answer: a fifth of a second."""
 
@@ -133,6 +138,43 @@ async def put_chunk(call: Call) -> Response:
     return done(201 if is_new else 204)
 
 
+async def put_batch(call: Call) -> Response:
+    """Keep several chunks, which follow one another in the body; none of them is kept when one is not what it claims to be."""
+    session, headers = _session(call), call.request.headers
+    entries = _listed(headers.get("modelcast-chunks", ""), Version(headers.get("modelcast-version", "0.0.0")).text)
+    body = await call.body(BATCH_BYTES)
+    if sum(entry.size for entry in entries) != len(body):
+        raise Problem(400, f"The chunks that are listed do not have {len(body)} bytes together.")
+    async with session.turn() as road:
+        await work(_keep, road, entries, body)
+    _tell_of_chunks(call)
+    return done()
+
+
+def _listed(text: str, version: str) -> list[Entry]:
+    found = [_LISTED.fullmatch(part) for part in text.split(",")[: MOST_CHUNKS + 1]]
+    if None in found or len(found) > MOST_CHUNKS:
+        raise Problem(
+            400, "Modelcast-Chunks is no list of chunks.",
+            hint=f"Write 1 to {MOST_CHUNKS} of DIGEST:SIZE:INDEX with commas, -zstd behind the digests of packed ones.",
+        )
+    return [
+        Entry(EntryKind.CHUNK, bytes.fromhex(match[1]), int(match[3]), match[2] is not None, version, _number(match[4]))
+        for match in found if match is not None
+    ]
+
+
+def _keep(road: FilePublisherRoad, entries: Sequence[Entry], body: bytes) -> None:
+    view, at = memoryview(body), 0
+    parts = list[memoryview]()
+    for entry in entries:
+        parts.append(view[at : at + entry.size])
+        at += entry.size
+        check_chunk(parts[-1], entry.digest.hex(), CODEC if entry.is_packed else "none")
+    for entry, part in zip(entries, parts, strict=True):
+        road.chunks.keep(entry, part)
+
+
 def _number(text: str | None) -> int:
     if text is None:
         return 0
@@ -141,13 +183,13 @@ def _number(text: str | None) -> int:
     return int(text)
 
 
-def check_chunk(body: bytes, digest: str, codec: str) -> None:
+def check_chunk(body: bytes | memoryview, digest: str, codec: str) -> None:
     """Refuse bytes that are not the chunk that they claim to be.
 
     Raises:
         SenderFault: They are other ones, none at all, or no frame.
     """
-    content: bytes | None = body
+    content: bytes | memoryview | None = body
     if codec == CODEC:
         content = unpack_chunk(body, max_bytes=DEFAULT_LIMITS.chunk_bytes)
     if not content or not same(digest_of(content), bytes.fromhex(digest)):

@@ -66,6 +66,7 @@ BOTH, WIRE, NOTHING, PART = (JSON_TYPE, WIRE_TYPE), (WIRE_TYPE,), (), (CHUNK_TYP
 
 ROUTES: Sequence[Route] = (
     Route("GET", f"{MODEL}/chunks/{{digest}}", feed.chunk, FETCH, ("codec",), CONDITIONS, None, PART, (200, 206, 304), (404, 416)),
+    Route("GET", f"{MODEL}/chunks:batch", feed.batch, FETCH, ("chunks",), gives=PART, errors=(404,)),
     Route("GET", f"{INSTANCE}/orders", joining.orders, FETCH, ("joined", "wait", "bookmark"), gives=WIRE, errors=(409,)),
     Route("POST", f"{INSTANCE}/orders/{{number}}/settlement", joining.settle, (Scope.REPORT,), ("joined",), takes=JSON_TYPE,
           gives=NOTHING, success=(204,), errors=(404, 409), fields=("accept",)),
@@ -86,6 +87,8 @@ ROUTES: Sequence[Route] = (
     Route("POST", f"{MODEL}/chunks:mark", publishing.mark, (Scope.PUBLISH,), (), SESSION, None, BOTH, errors=(409,)),
     Route("PUT", f"{MODEL}/chunks/{{digest}}", publishing.put_chunk, (Scope.PUBLISH,), (), SESSION + CHUNK, CHUNK_TYPE, NOTHING,
           (201, 204), (409,)),
+    Route("POST", f"{MODEL}/chunks:batch", publishing.put_batch, (Scope.PUBLISH,), (),
+          (*SESSION, "Modelcast-Version", "Modelcast-Chunks"), CHUNK_TYPE, NOTHING, (204,), (409,)),
     Route("POST", f"{MODEL}/chunks:finish", publishing.finish, (Scope.PUBLISH,), (), SESSION, JSON_TYPE, NOTHING, (204,), (409,),
           ("release",)),
     Route("GET", f"{MODEL}/chunks:held", publishing.held, (Scope.PUBLISH,), ("from",), SESSION, gives=WIRE, errors=(409,)),

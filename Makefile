@@ -6,7 +6,7 @@
 # VENV=...        another place for the virtual environment
 # TEST_ARGS=...   arguments of pytest, such as TEST_ARGS="-k node -x"
 # TEST_WORKERS=0  how many tests run at once, each with a RabbitMQ of its own; 0 is one after the other, which shows more
-# ROAD=...        what carries the releases in the demo: rabbitmq, file, or auto (a directory where no RabbitMQ can be had)
+# ROAD=...        what carries the releases in the demo: rabbitmq, file, http, or auto (a directory where no RabbitMQ can be had)
 # DEMO_ARGS=...   arguments of modelcast demo
 # BENCH_ARGS=...  what is measured, and how: BENCH_ARGS="fanout --quick", BENCH_ARGS="--help"
 
@@ -39,18 +39,18 @@ $(VENV)/.ready: pyproject.toml
 	@if command -v uv >/dev/null 2>&1; then \
 		echo "Setting up $(VENV) with uv and $(PYTHON)"; \
 		uv venv --quiet --allow-existing --python "$(PYTHON)" "$(VENV)" && \
-		uv pip install --quiet --python "$(VENV)/bin/python" --group dev --editable '.[demo]'; \
+		uv pip install --quiet --python "$(VENV)/bin/python" --group dev --editable '.[demo,server]'; \
 	else \
 		"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
 			echo "Error: $(PYTHON) has no venv or no pip. Hint: on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }; \
 		echo "Setting up $(VENV) with $(PYTHON); the first time takes a minute"; \
 		"$(PYTHON)" -m venv "$(VENV)" && \
 		"$(VENV)/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' && \
-		"$(VENV)/bin/python" -m pip install --quiet --group dev --editable '.[demo]'; \
+		"$(VENV)/bin/python" -m pip install --quiet --group dev --editable '.[demo,server]'; \
 	fi
 	@touch $@
 
-demo: setup  ## the whole story: a real broker (ROAD=file: a shared directory), a real model, a real application
+demo: setup  ## the whole story: a real broker (ROAD=file: a shared directory, ROAD=http: a server), a real model, a real application
 	$(VENV)/bin/modelcast demo --road $(ROAD) $(DEMO_ARGS)
 
 test: setup  ## all tests, against a real RabbitMQ of their own, and how much of the code they ran

@@ -85,7 +85,7 @@ def test_what_the_stream_has_not_or_has_damaged_comes_from_the_fallback_and_the_
 
 
 def test_a_stream_that_cannot_be_opened_is_done_without(bench, road, depot, fallback, signing_key) -> None:
-    def closed(_offset: int | None) -> Any:
+    def closed(_offset: int | None, _wanted: object) -> Any:
         raise BrokerUnreachable("cut")
 
     at = bench(fallback, open_source=closed)

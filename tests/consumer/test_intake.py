@@ -164,7 +164,7 @@ def test_nobody_waits_for_folders_and_room_of_what_is_not_wanted(bench, sim, hea
 def test_what_was_read_ahead_is_not_read_again_to_get_the_rest(tmp_path, sim, road, key_ring) -> None:
     release, opened = sim.release("1.0.0", {"model.bin": NUMBERS}), []
 
-    def open_source(offset: int | None):
+    def open_source(offset: int | None, _wanted: object):
         opened.append(offset)
         return road.chunks("fraud", offset)
 

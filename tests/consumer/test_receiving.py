@@ -38,7 +38,7 @@ class Stream:
         self.opened: list[int | None] = []
         self.open_now = 0
 
-    def __call__(self, offset: int | None) -> "Source":
+    def __call__(self, offset: int | None, _wanted: object = None) -> "Source":
         self.opened.append(offset)
         self.open_now += 1
         return Source(self, [m for m in self.messages if (m.offset or 0) >= (offset or 0)], self.cuts.pop(0) if self.cuts else None)
@@ -314,7 +314,7 @@ def test_work_that_nobody_wants_stops_at_the_next_message(assembly, release, fet
 
 
 def test_a_stream_that_cannot_be_opened_is_the_hosts_fault(assembly, fetching) -> None:
-    def refused(_offset: int | None) -> Source:
+    def refused(_offset: int | None, _wanted: object) -> Source:
         raise BrokerUnreachable("nobody answers")
 
     with pytest.raises(HostFault):

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -49,12 +50,12 @@ def desk(bench) -> Desk:
     return Desk(bench)
 
 
-def again(bench: Bench) -> Desk:
+def again(bench: Bench, **options: Any) -> Desk:
     """The desk after a restart."""
     bench.close()
     later = Bench(bench.store.root, bench.road, bench.ring).open()
     later.workshop.restore()
-    return Desk(later)
+    return Desk(later, **options)
 
 
 def test_an_order_goes_through_all_states_and_is_accepted_and_reported(sim, desk) -> None:
@@ -110,6 +111,23 @@ def test_the_report_of_a_rejection_survives_a_crash_and_the_order_is_refused_wit
     later = again(later.bench)
     later.tell()
     assert later.road.reports == []   # once it was confirmed it is not sent again
+    later.bench.close()
+
+
+def test_what_was_refused_for_the_instances_own_setting_is_judged_anew_after_a_restart(sim, bench) -> None:
+    body, narrow = sim.publish(sim.release("1.0.0")), Policy(accept=VersionRange(">=2"))
+    desk = Desk(bench, policy=narrow)
+    for _ in range(2):
+        desk.deliver(body, from_history=True)
+        desk.work()
+        desk.tell()
+        assert desk.verdict_reports() == [("1.0.0", "rejected", "version-out-of-range")]
+        desk = again(desk.bench, policy=narrow)
+    later = again(desk.bench)   # the application was deployed with a wider range
+    later.deliver(body, from_history=True)
+    later.work()
+    later.tell()
+    assert later.verdict_reports() == [("1.0.0", "promoted", None)]
     later.bench.close()
 
 

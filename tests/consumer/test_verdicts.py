@@ -96,3 +96,17 @@ def test_an_order_whose_verdict_is_being_written_is_not_judged_again(desk: Desk)
     desk.tell()
     assert len(desk.road.reports) == 1
     assert len(desk.road.settled) == 2
+
+
+def test_a_log_that_raises_costs_no_verdict(desk: Desk) -> None:
+    class Broken:
+        def __getattr__(self, _name: str):
+            raise ValueError("the disk of the log is full")
+
+    log, desk.verdicts.log = desk.verdicts.log, Broken()
+    with pytest.raises(ValueError, match="log is full"):
+        desk.verdicts.note(Decision(ORDER, Verdict.REJECTED, fault=FAULT))
+    desk.work()
+    desk.verdicts.log = log
+    desk.tell()
+    assert [report.reason for report in desk.road.reports] == ["load-failed"]

@@ -126,6 +126,19 @@ def test_an_instance_that_comes_late_gets_the_newest_release_though_nobody_publi
     assert consumer.wait_until_ready(LONG).version == "1.1.0"
 
 
+def test_who_comes_late_fetches_what_the_release_needs_and_nothing_of_those_between(life: Life) -> None:
+    base, model = weights(1, chunks=MANY), weights(2, chunks=MANY)
+    for version, second in (("1.0.0", 3), ("1.1.0", 4), ("1.2.0", 5)):
+        life.publisher.publish({"base": base["weights"], "head": weights(second, chunks=MANY)}, model="fraud", version=version)
+    publication = life.publisher.publish({"base": base["weights"], "head": model}, model="fraud", version="1.3.0")
+    assert publication.reused_bytes > publication.total_bytes / 3
+    life.serves(life.joined(instance="late"), "1.3.0")
+    outcome = life.publisher.wait(publication, instances=1, timeout_seconds=LONG)
+    transfer = outcome.promoted["late"].transfer
+    between = 0 if transfer["source"] in {"file", "http"} else publication.total_bytes
+    assert publication.total_bytes + between <= transfer["wire_bytes"] <= publication.total_bytes * 1.01 + 2 * between
+
+
 def test_an_instance_that_was_away_gets_what_was_published_meanwhile(life: Life) -> None:
     consumer = life.joined()
     life.publisher.publish(weights(0, chunks=1), model="fraud", version="1.0.0")

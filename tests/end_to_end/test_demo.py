@@ -1,4 +1,4 @@
-"""The whole story, on a real RabbitMQ and in a shared directory, by the command that a person types."""
+"""The whole story, on a real RabbitMQ, in a shared directory and through a server, by the command that a person types."""
 
 import json
 import os
@@ -15,7 +15,7 @@ REJECTED = {
 }
 
 
-@pytest.fixture(scope="module", params=["rabbitmq", "file"])
+@pytest.fixture(scope="module", params=["rabbitmq", "file", "http"])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> "tuple[subprocess.CompletedProcess[str], Path]":
     folder = tmp_path_factory.mktemp("demo")
     broker = {"MODELCAST_AMQP_URL": request.getfixturevalue("fresh_vhost_url")()} if request.param == "rabbitmq" else {}

@@ -65,7 +65,7 @@ class Bench:
         self.store = Store(root, self.fs)
         self._tools = Tools(
             available_loaders(loaders or {}), validators, timing, ring,
-            open_source or (lambda offset: road.chunks("fraud", offset)), run, loading or Loading(), headroom, mend,
+            open_source or (lambda offset, wanted: road.chunks("fraud", offset, wanted)), run, loading or Loading(), headroom, mend,
         )
 
     def open(self) -> Self:

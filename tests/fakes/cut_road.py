@@ -3,7 +3,7 @@
 from typing import Any
 
 from modelcast.shared.errors import BrokerUnreachable
-from modelcast.shared.road import ArrivedChunk, ChunkSource, Road
+from modelcast.shared.road import ArrivedChunk, ChunkSource, Road, Wanted
 
 
 class CutRoad:
@@ -25,9 +25,9 @@ class CutRoad:
     def publish(self, model: str, channel: str) -> Any:
         return _Session(self._road.publish(model, channel), self)
 
-    def chunks(self, model: str, offset: int | None) -> "ChunkSource":
+    def chunks(self, model: str, offset: int | None, wanted: "Wanted | None" = None) -> "ChunkSource":
         self.offsets.append(offset)
-        return _Source(self._road.chunks(model, offset), self)
+        return _Source(self._road.chunks(model, offset, wanted), self)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._road, name)

@@ -104,7 +104,23 @@ def test_a_long_absence_is_read_from_where_it_began() -> None:
     stream = Stream([(700, report("a", Verdict.PROMOTED))], away=[(600, 3000)])
     outcome, _ = stream.wait(instances=1, timeout_seconds=6000)
     assert outcome.exit_code == 0
-    assert stream.opened[-1][1] == 1 + 40
+    assert stream.opened[-1][1] == 1 + 41   # from where the last look began
+
+
+def test_a_process_that_was_held_up_reads_back_to_where_it_stopped() -> None:
+    """A laptop that slept: what came meanwhile waits in the connection, which is lost before all of it was read."""
+    stream = Stream([(1.0, report("a", Verdict.PROMOTED)), (700.0, report("b", Verdict.PROMOTED)), (701.0, report("c", Verdict.PROMOTED))])
+    source = stream.listen()
+    stream.now = 2.0
+    assert source.receive(0.0) is not None
+    assert source.receive(0.0) is None
+    stream.now = 1300.0
+    assert source.receive(0.0) is not None   # b; c is still to be read
+    stream.away = [(1300.0, 1301.0)]
+    assert source.receive(0.0) is None
+    stream.now = 1310.0
+    assert source.receive(0.0) is not None
+    assert stream.opened[-1][1] >= (1310 - 2) / 60
 
 
 def test_a_loss_before_the_past_was_read_begins_again_where_it_began() -> None:

@@ -120,6 +120,21 @@ def test_a_batch_that_breaks_off_loses_nothing_and_repeats_no_chunk_that_came(pe
     assert len(one_by_one(there)) == 6 - cut // 300_000
 
 
+@pytest.mark.parametrize("name", ["", "x", "A" * 64, "../" * 22])
+def test_a_chunk_without_a_digest_is_against_the_protocol(name: str) -> None:
+    there = HttpPeer(lambda _request: told(next=1, entries=[{**entry(0, BODIES[0]), "digest": name}]))
+    with pytest.raises(ProtocolViolation, match="digest"):
+        HttpChunkSource(there.server(), "fraud", 0)
+    there.close()
+
+
+def test_chunks_that_are_not_wanted_are_not_asked_for(peer) -> None:
+    there, left = peer(chunk_of), {digest(BODIES[1]), digest(BODIES[4])}
+    source = HttpChunkSource(there.server(), "fraud", 0, left.__contains__)
+    assert read(source, 6) == [b"", BODIES[1], b"", b"", BODIES[4], b""]
+    assert [len(batch_of(request)) for request in there.requests if is_of_chunks(request)] == [2]
+
+
 def test_a_chunk_of_an_impossible_size_is_against_the_protocol() -> None:
     large = {**entry(0, BODIES[0]), "size": 2**40}
     there = HttpPeer(lambda _request: told(next=1, entries=[large]))

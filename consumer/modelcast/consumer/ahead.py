@@ -100,7 +100,7 @@ def receive_ahead(assembly: Assembly, open_source: OpenSource, ahead: Ahead, idl
     """
     chunks = list(ahead.announced.manifest.artifact.chunks())
     if len(ahead.digests) < len(chunks):
-        read_on(open_source, lambda: ahead.next_offset, partial(_read, assembly, ahead, chunks, idle_seconds), ahead.check)
+        read_on(lambda: open_source(ahead.next_offset, None), partial(_read, assembly, ahead, chunks, idle_seconds), ahead.check)
 
 
 def _read(assembly: Assembly, ahead: Ahead, chunks: Sequence[Chunk], idle_seconds: float, source: ChunkSource) -> None:

@@ -86,7 +86,7 @@ class Blueprint:
     def _tools(self) -> Tools:
         return Tools(
             available_loaders(self.loaders), self.validators, self.timing, self.ring,
-            lambda offset: self.road.chunks(self.model, offset), bounded, self.loading,
+            lambda offset, wanted: self.road.chunks(self.model, offset, wanted), bounded, self.loading,
             mend=None if self.fallback is None else partial(mend, self.fallback, self.model),
         )
 

@@ -49,6 +49,10 @@ class Reassembly:
         for places in list(self._missing.values()):
             yield places[0]
 
+    def lacks(self, identity: bytes) -> bool:
+        """Whether bytes with this digest are missing somewhere."""
+        return identity in self._missing
+
     def places(self, identity: bytes, size: int) -> list[Chunk]:
         """Return where bytes with this digest are missing; empty when nowhere. Changes nothing."""
         return [chunk for chunk in self._missing.get(identity, []) if chunk.size == size]

@@ -15,7 +15,7 @@ from modelcast.shared.errors import HostFault, SenderFault, StorageFault
 from modelcast.shared.limits import DEFAULT_LIMITS, counted
 from modelcast.shared.order import Order
 from modelcast.shared.reasons import Reason
-from modelcast.shared.road import ArrivedChunk, ChunkSource
+from modelcast.shared.road import ArrivedChunk, ChunkSource, Wanted
 
 SHOWN_DIGESTS = 3
 """Missing digests named in a report; more would help nobody."""
@@ -26,8 +26,8 @@ READS = 2
 RECONNECTS = 3
 """Lost connections within one transfer that are mended on the spot; then it rests and is taken up again later."""
 
-OpenSource = Callable[[int | None], ChunkSource]
-"""Opens the chunk stream at an offset; None is the oldest chunk that is kept."""
+OpenSource = Callable[[int | None, Wanted | None], ChunkSource]
+"""Opens the chunk stream at an offset, for what is wanted; None is the oldest chunk that is kept, and all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +95,11 @@ def read_plan(chunks_offset: int | None, oldest_offset: int | None, *, has_some:
 def _read_once(assembly: Assembly, open_source: OpenSource, start: int | None, what: Fetch, *, notes: bool) -> None:
     """Read from ``start`` until complete, or the release's end marker, or silence; a lost connection goes on where it was."""
     reader = _Reader(assembly, what, start, notes=notes)
-    read_on(open_source, lambda: reader.next_offset, reader.read, what.stopped)
+    read_on(lambda: open_source(reader.next_offset, assembly.progress.lacks), reader.read, what.stopped)
 
 
-def read_on(
-    open_source: OpenSource, next_offset: Callable[[], int | None], read: Callable[[ChunkSource], None], stopped: Callable[[], None]
-) -> None:
-    """Open the stream where ``next_offset`` says and let ``read`` read it; a lost connection goes on where it was.
+def read_on(open_here: Callable[[], ChunkSource], read: Callable[[ChunkSource], None], stopped: Callable[[], None]) -> None:
+    """Open the stream where it is to be read on and let ``read`` read it; after a lost connection again.
 
     Raises:
         HostFault: The connection was lost too often, or the disk failed.
@@ -109,7 +107,7 @@ def read_on(
     losses = 0
     while True:
         try:
-            source = open_source(next_offset())
+            source = open_here()
             try:
                 read(source)
             finally:

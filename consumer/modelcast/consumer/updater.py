@@ -23,6 +23,7 @@ from modelcast.consumer.verdicts import Decision, Submit, Verdicts
 from modelcast.consumer.workshop import Workshop
 from modelcast.shared.errors import HostFault, SenderFault
 from modelcast.shared.order import order_id
+from modelcast.shared.reasons import OF_THE_SETTING
 from modelcast.shared.report import Verdict
 from modelcast.shared.road import ArrivedOrder, Bookmark, Target
 from modelcast.shared.signing import KeyRing
@@ -84,8 +85,9 @@ class Updater:
         self.standing = standing
         for name, body in unsent:
             self.verdicts.ledger.owe(name, body)
-        for order in rejections:
-            self.verdicts.ledger.decide(order, Verdict.REJECTED, None)
+        for order, rejection in rejections.items():
+            if rejection.reason not in OF_THE_SETTING:
+                self.verdicts.ledger.decide(order, Verdict.REJECTED, None)
 
     @property
     def in_hand(self) -> TrustedOrder | None:

@@ -88,23 +88,23 @@ class Verdicts:
             decision.order, decision.verdict, self.slot.active, trusted=trusted, fault=fault,
             stages_ms=trial.stages_ms if trial else None, transfer=trial.transfer if trial else None,
         )
-        write = self.log.warning if fault else self.log.info
-        write(
-            decision.verdict.value, version=version, order=decision.order[:12], reason=reason, message=message,
-            **(trial.transfer | {"stages_ms": trial.stages_ms} if trial else {}),
-        )
         if decision.verdict is Verdict.REJECTED:
             rejection = Rejection(decision.order, reason or "", message or "", version)
             job: Job = partial(self.workshop.reject, trial, rejection, report)
         else:
             job = partial(self.workshop.journal.add_report, report)
         self.submit(job, partial(self._noted, decision, report))
+        write = self.log.warning if fault else self.log.info   # last: a log that raises costs no verdict
+        write(
+            decision.verdict.value, version=version, order=decision.order[:12], reason=reason, message=message,
+            **(trial.transfer | {"stages_ms": trial.stages_ms} if trial else {}),
+        )
 
     def _noted(self, decision: Decision, report: bytes, name: object, error: BaseException | None) -> None:
-        if error is not None:
-            self.log.warning("a report could not be journaled", error=str(error))
         kept = name if isinstance(name, str) and error is None else f"{IN_MEMORY}{next(self._names)}"
         self.ledger.decide(decision.order, decision.verdict, (kept, report))
+        if error is not None:
+            self.log.warning("a report could not be journaled", error=str(error))
 
     def tell(self, road: InstanceRoad) -> None:
         """Settle what is due and send what is unsent, without waiting; what is confirmed later is settled in a later turn.

@@ -23,15 +23,15 @@ from modelcast.consumer.pointer import TRIES, KeptBookmark, Pointer
 from modelcast.consumer.policy import Loading, Timing
 from modelcast.consumer.probing import Bounded, Validator, check_samples, run_validators
 from modelcast.consumer.receiving import OpenSource
-from modelcast.consumer.rules import Standing, floor_after
+from modelcast.consumer.rules import Standing
 from modelcast.consumer.store import Store, damage_in, misfit_in
+from modelcast.consumer.succession import pointer_after, standing_of
 from modelcast.consumer.trial import Trial
 from modelcast.consumer.trust import open_manifest, reader_of
 from modelcast.shared.errors import HostFault, SenderFault, StorageFault
 from modelcast.shared.fs import host_fault
 from modelcast.shared.limits import shortened
 from modelcast.shared.manifest import Manifest
-from modelcast.shared.names import Version
 from modelcast.shared.reasons import Reason
 from modelcast.shared.signing import KeyRing
 
@@ -168,22 +168,13 @@ class Workshop:
         """Write the pointer (the commit point), then swap; the model before stays on disk as the previous one."""
         trusted, before = trial.trusted, self._store.pointer()
         with trial.timed("promoted"):
-            previous = before.previous if before and before.release == trusted.release else before.release if before else None
-            floor = floor_after(trusted, Version(before.floor) if before and not trial.floor_lifted else None)
-            floor_artifact = trusted.manifest.artifact.identity
-            if before is not None and floor != trusted.version:
-                floor_artifact = before.floor_artifact
-            bad = tuple(release for release in before.bad if release != trusted.release) if before else ()
-            kept = before.bookmark if before else None
-            if trial.bookmark is not None:
-                kept = KeptBookmark(trial.bookmark, reader_of(self._tools.ring))
-            self._store.point(Pointer(
-                0, trusted.release, previous, trusted.order.sequence, floor.text, floor_artifact, TRIES, bad, bookmark=kept
-            ))
+            kept = None if trial.bookmark is None else KeptBookmark(trial.bookmark, reader_of(self._tools.ring))
+            pointer = pointer_after(trusted, before, floor_lifted=trial.floor_lifted, bookmark=kept)
+            self._store.point(pointer)
             self._slot.swap(trial.model, trusted.manifest, trusted.release)
         trial.model = None
         with suppress(HostFault):   # what cannot be removed now is removed after the next promotion
-            self._store.collect({trusted.release, previous or trusted.release})
+            self._store.collect({trusted.release, pointer.previous or trusted.release})
         return self.standing()
 
     def reject(self, trial: Trial | None, rejection: Rejection, report: bytes) -> str:
@@ -206,21 +197,12 @@ class Workshop:
     def standing(self) -> Standing:
         """Return what this instance runs and has run."""
         pointer, active = self._store.pointer(), self._slot.active
-        identities: dict[str, bytes] = {}
+        identities: list[tuple[str, bytes]] = []
         for release in self._store.releases():
-            try:
+            with suppress(SenderFault, HostFault):   # its key is no longer trusted, or it cannot be read: it counts as unknown
                 manifest = self._manifest(release)
-            except (SenderFault, HostFault):
-                continue   # its key is no longer trusted, or it cannot be read: it counts as unknown
-            identities[manifest.version] = manifest.artifact.identity
-        active_release = active.release if active else None
-        if pointer is None:
-            return Standing(0, None, active_release, tuple(identities.items()))
-        identities[pointer.floor] = pointer.floor_artifact
-        return Standing(
-            pointer.sequence, Version(pointer.floor), active_release, tuple(identities.items()),
-            None if pointer.is_lost else pointer.release, pointer.bad,
-        )
+                identities.append((manifest.version, manifest.artifact.identity))
+        return standing_of(pointer, active.release if active else None, identities)
 
     def restore(self) -> str | None:
         """Load the last good release from disk into the slot.

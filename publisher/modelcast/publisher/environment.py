@@ -92,6 +92,9 @@ def _provides(distribution: metadata.Distribution, module: str) -> bool:
     top_level = distribution.read_text("top_level.txt")
     if top_level is not None:
         return module in top_level.split()
+    record = distribution.read_text("RECORD")   # its lines; ``files`` makes a path of each: 16 ms for NumPy
+    if record is not None:
+        return any(line.startswith((f"{module}/", f"{module}.py,")) for line in record.splitlines())
     return any(file.parts[0] in {module, f"{module}.py"} for file in distribution.files or ())
 
 

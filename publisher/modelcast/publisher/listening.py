@@ -80,9 +80,10 @@ class LastingReports:
                     return None
                 self._open()
             assert self._source is not None
+            began = self._clock()
             body = self._source.receive(seconds)
-            if self._source.is_caught_up:
-                self._read_until, self._since_minutes = self._clock(), OVERLAP_MINUTES
+            if body is None and self._source.is_caught_up:   # a process that was held up has more to read than it knows
+                self._read_until, self._since_minutes = began, OVERLAP_MINUTES
         except HostFault as error:   # refused also counts as away now: it was let in before, and a node that starts refuses much
             self._lose(error)
             return None

@@ -17,7 +17,7 @@ from modelcast.shared.amqp_history import ORDERS_AHEAD, AmqpHistory
 from modelcast.shared.amqp_publishing import READ_AHEAD, AmqpPublisherRoad
 from modelcast.shared.chunk_message import ANNOUNCEMENT, PROBE, arrived_chunk
 from modelcast.shared.link import Broker, Delivery, Inbox, Offset, WaitingLink
-from modelcast.shared.road import ArrivedChunk, ArrivedOrder, Bookmark, ChunkSource, Confirmed, DeadLetter, Target
+from modelcast.shared.road import ArrivedChunk, ArrivedOrder, Bookmark, ChunkSource, Confirmed, DeadLetter, Target, Wanted
 
 MOST_UNSETTLED = 65_535
 """AMQP counts unsettled messages in 16 bits."""
@@ -56,8 +56,10 @@ class AmqpRoad:
         link = self._broker.connect(name=f"{self._name} {target.instance} of {target.model}/{target.channel}")
         return _closing_on_error(link, lambda: AmqpInstanceRoad(link, target, self._queue_type, bookmark))
 
-    def chunks(self, model: str, offset: int | None) -> ChunkSource:
-        """See ``road.Road.chunks``."""
+    def chunks(self, model: str, offset: int | None, wanted: Wanted | None = None) -> ChunkSource:
+        """See ``road.Road.chunks``; a stream is read through, wanted or not."""
+        del wanted
+
         def by_amqp() -> ChunkSource:
             """Open them over a connection of their own."""
             link = self._broker.connect(name=f"{self._name} chunks of {model}")

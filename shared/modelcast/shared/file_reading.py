@@ -14,7 +14,7 @@ from modelcast.shared.depot.layout import REPORTS, ModelPlaces
 from modelcast.shared.depot.reports import ReportReader
 from modelcast.shared.errors import DepotUnusable
 from modelcast.shared.file_watch import Watch
-from modelcast.shared.road import ArrivedChunk
+from modelcast.shared.road import ArrivedChunk, Wanted
 
 
 class FileChunkSource:
@@ -22,8 +22,10 @@ class FileChunkSource:
 
     name = "file"
 
-    def __init__(self, depot: Depot, model: str, offset: int, poll_seconds: float | None) -> None:
-        self._depot, self._offset = depot, offset
+    def __init__(
+        self, depot: Depot, model: str, offset: int, poll_seconds: float | None, wanted: Wanted | None = None
+    ) -> None:
+        self._depot, self._offset, self._wanted = depot, offset, wanted
         self._index = depot.root / ModelPlaces(model).index
         if not depot.has_model(model):
             raise DepotUnusable(f"Nobody has published {model} in {depot.root}.", hint="Is this the directory of the publisher?")
@@ -52,6 +54,8 @@ class FileChunkSource:
     def _arrived(self, offset: int, entry: Entry) -> ArrivedChunk | None:
         if entry.kind is not EntryKind.CHUNK:
             return ArrivedChunk(b"", False, None, entry.digest.hex() if entry.kind is EntryKind.END else None, offset)
+        if self._wanted is not None and not self._wanted(entry.digest):
+            return ArrivedChunk(b"", False, None, None, offset)
         size = self._shelf.read_into(entry, self._buffer)
         if size is None:
             return None

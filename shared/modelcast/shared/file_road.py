@@ -24,7 +24,7 @@ from modelcast.shared.file_url import FileUrl
 from modelcast.shared.file_watch import Watch
 from modelcast.shared.locks import HostLock
 from modelcast.shared.order import order_id
-from modelcast.shared.road import ArrivedOrder, Bookmark, Confirmed, DeadLetter, Target
+from modelcast.shared.road import ArrivedOrder, Bookmark, Confirmed, DeadLetter, Target, Wanted
 
 LIST_SECONDS = 5.0
 """Orders are listed as often at least: two changes within one tick of the file system's clock look like one."""
@@ -52,10 +52,10 @@ class FileRoad:
         """See ``road.Road.join``."""
         return FileInstanceRoad(self.depot, target, self._poll_seconds, bookmark)
 
-    def chunks(self, model: str, offset: int | None) -> FileChunkSource:
+    def chunks(self, model: str, offset: int | None, wanted: Wanted | None = None) -> FileChunkSource:
         """See ``road.Road.chunks``."""
         self.depot.enter(founds=False)
-        return FileChunkSource(self.depot, model, offset or 0, self._poll_seconds)
+        return FileChunkSource(self.depot, model, offset or 0, self._poll_seconds, wanted)
 
     def finder(self, model: str) -> FileChunkFinder:
         """See ``finding.FindingRoad.finder``."""

@@ -16,7 +16,7 @@ from modelcast.shared.http_line import Ask, Line
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Listed:
     """A chunk as a list of chunks names it.
 
     Attributes:
@@ -50,7 +50,7 @@ class ChunkBatch:
         wanted: The chunks, at least one.
     """
 
-    def __init__(self, getter: ChunkGetter, line: Line, model: str, wanted: Sequence[Wanted]) -> None:
+    def __init__(self, getter: ChunkGetter, line: Line, model: str, wanted: Sequence[Listed]) -> None:
         self.line, self._getter, self._left = line, getter, deque(wanted)
         self._response: HTTPResponse | None = None
         self._is_together = len(wanted) > 1
@@ -81,7 +81,7 @@ class ChunkBatch:
             self._getter.ask(self.line, self._left[0].digest, self._left[0].codec)
         return found
 
-    def _from_batch(self, wanted: Wanted) -> memoryview | None:
+    def _from_batch(self, wanted: Listed) -> memoryview | None:
         """Return a chunk out of the answer to all of them, or None when the rest of them must be asked for one by one."""
         try:
             if self._response is None:

@@ -4,6 +4,7 @@ Decides how far is read ahead: as many chunks as there are connections are on th
 Imports the line and what gets a chunk.
 """
 
+import re
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -12,12 +13,13 @@ from typing import Any
 from modelcast.shared.compression import CODEC
 from modelcast.shared.errors import DepotUnusable, NotFound, ProtocolViolation
 from modelcast.shared.http_answers import ServerBusy
-from modelcast.shared.http_batches import ChunkBatch, Wanted
+from modelcast.shared.http_batches import ChunkBatch, Listed
 from modelcast.shared.http_getting import CHUNK_ROOM, ChunkGetter, spread
 from modelcast.shared.http_line import Ask, Line, Query, Server, rested
 from modelcast.shared.http_sending import BATCH_BYTES, BATCH_CHUNKS
-from modelcast.shared.road import ArrivedChunk
+from modelcast.shared.road import ArrivedChunk, Wanted
 
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 PAGE_ENTRIES = 1024
 WAIT_SECONDS = 20.0
 """How long a server is asked to hold a question back; below what proxies cut off (30 to 60 s)."""
@@ -89,6 +91,8 @@ class _Entry:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ProtocolViolation("The server's list of chunks holds an entry that is none.") from error
+        if entry.kind == "chunk" and not _DIGEST.fullmatch(entry.digest):
+            raise ProtocolViolation("The server's list of chunks holds one without a digest.")
         if not 0 <= entry.size < CHUNK_ROOM:
             raise ProtocolViolation(f"The server's list of chunks holds one of {entry.size} bytes.")
         return entry
@@ -99,7 +103,8 @@ class HttpChunkSource:
 
     name = "http"
 
-    def __init__(self, server: Server, model: str, offset: int | None) -> None:
+    def __init__(self, server: Server, model: str, offset: int | None, wanted: Wanted | None = None) -> None:
+        self._wanted = wanted
         self._feed = Feed(server.line(), f"/models/{model}/chunks", "list of chunks")
         self._lines = [server.line() for _ in range(server.url.connections)]
         self._free = deque(self._lines)
@@ -154,8 +159,8 @@ class HttpChunkSource:
 
     def _look_ahead(self) -> None:
         while self._free and (entries := self._next_batch()):
-            wanted = [Wanted(entry.digest, entry.size, entry.is_packed) for entry in entries]
-            batch = ChunkBatch(self._getter, self._free.popleft(), self._model, wanted)
+            listed = [Listed(entry.digest, entry.size, entry.is_packed) for entry in entries]
+            batch = ChunkBatch(self._getter, self._free.popleft(), self._model, listed)
             for entry in entries:
                 entry.batch = batch
         if len(self._entries) < PAGE_ENTRIES:
@@ -169,6 +174,9 @@ class HttpChunkSource:
         batch, size = list[_Entry](), 0
         for entry in self._entries:
             if entry.kind != "chunk" or entry.batch is not None:
+                continue
+            if self._wanted is not None and not self._wanted(bytes.fromhex(entry.digest)):
+                entry.kind = "passed"
                 continue
             size += entry.size
             if batch and (size > BATCH_BYTES or len(batch) == BATCH_CHUNKS):

@@ -19,7 +19,7 @@ from modelcast.shared.http_publishing import HttpPublisherRoad
 from modelcast.shared.http_reading import WAIT_SECONDS, HttpChunkSource, HttpReportSource
 from modelcast.shared.http_sending import Sending
 from modelcast.shared.http_wire import Bell
-from modelcast.shared.road import ArrivedOrder, Bookmark, Confirmed, DeadLetter, Target
+from modelcast.shared.road import ArrivedOrder, Bookmark, Confirmed, DeadLetter, Target, Wanted
 
 GOODBYE_SECONDS = 2.0
 """Longest wait for what was sent last, and for the goodbye itself: a server that is gone must not hold up an application's end."""
@@ -49,9 +49,9 @@ class HttpRoad:
         """See ``road.Road.join``."""
         return HttpInstanceRoad(self.server, target, bookmark)
 
-    def chunks(self, model: str, offset: int | None) -> HttpChunkSource:
+    def chunks(self, model: str, offset: int | None, wanted: Wanted | None = None) -> HttpChunkSource:
         """See ``road.Road.chunks``."""
-        return HttpChunkSource(self.server, model, offset)
+        return HttpChunkSource(self.server, model, offset, wanted)
 
     def finder(self, model: str) -> HttpChunkFinder:
         """See ``finding.FindingRoad.finder``."""

@@ -36,6 +36,14 @@ class Reason(StrEnum):
     TIMED_OUT = "timed-out"
 
 
+OF_THE_SETTING = frozenset({
+    Reason.UNKNOWN_KEY, Reason.KEY_NOT_ALLOWED, Reason.VERSION_OUT_OF_RANGE, Reason.FORMAT_NOT_ALLOWED,
+    Reason.INCOMPATIBLE_ENVIRONMENT, Reason.TOO_LARGE, Reason.TOO_LARGE_FOR_MEMORY,
+})
+"""Reasons that lie in how an instance is set up as much as in the release: after a restart, perhaps with another key, library or
+memory limit, the order is judged anew."""
+
+
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """What a reason means to a person.

@@ -121,6 +121,10 @@ class WakeableInstanceRoad(InstanceRoad, Wakeable, Protocol):
     """An instance's road whose waiting can be ended."""
 
 
+Wanted = Callable[[bytes], bool]
+"""Says of a digest whether the chunk that has it is wanted; asked again for every chunk, since one that came is not any more."""
+
+
 class ChunkSource(Protocol):
     """Chunks from an offset on, in order. Owned by the worker."""
 
@@ -273,8 +277,11 @@ class Road(Protocol):
         """Connect an instance; the history is read again from ``bookmark`` on if that order stands there, otherwise all of it."""
         ...
 
-    def chunks(self, model: str, offset: int | None) -> ChunkSource:
-        """Read a model's chunks from ``offset``; None is from the oldest that is kept."""
+    def chunks(self, model: str, offset: int | None, wanted: Wanted | None = None) -> ChunkSource:
+        """Read a model's chunks from ``offset``; None is from the oldest that is kept.
+
+        A road that knows digests before bytes passes over chunks that are not ``wanted``; others bring them all the same.
+        """
         ...
 
     def reports(self, *, since_minutes: int | None) -> ReportSource:

@@ -54,8 +54,11 @@ def damaged_on_the_way(stage: Stage) -> None:
     """Publish 1.2.0 through a road that flips a bit."""
     stage.narrator.chapter("A release whose bytes are damaged on the way: 1.2.0")
     trained = _train(stage, 440, seed=3)
-    road = DamagingRoad(open_road(stage.url))
-    stage.narrator.say(f"The publisher is honest; between it and {stage.place} one bit of one chunk is flipped.")
+    road = DamagingRoad(open_road(stage.unguarded_url))
+    if stage.url == stage.unguarded_url:
+        stage.narrator.say(f"The publisher is honest; between it and {stage.place} one bit of one chunk is flipped.")
+    else:
+        stage.narrator.say(f"{stage.place.capitalize()} would refuse bytes that are damaged; a disk does not: one bit flips there.")
     _rejected(stage, "1.2.0", "damaged on the way", trained, road=road)
     if not road.flipped:
         raise HostFault("No chunk was large enough to be damaged, so this chapter shows nothing.")

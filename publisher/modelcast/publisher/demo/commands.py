@@ -18,7 +18,7 @@ from modelcast.shared.errors import MisuseError
     help="How often each instance is asked for a prediction.",
 )
 @click.option(
-    "--road", type=click.Choice(["auto", "rabbitmq", "file"]), default="auto", show_default=True,
+    "--road", type=click.Choice(["auto", "rabbitmq", "file", "http"]), default="auto", show_default=True,
     help="What carries the releases; auto is a shared directory only where no RabbitMQ can be had.",
 )
 @json_option
@@ -27,7 +27,8 @@ def demo(*, as_json: bool, keep: bool, requests_per_second: float, road: str) ->
 
     Starts instances of a small web application, asks them for predictions all the time, and shows what becomes of good and
     bad releases. Uses the broker that MODELCAST_URL or
-    MODELCAST_AMQP_URL names, or finds or starts one; with --road file there is none. Ends with 0 when no request failed
+    MODELCAST_AMQP_URL names, or finds or starts one; with --road file there is none,
+    and with --road http a server stands before the directory. Ends with 0 when no request failed
     and everything went as it should, with 1 when something did not. With --json the story goes to stderr and one object to
     stdout.
 
@@ -40,6 +41,8 @@ def demo(*, as_json: bool, keep: bool, requests_per_second: float, road: str) ->
     import signal  # noqa: PLC0415 - --help need not load any of this
     from importlib.util import find_spec  # noqa: PLC0415
 
+    if road == "http" and (find_spec("uvicorn") is None or find_spec("starlette") is None):
+        raise MisuseError("The server needs uvicorn and Starlette.", hint="Install them: pip install 'modelcast[demo,server]'")
     if find_spec("sklearn") is None:
         raise MisuseError("The demo trains a model with scikit-learn, which is not installed.", hint="pip install 'modelcast[demo]'")
 

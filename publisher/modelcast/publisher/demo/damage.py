@@ -16,6 +16,7 @@ from modelcast.shared.road import (
     Road,
     Target,
     WakeableInstanceRoad,
+    Wanted,
 )
 
 MIN_BYTES = 16 * 1024
@@ -44,9 +45,9 @@ class DamagingRoad:
         """See ``road.Road.join``."""
         return self._road.join(target, bookmark=bookmark)
 
-    def chunks(self, model: str, offset: int | None) -> ChunkSource:
+    def chunks(self, model: str, offset: int | None, wanted: Wanted | None = None) -> ChunkSource:
         """See ``road.Road.chunks``."""
-        return self._road.chunks(model, offset)
+        return self._road.chunks(model, offset, wanted)
 
     def reports(self, *, since_minutes: int | None) -> ReportSource:
         """See ``road.Road.reports``."""

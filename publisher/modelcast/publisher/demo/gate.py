@@ -1,4 +1,4 @@
-"""A door on the way from an instance to the broker, so that the demo can show what an instance does without a connection.
+"""A door on the way from an instance to the broker or the server: the demo shows what an instance does without a connection.
 
 Decides whether connections come through: closed, the port refuses them as that of a dead broker does; open, every byte goes
 through unchanged. A gate opens once. It has one thread. Imports the standard library and the broker's address.
@@ -13,27 +13,29 @@ from urllib.parse import urlsplit
 
 from modelcast.shared.broker_url import BrokerUrl
 from modelcast.shared.errors import MisuseError
+from modelcast.shared.http_url import HttpUrl
 
 PIECE_BYTES = 64 * 1024
 
 
 class Gate:
-    """A door to the broker, closed until ``open`` is called.
+    """A door to the broker or the server, closed until ``open`` is called.
 
     Args:
-        url: Address of the broker, ``amqp://``.
+        url: Its address, ``amqp://`` or ``http://``.
 
     Raises:
         MisuseError: The address is one of TLS, whose certificate names another host than the gate.
     """
 
     def __init__(self, url: str) -> None:
-        there, parts = BrokerUrl.parse(url), urlsplit(url)
-        if parts.scheme != "amqp":
+        parts = urlsplit(url)
+        if parts.scheme not in {"amqp", "http"}:
             raise MisuseError(
                 "The demo puts a gate in front of the broker, and TLS would refuse it as the wrong host.",
                 hint="Name a broker with amqp://, or unset MODELCAST_AMQP_URL to use a private one.",
             )
+        there = BrokerUrl.parse(url) if parts.scheme == "amqp" else HttpUrl.parse(url)
         self._there = (there.host, there.port)
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.bind(("127.0.0.1", 0))   # bound but not listening: the port is ours, and connections are refused

@@ -57,7 +57,8 @@ class Stage:
 
     Attributes:
         url: Address of the road.
-        place: What carries the releases, in words: ``the broker``, ``the shared directory``.
+        unguarded_url: Where bytes can be put that nobody looks at before the instances do; a server would refuse damaged ones.
+        place: What carries the releases, in words: ``the broker``, ``the shared directory``, ``the server``.
         model: Name of the model.
         key: The private key that the instances trust.
         stranger: A private key that nobody trusts.
@@ -70,6 +71,7 @@ class Stage:
     """
 
     url: str
+    unguarded_url: str
     place: str
     model: str
     key: Path

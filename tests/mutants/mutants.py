@@ -1,0 +1,126 @@
+"""Defects that somebody could make, each of which some test must find: the checks checked.
+
+Decides which line is broken how, and which tests are asked. Pure data; ``tests.mutants.__main__`` plays them.
+"""
+
+from dataclasses import dataclass
+
+SIMULATION = "tests/simulation"
+CONSUMER, SHARED, PUBLISHER = "consumer/modelcast/consumer/", "shared/modelcast/shared/", "publisher/modelcast/publisher/"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One defect.
+
+    Attributes:
+        name: What is wrong, in words.
+        path: The file.
+        before: What stands there; must stand there exactly once.
+        after: What stands there instead.
+        tests: What pytest is asked to run; one of it must fail.
+    """
+
+    name: str
+    path: str
+    before: str
+    after: str
+    tests: tuple[str, ...]
+
+
+MUTANTS = (
+    Mutant(
+        "the model is swapped before the pointer is written", f"{CONSUMER}workshop.py",
+        "            self._store.point(pointer)\n            self._slot.swap(trial.model, trusted.manifest, trusted.release)\n",
+        "            self._slot.swap(trial.model, trusted.manifest, trusted.release)\n            self._store.point(pointer)\n",
+        ("tests/consumer/test_workshop.py",),
+    ),
+    Mutant(
+        "a folder is not synced after a rename", f"{SHARED}fs.py",
+        '        guarded("rename", source, lambda: os.replace(source, target))\n        self.sync_folder(target.parent)\n',
+        '        guarded("rename", source, lambda: os.replace(source, target))\n',
+        ("tests/consumer/test_workshop.py", "tests/consumer/test_store.py"),
+    ),
+    Mutant(
+        "a file is not synced before it gets its name", f"{SHARED}fs.py",
+        "                self.write_at(descriptor, content, 0, temporary)\n                self.sync(descriptor, temporary)\n",
+        "                self.write_at(descriptor, content, 0, temporary)\n",
+        ("tests/consumer/test_workshop.py", "tests/consumer/test_store.py"),
+    ),
+    Mutant(
+        "the key that an envelope names is believed", f"{SHARED}signing.py",
+        "                if key.signed(signature, message):", "                if key.key_id == hint:", ("tests/shared/test_signing.py",),
+    ),
+    Mutant(
+        "an order of a lost connection is settled on the new one", f"{SHARED}amqp_road.py",
+        "        if inbox is not self._orders:\n            return", "        if inbox is None:\n            return",
+        ("tests/consumer/test_courier.py", "tests/contract/test_road_contract.py", SIMULATION),
+    ),
+    Mutant(
+        "receipts of a lost connection are kept", f"{CONSUMER}ledger.py",
+        "        self._receipts.clear()\n", "        pass\n", ("tests/consumer/test_ledger.py", SIMULATION),
+    ),
+    Mutant(
+        "a rejection is settled before its report is confirmed", f"{CONSUMER}ledger.py",
+        "found is None or (found[0] is Verdict.REJECTED and found[1] in self._unsent)", "found is None",
+        ("tests/consumer/test_ledger.py", SIMULATION),
+    ),
+    Mutant(
+        "a rejection is remembered before its report is kept", f"{CONSUMER}workshop.py",
+        "        name = self.journal.add_report(report)   # first: a crash in between costs a second report, never the only one\n"
+        "        self.journal.remember(rejection)\n",
+        "        self.journal.remember(rejection)\n        name = self.journal.add_report(report)\n",
+        ("tests/consumer/test_workshop.py",),
+    ),
+    Mutant(
+        "a rollback does not lower the floor", f"{CONSUMER}rules.py",
+        "if floor is None or trusted.is_rollback or not", "if floor is None or not", (SIMULATION,),
+    ),
+    Mutant(
+        "a promotion is not refused for a version below the floor", f"{CONSUMER}rules.py",
+        "    if version.precedes(floor):\n", "    if False and version.precedes(floor):\n", ("tests/consumer/test_rules.py", SIMULATION),
+    ),
+    Mutant(
+        "a newer order of the queue is judged before the history has come by", f"{SHARED}amqp_history.py",
+        "        self._passed: dict[str, None] | None = {}", "        self._passed: dict[str, None] | None = None",
+        ("tests/contract/test_history_contract.py", SIMULATION),
+    ),
+    Mutant(
+        "the history is read on behind orders that are still open", f"{CONSUMER}agenda.py",
+        "        return min(open_places, key=lambda place: place.offset)", "        return self._places[trusted.id]",
+        ("tests/consumer/test_agenda.py", SIMULATION),
+    ),
+    Mutant(
+        "a better order does not stop the one in hand", f"{CONSUMER}updater.py",
+        "        if (trial.dropped or not is_best) and self.state is not State.PROMOTING:", "        if trial.dropped and self.state is not State.PROMOTING:",
+        ("tests/consumer/test_updater.py", SIMULATION),
+    ),
+    Mutant(
+        "an order is judged again while its verdict is being written", f"{CONSUMER}ledger.py",
+        "        return order in self._verdicts or order in self._expected\n", "        return order in self._verdicts\n",
+        ("tests/consumer/test_verdicts.py", SIMULATION),
+    ),
+    Mutant(
+        "the sequence of the last order is not kept", f"{CONSUMER}succession.py",
+        "        0, trusted.release, previous, trusted.order.sequence,", "        0, trusted.release, previous, before.sequence,",
+        ("tests/consumer/test_workshop.py", SIMULATION),
+    ),
+    Mutant(
+        "a chunk is written whatever its digest", f"{CONSUMER}assembly.py",
+        "        if not self.progress.places(identity, len(body)):", "        if claim is not None and not self.progress.places(identity := bytes.fromhex(claim), len(body)):",
+        ("tests/consumer/test_assembly.py", "tests/consumer/test_receiving.py"),
+    ),
+    Mutant(
+        "what was written is not compared before it is loaded at a start", f"{CONSUMER}workshop.py",
+        "            damage = damage_in(self._store.folder(release), manifest.artifact)\n            if damage is not None:",
+        "            damage = None\n            if damage is not None:", ("tests/consumer/test_workshop.py",),
+    ),
+    Mutant(
+        "a release that ends the process at every start is loaded for ever", f"{CONSUMER}workshop.py",
+        "        if pointer.tries_left <= 0:", "        if pointer.tries_left <= -1_000:", ("tests/consumer/test_workshop.py",),
+    ),
+    Mutant(
+        "the order is sent before the chunks are confirmed", f"{PUBLISHER}publication.py",
+        "    road.chunks.finish(release)\n", "    pass\n", ("tests/contract/test_life_contract.py", "tests/publisher/test_publication.py"),
+    ),
+)

@@ -8,6 +8,7 @@
 # TEST_WORKERS=0  how many tests run at once, each with a RabbitMQ of its own; 0 is one after the other, which shows more
 # ROAD=...        what carries the releases in the demo: rabbitmq, file, http, or auto (a directory where no RabbitMQ can be had)
 # DEMO_ARGS=...   arguments of modelcast demo
+# SEEDS=...       how many lives of a channel make torture plays
 # BENCH_ARGS=...  what is measured, and how: BENCH_ARGS="fanout --quick", BENCH_ARGS="--help"
 
 VENV ?= .venv
@@ -16,6 +17,7 @@ TEST_WORKERS ?= 2
 ROAD ?= auto
 DEMO_ARGS ?=
 BENCH_ARGS ?= all
+SEEDS ?= 20000
 BENCH_PEERS := nginx redis-server nats-server
 RABBITMQ_4 := .rabbitmq-4
 
@@ -23,7 +25,7 @@ RABBITMQ_4 := .rabbitmq-4
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$python; break; }; done)
 
-.PHONY: help setup demo test lint check bench bench-setup bench-docs test-rabbitmq-4 clean
+.PHONY: help setup demo test lint check bench bench-setup bench-docs test-rabbitmq-4 torture mutants clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -89,6 +91,13 @@ bench-docs:  ## tables and plots of the documentation, from the results that are
 
 test-rabbitmq-4: setup $(RABBITMQ_4)/.ready  ## all tests against RabbitMQ 4.0 of Debian 13 (Linux, root, 400 MB)
 	MODELCAST_RABBITMQ_SERVER=$(CURDIR)/$(RABBITMQ_4)/bin/rabbitmq-server $(VENV)/bin/python -m pytest $(TEST_ARGS)
+
+torture: setup  ## the long runs: thousands of lives more, and every mutant (half an hour)
+	MODELCAST_SEEDS=$(SEEDS) $(VENV)/bin/python -m pytest -n $(TEST_WORKERS) tests/simulation
+	$(VENV)/bin/python -m tests.mutants
+
+mutants: setup  ## break the code at a known place, again and again: some test must notice each time
+	$(VENV)/bin/python -m tests.mutants
 
 # A whole Debian 13 below one folder. Its programs run under chroot in a mount namespace of their own, in which the state folder
 # of the node (the parent of its HOME) is visible: when the last process ends nothing is left mounted.

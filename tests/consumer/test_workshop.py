@@ -5,6 +5,7 @@ import gc
 import os
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -370,6 +371,41 @@ def test_a_refused_release_is_remembered_and_what_was_received_of_it_goes(sim, b
     assert bench.journal.rejections() == {trial.trusted.id: rejection}
     assert bench.journal.reports() == [(name, b"the report")]
     assert not bench.store.incoming(trial.trusted.release).exists()
+
+
+def test_a_model_whose_pointer_cannot_be_written_is_not_in_service(sim, road, key_ring, tmp_path: Path) -> None:
+    fs = FaultFs(tmp_path / "other")
+    with Bench(tmp_path / "other", road, key_ring, fs=fs) as bench:
+        bench.carry_out(sim.publish(sim.release("1.0.0")))
+        trial = bench.trial(sim.publish(sim.release("2.0.0")))
+        *steps, promote = bench.steps()
+        for step in steps:
+            step(trial)
+        fs.fail_at(0, errno.ENOSPC, lasting=True)
+        with pytest.raises(StorageFault):
+            promote(trial)
+        assert bench.version == "1.0.0"   # or it would serve what nobody would find after a restart
+        fs.heal()
+        promote(trial)
+        assert bench.version == "2.0.0"
+
+
+def test_a_rejection_is_never_remembered_without_its_report(sim, road, key_ring, tmp_path: Path) -> None:
+    fs, step = FaultFs(tmp_path / "other"), 0
+    with Bench(tmp_path / "other", road, key_ring, fs=fs) as bench:
+        trial = bench.trial(sim.publish(sim.release("1.0.0")))
+        rejection = Rejection(trial.trusted.id, "load-failed", "It does not load.", "1.0.0")
+        while True:
+            fs.fail_at(step, errno.ENOSPC, lasting=True)
+            with suppress(StorageFault):
+                bench.workshop.reject(trial, rejection, b"the report")
+            if not fs.happened:
+                break
+            fs.heal()
+            assert bench.journal.reports() or not bench.journal.rejections(), fs.steps
+            step += 1
+        fs.heal()
+        assert bench.journal.rejections()
 
 
 def test_work_that_nobody_wants_any_more_stops(sim, bench) -> None:

@@ -40,6 +40,35 @@ def model_path(tmp_path: Path) -> Path:
     return path
 
 
+class Watched:
+    """A road whose steps are written down: everything else passes through."""
+
+    def __init__(self, road: AmqpRoad) -> None:
+        self.road, self.steps = road, list[str]()
+
+    def publish(self, model: str, channel: str):
+        return Watching(self.road.publish(model, channel), self.steps)
+
+
+class Watching:
+    def __init__(self, inner, steps: list[str]) -> None:
+        self._inner, self._steps = inner, steps
+
+    def __getattr__(self, name: str):
+        found = getattr(self._inner, name)
+        if name in {"chunks", "register"}:
+            return Watching(found, self._steps)
+        if callable(found) and name in {"send", "finish", "append", "order", "announce"}:
+            self._steps.append(name)
+        return found
+
+
+def test_the_order_comes_when_every_chunk_is_confirmed_and_the_register_has_the_release(signing_key, model_path: Path) -> None:
+    road = Watched(AmqpRoad(FakeBroker(), retention_bytes=64 * MIB))
+    Publisher(road, signing_key=signing_key, chunk_bytes=CHUNK).publish(model_path, model="fraud", version="1.0.0", format="files", lineage={})   # type: ignore[arg-type]
+    assert road.steps == ["append", *["send"] * 10, "finish", "append", "append", "order", "append"]   # begun, released, ordering, ordered
+
+
 def publish(broker: Broker, key: SigningKey, path: Path, version: str = "1.0.0", channel: str = "production", *, resend: bool = False) -> Publication:
     return publisher(broker, key).publish(
         path, model="fraud", version=version, channel=channel, format="files", lineage={}, resend=resend

@@ -205,7 +205,7 @@ class World:
         self.ordered: list[Ordered] = []
         self.bad: set[str] = set()
         self.strange: set[str] = set()
-        self._major = 0
+        self._count = 0
         self.instances: list[Instance] = []
         self.road.publish("fraud", "production").close()
 
@@ -218,9 +218,9 @@ class World:
             self.instances.append(Instance(f"i{number}", self, is_picky=number % 2 == 1))
 
     def publish(self) -> None:
-        """A new release: mostly the highest version so far, sometimes one below; some load nowhere, some not on every host."""
-        self._major += 1
-        text = f"{self._major}.0.0" if self.random.random() < 0.7 else f"0.{self._major}.0"
+        """A new release, above or below those before it; some load nowhere, some not on every host."""
+        self._count += 1
+        text = f"{self.random.randrange(1, 6)}.{self._count}.0"
         release = self.sim.release(text, {"model.bin": text.encode()})
         fate = self.random.random()
         if fate < 0.15:
@@ -260,10 +260,15 @@ class World:
         chances: list[tuple[float, Callable[[], None]]] = [
             (1.0, self.publish), (0.4, self.roll_back), (0.7, self.join), (1.0, lambda: self.someone(Instance.cut)),
             (1.2, lambda: self.someone(Instance.crash)), (0.2, self.restart_broker), (0.1, self._pass_time),
-            (12.0, lambda: self.someone(Instance.turn)), (12.0, lambda: self.someone(Instance.work)),
+            (8.0, lambda: self.someone(Instance.turn)), (8.0, lambda: self.someone(Instance.work)), (6.0, lambda: self.someone(self._live)),
         ]
         (act,) = self.random.choices([act for _, act in chances], [weight for weight, _ in chances])
         act()
+
+    def _live(self, instance: Instance) -> None:
+        """Let an instance get on for a while: often long enough for a promotion."""
+        for _ in range(self.random.randrange(30)):
+            self.random.choice((instance.turn, instance.work))()
 
     def _pass_time(self) -> None:
         self.clock.now += self.random.choice([LATE, 20.0])

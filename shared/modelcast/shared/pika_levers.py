@@ -8,7 +8,7 @@ import ssl
 import struct
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pika
 import pika.data
@@ -155,7 +155,7 @@ def send_pieces(transport: Any) -> bool:
         return False
 
     def send(sock: Any, data: "bytes | Pieces") -> int:
-        return data.send(sock) if isinstance(data, Pieces) else int(pikas_own(sock, data))
+        return data.send(sock) if isinstance(data, Pieces) else cast("int", pikas_own(sock, data))
 
     vars(transport).update(_sigint_safe_send=send)
     return True

@@ -41,16 +41,18 @@ def run(directory: Path | None, *, repeats: int, store_mib: int) -> dict[str, An
         "help_ms": [_wall_ms([sys.executable, "-m", "modelcast.shared.cli", "--help"]) for _ in range(repeats)],
     }
     note("imports are measured")
-    server, directory_server = BY_NAME["modelcast"].server, BY_NAME["modelcast-file"].server
+    server, directory_server, http_server = (BY_NAME[name].server for name in ("modelcast", "modelcast-file", "modelcast-http"))
     with Ground(directory, needed=store_mib * MIB * COPIES) as ground:
         try:
             settings = server.start(ground.path / "rabbitmq")
             found["tiny_ms"], found["read_ns"] = _tiny(ground, settings, repeats)
             found["tiny_file_ms"], _ = _tiny(ground, directory_server.start(ground.path / "directory"), repeats, label="tiny-file")
+            found["tiny_http_ms"], _ = _tiny(ground, http_server.start(ground.path / "server"), repeats, label="tiny-http")
             note("tiny models are measured")
             _fill(ground, settings, store_mib * MIB)
         finally:
             server.stop()
+            http_server.stop()
         found["restart_ms"] = [_restart_ms(ground, settings, number) for number in range(max(1, repeats // 3))]
         kind = ground.kind
     bars = _bars({name: median(values) for name, values in found.items()}, store_mib)
@@ -71,6 +73,7 @@ def _bars(medians: dict[str, float], store_mib: int) -> list[Bar]:
         Bar("reading `consumer.active`, over a plain attribute", 100, medians["read_ns"], "ns"),
         Bar("a tiny model, `publish()` called to promoted at the last of 4 instances", 150, medians["tiny_ms"], "ms"),
         Bar("… in a shared directory", 300, medians["tiny_file_ms"], "ms"),
+        Bar("… over HTTP", 250, medians["tiny_http_ms"], "ms"),
         Bar(f"restart with the broker away, {store_mib} MiB model, to ready", 300, medians["restart_ms"], "ms", condition="after import"),
     ]
 

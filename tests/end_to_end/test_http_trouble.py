@@ -50,7 +50,7 @@ class Serving:
                 pause.wait(0.001)
             self.kill()
 
-        watching = threading.Thread(target=watch)
+        watching = threading.Thread(target=watch, daemon=True)
         watching.start()
         return watching
 
@@ -113,7 +113,7 @@ def test_a_server_that_is_killed_during_a_download_is_joined_again_and_the_rest_
         def close(self) -> None:
             self._source.close()
 
-    road.chunks = lambda name, offset: Telling(opened(name, offset))  # type: ignore[method-assign]
+    road.chunks = lambda name, offset, wanted=None: Telling(opened(name, offset, wanted))  # type: ignore[method-assign]
     consumer = life.started(road=road)
     killing.join(LONG)
     life.eventually(lambda: not consumer.status().connected)

@@ -22,6 +22,7 @@ from modelcast.consumer.receiving import OpenSource
 from modelcast.consumer.reporting import Reporter
 from modelcast.consumer.rules import Host, Standing
 from modelcast.consumer.runtime import bounded
+from modelcast.consumer.sharing import Borrowing
 from modelcast.consumer.store import Store
 from modelcast.consumer.trial import Trial
 from modelcast.consumer.trust import TrustedOrder, open_order
@@ -53,19 +54,21 @@ class Bench:
         loading: How gently a model is loaded.
         headroom: Reads how much memory is left.
         mend: Fetches from a fallback.
+        borrowing: Shares blocks with the road's own files.
     """
 
     def __init__(
         self, root: Path, road: Road, ring: KeyRing, *, fs: Fs | None = None, validators: Sequence[Validator] = (),
         loaders: Mapping[str, Loader] | None = None, timing: Timing = QUICK, open_source: OpenSource | None = None,
         run: Bounded = bounded, loading: Loading | None = None, headroom: Callable[[], list[Headroom]] = read_headroom,
-        mend: Mend | None = None,
+        mend: Mend | None = None, borrowing: Borrowing | None = None,
     ) -> None:
         self.fs, self.road, self.ring, self.slot = fs or Fs(), road, ring, Slot()
         self.store = Store(root, self.fs)
         self._tools = Tools(
             available_loaders(loaders or {}), validators, timing, ring,
             open_source or (lambda offset, wanted: road.chunks("fraud", offset, wanted)), run, loading or Loading(), headroom, mend,
+            borrowing,
         )
 
     def open(self) -> Self:

@@ -12,6 +12,7 @@ from modelcast.consumer.reassembly import Reassembly
 from modelcast.consumer.store import FILES, Store
 from modelcast.shared.digest import digest, same
 from modelcast.shared.errors import StorageFault
+from modelcast.shared.fs import Sharing
 from modelcast.shared.limits import MIB
 from modelcast.shared.manifest import Artifact, Chunk
 
@@ -71,6 +72,20 @@ class Assembly:
                 return   # that release is damaged or gone; its chunks are fetched instead
             if same(digest(content), chunk.digest):
                 self._write(chunk.digest, content, but=None, fetched=False)
+
+    def share(self, chunk: Chunk, source: int) -> Sharing:
+        """Let every place of a missing chunk share the blocks of an open file; counted once each place was read and compared."""
+        places = self.progress.places(chunk.digest, chunk.size)
+        for place in places:
+            path = self._path(place.file)
+            shared = self._fs.share_at(self._descriptor(place.file), source, place.size, place.offset, path)
+            if shared is not Sharing.DONE:
+                return shared
+            content = self._fs.read_at(self._descriptor(place.file), place.size, place.offset, path)
+            if not same(digest(content), chunk.digest):
+                return Sharing.NOT_THESE
+        self.progress.placed(chunk.digest, chunk.size, fetched=False)
+        return Sharing.DONE
 
     def write_ahead(self, chunk: Chunk, body: bytes | memoryview) -> None:
         """Write what claims to be a chunk in its place; whether it is, ``adopt`` says when its digest is known."""

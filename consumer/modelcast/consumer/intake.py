@@ -11,6 +11,7 @@ from modelcast.consumer.ahead import Ahead, layout_of, receive_ahead
 from modelcast.consumer.assembly import Assembly
 from modelcast.consumer.fallback import Mend
 from modelcast.consumer.receiving import Fetch, OpenSource, fetch
+from modelcast.consumer.sharing import Borrowing
 from modelcast.consumer.store import Store
 from modelcast.consumer.trial import Trial
 from modelcast.consumer.trust import TrustedOrder
@@ -30,18 +31,21 @@ class Intake:
         idle_seconds: Silence after which the stream counts as read to its end.
         manifest_of: Returns the manifest of a release of the store, if it is still trusted.
         mend: Fetches from another road what the stream has dropped, or None.
+        borrowing: Shares blocks with the road's own files, or None.
     """
 
     def __init__(
         self, store: Store, open_source: OpenSource, idle_seconds: float, manifest_of: Callable[[str], Manifest],
-        mend: Mend | None = None,
+        *, mend: Mend | None = None, borrowing: Borrowing | None = None,
     ) -> None:
         self._store, self._open_source, self._idle_seconds, self._manifest_of = store, open_source, idle_seconds, manifest_of
-        self._mend = mend
+        self._mend, self._borrowing = mend, borrowing
         self._ahead: Ahead | None = None
 
     def receive_ahead(self, ahead: Ahead) -> None:
         """Receive what was announced; raises like ``ahead.receive_ahead``, and what was received stays."""
+        if self._borrowing is not None and self._borrowing.is_possible(self._store):
+            return
         before, self._ahead = self._ahead, ahead
         folder = self._store.incoming(ahead.layout)
         self._store.clear_incoming({ahead.layout})
@@ -85,6 +89,8 @@ class Intake:
         for other in self._store.releases():
             with suppress(SenderFault, HostFault):   # its key is no longer trusted, or it cannot be read: nothing is taken
                 assembly.reuse(self._store.folder(other), self._manifest_of(other).artifact, trial.check)
+        if self._borrowing is not None:
+            self._borrowing.share(assembly, trial.check)
 
     def _fetch(self, assembly: Assembly, what: Fetch) -> None:
         """Read the stream; what it does not give, for whichever reason, is asked of the fallback."""

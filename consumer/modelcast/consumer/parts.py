@@ -28,6 +28,7 @@ from modelcast.consumer.receiver import Receiver
 from modelcast.consumer.reporting import Reporter
 from modelcast.consumer.rules import Host
 from modelcast.consumer.runtime import Runtime, bounded
+from modelcast.consumer.sharing import Borrowing, LendingRoad
 from modelcast.consumer.store import Store
 from modelcast.consumer.updater import Setting, Updater
 from modelcast.consumer.verdicts import Verdicts
@@ -88,6 +89,7 @@ class Blueprint:
             available_loaders(self.loaders), self.validators, self.timing, self.ring,
             lambda offset, wanted: self.road.chunks(self.model, offset, wanted), bounded, self.loading,
             mend=None if self.fallback is None else partial(mend, self.fallback, self.model),
+            borrowing=Borrowing(self.road, self.model) if isinstance(self.road, LendingRoad) else None,
         )
 
     def _log(self, **facts: object) -> Any:

@@ -24,6 +24,7 @@ from modelcast.consumer.policy import Loading, Timing
 from modelcast.consumer.probing import Bounded, Validator, check_samples, run_validators
 from modelcast.consumer.receiving import OpenSource
 from modelcast.consumer.rules import Standing
+from modelcast.consumer.sharing import Borrowing
 from modelcast.consumer.store import Store, damage_in, misfit_in
 from modelcast.consumer.succession import pointer_after, standing_of
 from modelcast.consumer.trial import Trial
@@ -53,6 +54,7 @@ class Tools:
         loading: How gently a model is loaded.
         headroom: Reads how much memory is left.
         mend: Fetches from another road what the stream has dropped, or None.
+        borrowing: Shares blocks with the road's own files, or None.
     """
 
     loaders: Mapping[str, Callable[[], Loader]]
@@ -64,6 +66,7 @@ class Tools:
     loading: Loading = field(default_factory=Loading)
     headroom: Callable[[], list[Headroom]] = read_headroom
     mend: Mend | None = None
+    borrowing: Borrowing | None = None
 
 
 class Workshop:
@@ -78,7 +81,9 @@ class Workshop:
 
     def __init__(self, store: Store, journal: Journal, slot: Slot, tools: Tools) -> None:
         self._store, self.journal, self._slot, self._tools = store, journal, slot, tools
-        self._intake = Intake(store, tools.open_source, tools.timing.chunk_idle_seconds, self._manifest, tools.mend)
+        self._intake = Intake(
+            store, tools.open_source, tools.timing.chunk_idle_seconds, self._manifest, mend=tools.mend, borrowing=tools.borrowing
+        )
         self._memory = MemoryCheck(tools.loading, tools.headroom)
 
     def receive(self, trial: Trial) -> None:

@@ -14,6 +14,7 @@ from typing import cast
 
 from modelcast.shared.depot.depot import Depot
 from modelcast.shared.depot.disk import Disk, temporary_name
+from modelcast.shared.depot.index import Entry, EntryKind
 from modelcast.shared.depot.layout import REPORTS, ModelPlaces
 from modelcast.shared.depot.reports import ReportWriter, now_ms
 from modelcast.shared.depot.settled import MAX_BYTES, Settled
@@ -60,6 +61,16 @@ class FileRoad:
     def finder(self, model: str) -> FileChunkFinder:
         """See ``finding.FindingRoad.finder``."""
         return FileChunkFinder(self.depot, model)
+
+    def open_chunk(self, model: str, digest: str) -> int | None:
+        """Open the file of a chunk that is not packed; returns a descriptor that the caller closes, or None when there is none."""
+        self.depot.enter(founds=False)
+        return self.depot.shelf(model).open(Entry(EntryKind.CHUNK, bytes.fromhex(digest)))
+
+    def open_index(self, model: str) -> int | None:
+        """Open a model's index of chunks, as above."""
+        self.depot.enter(founds=False)
+        return self.depot.disk.open_if_there(self.depot.root / ModelPlaces(model).index)
 
     def reports(self, *, since_minutes: int | None) -> FileReportSource:
         """See ``road.Road.reports``."""

@@ -13,6 +13,7 @@ import stat
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from enum import Enum, auto
 from pathlib import Path
 from typing import TypeVar
 
@@ -74,6 +75,20 @@ def host_fault(what: str, error: BaseException) -> HostFault | None:
     return None
 
 
+class Sharing(Enum):
+    """What became of an attempt to let two files share blocks."""
+
+    DONE = auto()
+    NOT_THESE = auto()
+    """Not these bytes: they do not begin or end where blocks do."""
+    IMPOSSIBLE = auto()
+    """This file system cannot, or the two files lie on different ones."""
+
+
+FICLONERANGE = 0x4020940D
+"""ioctl(2) of Linux, ``linux/fs.h``: btrfs, XFS and others."""
+
+
 class Fs:
     """The operating system's file system.
 
@@ -125,6 +140,31 @@ class Fs:
         while view:
             written = guarded("write", path, lambda view=view, offset=offset: os.pwrite(descriptor, view, offset))  # type: ignore[misc]
             view, offset = view[written:], offset + written
+
+    def share_at(self, descriptor: int, source: int, size: int, offset: int, path: Path) -> Sharing:
+        """Let ``size`` bytes at ``offset`` of a file be the first blocks of another file; see ioctl_ficlonerange(2).
+
+        Args:
+            descriptor: The file, open for writing.
+            source: The other file, open for reading.
+            size: How many bytes; 0 is all of them.
+            offset: Where; a multiple of the file system's blocks.
+            path: Name of the file, for errors.
+        """
+        if sys.platform != "linux":
+            return Sharing.IMPOSSIBLE
+        import fcntl  # noqa: PLC0415 - not on every system
+        import struct  # noqa: PLC0415
+
+        try:
+            fcntl.ioctl(descriptor, FICLONERANGE, struct.pack("qQQQ", source, 0, size, offset))
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                return Sharing.NOT_THESE
+            if error.errno in {errno.EOPNOTSUPP, errno.EXDEV, errno.ENOTTY, errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EBADF}:
+                return Sharing.IMPOSSIBLE
+            raise storage_fault("share blocks with", path, error) from error
+        return Sharing.DONE
 
     def read_at(self, descriptor: int, size: int, offset: int, path: Path) -> bytes:
         """Read up to ``size`` bytes at ``offset``."""

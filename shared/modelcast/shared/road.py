@@ -122,7 +122,7 @@ class WakeableInstanceRoad(InstanceRoad, Wakeable, Protocol):
 
 
 Wanted = Callable[[bytes], bool]
-"""Says of a digest whether the chunk that has it is wanted; asked again for every chunk, since one that came is not any more."""
+"""Says of a digest whether the chunk that has it is wanted; asked anew each time."""
 
 
 class ChunkSource(Protocol):
@@ -232,10 +232,7 @@ class PublisherRoad(Protocol):
         ...
 
     def announce(self, channel: str, body: bytes) -> None:
-        """Tell the instances of a channel that are there that chunks come, and an order after them.
-
-        Does not wait. Who misses it loses nothing but time.
-        """
+        """Tell the instances that are there that chunks come, and an order after them; who misses it loses only time."""
         ...
 
     def order(self, channel: str, body: bytes) -> None:
@@ -278,10 +275,7 @@ class Road(Protocol):
         ...
 
     def chunks(self, model: str, offset: int | None, wanted: Wanted | None = None) -> ChunkSource:
-        """Read a model's chunks from ``offset``; None is from the oldest that is kept.
-
-        A road that knows digests before bytes passes over chunks that are not ``wanted``; others bring them all the same.
-        """
+        """Read a model's chunks from ``offset``, None is the oldest; those that are not ``wanted`` may be passed over."""
         ...
 
     def reports(self, *, since_minutes: int | None) -> ReportSource:

@@ -105,6 +105,10 @@ class ChunkShelf:
         """Read a chunk into a buffer and return how many bytes it has, or None when it is gone; a larger file is cut."""
         return self._disk.read_into(self.path(entry), buffer)
 
+    def open(self, entry: Entry) -> int | None:
+        """Open the file of a chunk for reading, or return None when it is gone; the caller closes the descriptor."""
+        return self._disk.open_if_there(self.path(entry))
+
     def sync(self, entries: Iterable[Entry]) -> None:
         """Make chunks durable, with their names."""
         paths = {self.path(entry) for entry in entries if entry.kind is EntryKind.CHUNK}

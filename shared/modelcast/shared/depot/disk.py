@@ -102,7 +102,8 @@ class Disk(Fs):
         self.sync_folder(target.parent)
         return True
 
-    def _open_if_there(self, path: Path) -> int | None:
+    def open_if_there(self, path: Path) -> int | None:
+        """Open a file for reading, or return None when it does not exist; the caller closes the descriptor."""
         try:
             return os.open(path, os.O_RDONLY | NO_FOLLOW | os.O_NONBLOCK)   # a pipe in the place of a file must hold up nobody
         except FileNotFoundError:
@@ -112,7 +113,7 @@ class Disk(Fs):
 
     def read_if_there(self, path: Path, max_bytes: int) -> bytes | None:
         """Read a small file, or return None when it does not exist; of a larger one ``max_bytes`` and one more byte are read."""
-        descriptor = self._open_if_there(path)
+        descriptor = self.open_if_there(path)
         if descriptor is None:
             return None
         try:
@@ -122,7 +123,7 @@ class Disk(Fs):
 
     def read_part(self, path: Path, size: int, offset: int) -> bytes:
         """Read up to ``size`` bytes of a file at ``offset``; nothing when it does not exist."""
-        descriptor = self._open_if_there(path)
+        descriptor = self.open_if_there(path)
         if descriptor is None:
             return b""
         try:
@@ -132,7 +133,7 @@ class Disk(Fs):
 
     def read_into(self, path: Path, buffer: memoryview) -> int | None:
         """Fill a buffer from the beginning of a file; returns how many bytes, or None when it does not exist."""
-        descriptor = self._open_if_there(path)
+        descriptor = self.open_if_there(path)
         if descriptor is None:
             return None
         try:
@@ -198,7 +199,7 @@ class Disk(Fs):
 
     def sync_file(self, path: Path) -> None:
         """Make the content of a file durable that somebody else wrote, if it is there."""
-        descriptor = self._open_if_there(path)
+        descriptor = self.open_if_there(path)
         if descriptor is None:
             return
         try:

@@ -1,5 +1,6 @@
 """A store on the file system of a shared directory borrows its blocks, where files can share them; elsewhere it copies, as ever."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ from modelcast.consumer.ahead import Ahead
 from modelcast.consumer.sharing import NAME, Borrowing, LendingRoad
 from modelcast.consumer.trust import open_announcement
 from modelcast.shared.amqp_road import AmqpRoad
-from modelcast.shared.errors import DepotUnusable
+from modelcast.shared.errors import DepotUnusable, StorageFault
 from modelcast.shared.file_road import FileRoad
 from modelcast.shared.file_url import FileUrl
 from modelcast.shared.fs import Fs, Sharing
@@ -160,6 +161,37 @@ def test_nothing_is_received_ahead_where_blocks_are_shared(tmp_path: Path, signi
     assert (ahead.fetched_bytes > 0) is not can
     assert not (made.bench.store.root / "share-probe").exists()
     made.bench.close()
+
+
+def test_a_release_of_packed_chunks_is_received_ahead_the_next_time(tmp_path: Path, signing_key, key_ring) -> None:
+    class Able(Fs):
+        def share_at(self, descriptor: int, source: int, size: int, offset: int, path: Path) -> Sharing:
+            return Sharing.DONE if size == 0 else Sharing.NOT_THESE   # the file system can, these chunks cannot
+
+    made = Scene(tmp_path, tmp_path / "store", signing_key, key_ring, {"a.bin": CONTENT}, fs=Able())
+    borrowing = made.bench.workshop._intake._borrowing
+    assert borrowing is not None
+    assert borrowing.is_possible(made.bench.store)
+    made.carry_out()
+    assert not borrowing.is_possible(made.bench.store)
+    made.bench.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "becomes"),
+    [(errno.EAGAIN, Sharing.NOT_THESE), (errno.EINVAL, Sharing.NOT_THESE), (errno.ETXTBSY, Sharing.NOT_THESE), (524, Sharing.NOT_THESE),
+     (errno.EXDEV, Sharing.IMPOSSIBLE), (errno.EOPNOTSUPP, Sharing.IMPOSSIBLE), (errno.ENOSPC, None), (errno.EIO, None)],
+)
+def test_only_a_disk_that_is_full_or_broken_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, becomes: Sharing | None) -> None:
+    def refuse(*_arguments: object) -> None:
+        raise OSError(number, "no")
+
+    monkeypatch.setattr("fcntl.ioctl", refuse)
+    if becomes is None:
+        with pytest.raises(StorageFault):
+            Fs().share_at(0, 0, 1, 0, tmp_path)
+    else:
+        assert Fs().share_at(0, 0, 1, 0, tmp_path) is becomes
 
 
 def test_only_a_directory_of_this_host_lends() -> None:

@@ -26,8 +26,8 @@ def stopped() -> float:
 
 
 def ticking() -> float:
-    """Return the time on a clock that is as much ahead as a history is patient, soon after it began."""
-    return time.monotonic() * 10 * PATIENCE_SECONDS
+    """Return the time on a clock that is fast: a history's patience ends soon, and yet nobody looks as if held up."""
+    return time.monotonic() * 20
 
 
 @pytest.fixture
@@ -160,6 +160,15 @@ def test_orders_of_the_queue_wait_until_it_is_known_from_where_the_history_is_re
         assert [each.body for each in found if each and (each.receipt is None) is from_history] == FEW
 
 
+class Hand:
+    """A clock that is set by hand."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 class Slow:
     """An inbox that gives out nothing until it may."""
 
@@ -200,6 +209,30 @@ def test_a_history_that_stays_silent_keeps_no_order_back_for_ever(order, join, m
         assert joined.next_order(BRIEF) is None
     monkeypatch.setattr(joined._history, "_heard_at", -1e9)
     assert bodies(take(joined, from_history=False, count=1)) == [b"only here"]
+
+
+def test_a_history_that_never_falls_silent_keeps_no_order_back_for_ever(order, join, monkeypatch: pytest.MonkeyPatch) -> None:
+    joined = join()
+    joined._history._inbox = Slow(joined._history._inbox)
+    order([b"only here"])
+    while not joined._arrived:
+        assert joined.next_order(BRIEF) is None
+    monkeypatch.setattr(joined._history, "_opened_at", -1e9)
+    assert bodies(take(joined, from_history=False, count=1)) == [b"only here"]
+
+
+def test_a_process_that_was_held_up_does_not_take_its_own_absence_for_silence(order, connect) -> None:
+    link, clock = connect(), Hand()
+    link.declare(channel_parts("fraud", "production"))
+    history = AmqpHistory(link, STREAM, None, clock)
+    assert history.next() is None
+    clock.now += 10 * PATIENCE_SECONDS   # suspended: what was ordered meanwhile is still in the connection
+    assert history.next() is None
+    assert not history.is_read_until(b"an order of the queue")
+    for _ in range(20):
+        clock.now += 1.0
+        history.next()
+    assert history.is_read_until(b"an order of the queue")
 
 
 def test_only_so_many_orders_are_remembered_while_the_past_is_read(order, join, monkeypatch: pytest.MonkeyPatch) -> None:

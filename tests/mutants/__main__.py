@@ -50,12 +50,20 @@ def survives(mutant: Mutant) -> str | None:
     return f"pytest ended with {done.returncode}:\n{done.stdout[-1500:]}{done.stderr[-500:]}"
 
 
+def check_whole(mutants: list[Mutant]) -> None:
+    """Run every test that will be asked on a copy that is whole: one that fails there would kill every mutant."""
+    tests = tuple(sorted({test for mutant in mutants for test in mutant.tests}))
+    whole = Mutant("nothing is wrong", MUTANTS[0].path, MUTANTS[0].before, MUTANTS[0].before, tests)
+    if survives(whole) is None:
+        raise SystemExit("The tests fail without any mutant. Hint: make test")
+
+
 def main(wanted: list[str]) -> int:
     """Play all mutants, or those whose names hold one of the words."""
     alive = 0
-    for mutant in MUTANTS:
-        if wanted and not any(word in mutant.name for word in wanted):
-            continue
+    chosen = [mutant for mutant in MUTANTS if not wanted or any(word in mutant.name for word in wanted)]
+    check_whole(chosen)
+    for mutant in chosen:
         began = time.monotonic()
         said = survives(mutant)
         alive += said is not None

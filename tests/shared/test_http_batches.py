@@ -63,6 +63,13 @@ def test_what_cannot_come_together_comes_one_by_one(told: bytes) -> None:
     assert len(asked) == 1 + 5
 
 
+def test_a_busy_server_is_asked_for_all_of_them_again_and_not_for_each() -> None:
+    told = [problem(503, {"Retry-After": "0"}), problem(429, {"Retry-After": "0"})]
+    found, asked = play(lambda request: told.pop() if told else answer(request), listed())
+    assert found == [(body, False) for body in BODIES]
+    assert len(asked) == 3
+
+
 def test_after_a_break_the_rest_comes_one_by_one_and_a_chunk_that_is_gone_is_none() -> None:
     def broken(request: Request) -> bytes:
         if "batch" in request.target:

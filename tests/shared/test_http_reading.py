@@ -106,7 +106,7 @@ def test_a_chunk_that_was_removed_since_is_passed_over(peer) -> None:
     assert len(one_by_one(there)) == 6
 
 
-@pytest.mark.parametrize("strange", [reply(200, b"".join(BODIES) + b"more"), reply(206, b"".join(BODIES)), problem(503), problem(400)])
+@pytest.mark.parametrize("strange", [reply(200, b"".join(BODIES) + b"more"), reply(206, b"".join(BODIES)), problem(501), problem(400)])
 def test_a_batch_that_does_not_fit_its_list_is_asked_for_one_by_one(peer, strange: bytes) -> None:
     there = peer(lambda request: strange if "/chunks:batch" in request.target else chunk_of(request))
     assert read(HttpChunkSource(there.server(), "fraud", 0), 6) == BODIES

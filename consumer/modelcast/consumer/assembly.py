@@ -20,6 +20,7 @@ MAX_OPEN_FILES = 64
 """Descriptors held at once; a host's limit is often 1,024 and most of it is the application's."""
 RESUME, MAX_RESUME_BYTES = "resume", 20
 """Beside the files: the offset from which an interrupted transfer goes on; a hint, whose digits fit in so many bytes."""
+BLOCK_BYTES = 4096
 RESUME_EVERY_BYTES = 4 * MIB
 """How much may be fetched again after a process was killed."""
 
@@ -77,7 +78,9 @@ class Assembly:
         """Let every place of a missing chunk share the blocks of an open file; counted once each place was read and compared."""
         places = self.progress.places(chunk.digest, chunk.size)
         for place in places:
-            path = self._path(place.file)
+            path, ends = self._path(place.file), place.offset + place.size
+            if place.size % BLOCK_BYTES and ends != self._artifact.files[place.file].size:
+                return Sharing.NOT_THESE   # old kernels and foreign servers have overwritten what stands behind it
             shared = self._fs.share_at(self._descriptor(place.file), source, place.size, place.offset, path)
             if shared is not Sharing.DONE:
                 return shared

@@ -42,9 +42,10 @@ class Borrowing:
     def __init__(self, road: LendingRoad, model: str) -> None:
         self._road, self._model = road, model
         self._is_possible: bool | None = None
+        self._fell_short = False
 
     def is_possible(self, store: Store) -> bool:
-        """Whether this file system can, tried once with a small file; then nothing needs to be received ahead."""
+        """Whether nothing needs to be received ahead: this file system can (a small file tells, once), and all was lent last time."""
         if self._is_possible is None:
             path, fs = store.root / PROBE, store.fs
             try:
@@ -62,7 +63,7 @@ class Borrowing:
                     os.close(source)
             except ModelcastError:
                 return False   # the directory is away, or our disk is full: whoever needs them says so
-        return self._is_possible
+        return self._is_possible and not self._fell_short
 
     def share(self, assembly: Assembly, stopped: Callable[[], None]) -> None:
         """Share what an assembly lacks; what cannot be shared is left for those who fetch.
@@ -70,6 +71,10 @@ class Borrowing:
         Raises:
             HostFault: Our own disk failed.
         """
+        self._share(assembly, stopped)
+        self._fell_short = not assembly.progress.is_complete   # packed chunks, above all: the next release's will be, too
+
+    def _share(self, assembly: Assembly, stopped: Callable[[], None]) -> None:
         for chunk in assembly.progress.missing():
             stopped()
             try:

@@ -17,6 +17,10 @@ ORDERS_AHEAD = 16
 PATIENCE_SECONDS = 15.0
 """Silence after which the bookmark counts as beyond the stream's end, and the history as read. A stream that has it sends it at
 once; a broker to which hundreds come back at once needs seconds, and reading everything would make that worse."""
+MOST_PATIENCE_SECONDS = 20 * PATIENCE_SECONDS
+"""After this an order of the queue is judged, whatever still comes by."""
+HELD_UP_SECONDS = 5.0
+"""A pause between two looks that says that nobody served the connection meanwhile."""
 MOST_PASSED = 1024
 """Orders that are remembered as read, until an order of the queue is among them."""
 
@@ -34,7 +38,7 @@ class AmqpHistory:
     def __init__(self, link: Link, stream: str, bookmark: Bookmark | None, clock: Callable[[], float]) -> None:
         self._link, self._stream, self._unproven, self._clock = link, stream, bookmark, clock
         self._inbox = link.inbox(stream, prefetch=ORDERS_AHEAD, offset="first" if bookmark is None else bookmark.offset)
-        self._heard_at = clock()
+        self._heard_at = self._asked_at = self._opened_at = clock()
         self._passed: dict[str, None] | None = {}   # an ordered set; None when the past was read
 
     def is_read_until(self, order: bytes) -> bool:
@@ -46,8 +50,10 @@ class AmqpHistory:
         Args:
             order: The body of the order.
         """
-        if self._passed is not None and self._unproven is None and (order_id(order) in self._passed or self._is_silent):
-            self._passed = None   # from here on both bring what is new, in the same order
+        if self._passed is not None and self._unproven is None:
+            is_late = self._clock() - self._opened_at >= MOST_PATIENCE_SECONDS   # a flood must not hold it back for ever
+            if order_id(order) in self._passed or self._is_silent or is_late:
+                self._passed = None   # from here on both bring what is new, in the same order
         return self._passed is None
 
     @property
@@ -65,6 +71,10 @@ class AmqpHistory:
         Raises:
             HostFault: The link broke, or the broker ended the subscription.
         """
+        now = self._clock()
+        if now - self._asked_at > HELD_UP_SECONDS:   # this process was held up: what came meanwhile lies in the connection
+            self._heard_at = now
+        self._asked_at = now
         past = self._inbox.receive(0)
         if self._unproven is not None and (past is not None or self._is_silent):
             if past is None or not _stands_in(past, self._unproven):

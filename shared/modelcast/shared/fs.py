@@ -80,7 +80,7 @@ class Sharing(Enum):
 
     DONE = auto()
     NOT_THESE = auto()
-    """Not these bytes: they do not begin or end where blocks do."""
+    """Not these bytes, or not now; such as those that do not begin or end where blocks do."""
     IMPOSSIBLE = auto()
     """This file system cannot, or the two files lie on different ones."""
 
@@ -159,11 +159,10 @@ class Fs:
         try:
             fcntl.ioctl(descriptor, FICLONERANGE, struct.pack("qQQQ", source, 0, size, offset))
         except OSError as error:
-            if error.errno == errno.EINVAL:
-                return Sharing.NOT_THESE
-            if error.errno in {errno.EOPNOTSUPP, errno.EXDEV, errno.ENOTTY, errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EBADF}:
-                return Sharing.IMPOSSIBLE
-            raise storage_fault("share blocks with", path, error) from error
+            if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}:
+                raise storage_fault("share blocks with", path, error) from error
+            is_hopeless = error.errno in {errno.EOPNOTSUPP, errno.EXDEV, errno.ENOTTY, errno.ENOSYS, errno.EPERM}
+            return Sharing.IMPOSSIBLE if is_hopeless else Sharing.NOT_THESE   # ZFS: EAGAIN for what was written just now
         return Sharing.DONE
 
     def read_at(self, descriptor: int, size: int, offset: int, path: Path) -> bytes:

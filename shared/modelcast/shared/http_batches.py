@@ -4,6 +4,7 @@ Decides that chunks which do not come together (one was removed, the connection 
 does not know of batches) are asked for one by one. Imports the line and what gets a chunk.
 """
 
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +12,11 @@ from http.client import HTTPResponse
 
 from modelcast.shared.compression import CODEC
 from modelcast.shared.errors import BrokerUnreachable
+from modelcast.shared.http_answers import Answer, ServerBusy, fault_of
 from modelcast.shared.http_getting import ChunkGetter
-from modelcast.shared.http_line import Ask, Line
+from modelcast.shared.http_line import Ask, Line, rested
+
+BUSY_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +58,9 @@ class ChunkBatch:
         self.line, self._getter, self._left = line, getter, deque(wanted)
         self._response: HTTPResponse | None = None
         self._is_together = len(wanted) > 1
+        self._ask = Ask("GET", f"/models/{model}/chunks:batch", {"chunks": ",".join(each.name for each in wanted)})
         if self._is_together:
-            line.send(Ask("GET", f"/models/{model}/chunks:batch", {"chunks": ",".join(each.name for each in wanted)}))
+            line.send(self._ask)
         else:
             getter.ask(line, wanted[0].digest, wanted[0].codec)
 
@@ -85,10 +90,22 @@ class ChunkBatch:
         """Return a chunk out of the answer to all of them, or None when the rest of them must be asked for one by one."""
         try:
             if self._response is None:
-                response = self.line.begin()
+                response = self._answered()
                 if response.status != 200 or response.length != wanted.size + sum(each.size for each in self._left):
                     return None
                 self._response = response
             return self._getter.fill(self.line, self._response, wanted.size)
         except BrokerUnreachable:
             return None
+
+    def _answered(self) -> HTTPResponse:
+        """Return the head of the answer; a server that is busy is asked again when it says, a few times."""
+        for _ in range(BUSY_TRIES):
+            response = self.line.begin()
+            if response.status not in {429, 503}:
+                return response
+            headers = {name.lower(): value for name, value in response.getheaders()}
+            busy = fault_of(Answer(response.status, headers, self.line.rest_of(response)), "chunks")
+            time.sleep(rested(busy) if isinstance(busy, ServerBusy) else 0.0)
+            self.line.send(self._ask)
+        return self.line.begin()

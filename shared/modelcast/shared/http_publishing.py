@@ -131,7 +131,7 @@ class HttpChunkSink:
         self._size, self._version = self._size + len(body), version
 
     def _send_batch(self) -> None:
-        asked = self._session.ask("POST", "/chunks:batch")
+        asked = self._session.ask("PUT", "/chunks:batch")
         facts = {
             "Modelcast-Version": self._version, "Modelcast-Chunks": ",".join(self._names), "Content-Length": str(self._size),
         }

@@ -111,7 +111,7 @@ OTHER = b"other bytes"
 
 
 def batch(client: Client, model: str, listed: str, body: bytes, **headers: str):
-    return client.post(f"/models/{model}/chunks:batch", data=body, headers={"Modelcast-Version": "1.2.0", "Modelcast-Chunks": listed, **headers})
+    return client.ask("PUT", f"/models/{model}/chunks:batch", data=body, headers={"Modelcast-Version": "1.2.0", "Modelcast-Chunks": listed, **headers})
 
 
 def test_several_chunks_are_kept_by_one_request_and_stand_in_the_index_in_their_order(client: Client, model: str) -> None:
@@ -145,7 +145,7 @@ def test_what_is_no_list_of_the_bytes_that_came_is_400(client: Client, model: st
 
 
 def test_a_batch_needs_a_session_and_the_right_to_publish_and_has_a_limit(site: Site, client: Client, model: str) -> None:
-    assert client.post(f"/models/{model}/chunks:batch", data=BODY, headers={"Modelcast-Chunks": "x"}).status_code == 400
+    assert client.ask("PUT", f"/models/{model}/chunks:batch", data=BODY, headers={"Modelcast-Chunks": "x"}).status_code == 400
     client.begin(model)
     assert batch(client, model, f"{'0' * 64}:1:0", bytes(BATCH_BYTES + 1)).status_code == 413
     with site.client(f"fetch:{model}") as reader:

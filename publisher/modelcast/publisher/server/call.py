@@ -15,6 +15,7 @@ from starlette.responses import Response
 from modelcast.publisher.server.problems import Problem
 from modelcast.publisher.server.protocol import LINE
 from modelcast.publisher.server.tokens import Scope, Token
+from modelcast.shared.limits import MIB
 from modelcast.shared.names import check_name
 from modelcast.shared.packing import pack, unpack
 
@@ -121,7 +122,7 @@ class Call:
         pieces: list[bytes] = []
         size = 0
         try:
-            async with asyncio.timeout(self.service.limits.body_seconds):
+            async with asyncio.timeout(self.service.limits.body_seconds * max(1.0, self._claimed_mib)):
                 async for piece in self.request.stream():
                     size += len(piece)
                     if size > max_bytes:
@@ -134,6 +135,11 @@ class Call:
         if not size:
             raise Problem(400, "This needs a body.")
         return b"".join(pieces)
+
+    @property
+    def _claimed_mib(self) -> float:
+        claimed = self.request.headers.get("content-length", "")
+        return int(claimed[:12]) / MIB if claimed.isdecimal() else 0.0
 
     def _too_large(self, max_bytes: int) -> Problem:
         return Problem(413, f"At most {max_bytes} bytes are taken here.", facts={"max_bytes": max_bytes})

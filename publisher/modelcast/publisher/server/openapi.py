@@ -17,6 +17,7 @@ SECONDS: dict[str, Any] = {"type": "number", "minimum": 0}
 DIGEST: dict[str, Any] = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 TEXT: dict[str, Any] = {"type": "string"}
 CODEC: dict[str, Any] = {"type": "string", "enum": ["none", "zstd"]}
+_UPLOAD = "^[0-9a-f]{64}(-zstd)?:[0-9]{1,8}:[0-9]{1,8}(,[0-9a-f]{64}(-zstd)?:[0-9]{1,8}:[0-9]{1,8}){0,63}$"
 PARAMETERS: dict[str, dict[str, Any]] = {
     "model": NAME, "channel": NAME, "instance": NAME, "digest": DIGEST, "release": TEXT, "path": TEXT, "session": TEXT,
     "number": COUNT, "from": COUNT, "limit": {"type": "integer", "minimum": 1},
@@ -24,7 +25,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "chunks": {"type": "string", "pattern": "^[0-9a-f]{64}(-zstd)?(,[0-9a-f]{64}(-zstd)?){0,63}$"},
     "joined": {"type": "string", "pattern": "^[0-9A-Za-z]{1,64}$"}, "since_minutes": {"type": "number", "minimum": 0},
     "Range": TEXT, "If-Range": TEXT, "If-None-Match": TEXT, "Modelcast-Session": TEXT, "Modelcast-Codec": CODEC,
-    "Modelcast-Chunks": {"type": "string", "pattern": "^[0-9a-f]{64}(-zstd)?:[0-9]{1,8}:[0-9]{1,8}$"},
+    "Modelcast-Chunks": {"type": "string", "pattern": _UPLOAD},
     "Modelcast-Version": TEXT, "Modelcast-Index": COUNT, "Modelcast-Count": COUNT,
 }
 FIELDS: dict[str, dict[str, Any]] = {"channel": NAME, "release": DIGEST, "accept": {"type": "boolean"}}

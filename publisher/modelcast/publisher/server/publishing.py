@@ -142,7 +142,8 @@ async def put_batch(call: Call) -> Response:
     """Keep several chunks, which follow one another in the body; none of them is kept when one is not what it claims to be."""
     session, headers = _session(call), call.request.headers
     entries = _listed(headers.get("modelcast-chunks", ""), Version(headers.get("modelcast-version", "0.0.0")).text)
-    body = await call.body(BATCH_BYTES)
+    with session.asking():
+        body = await call.body(BATCH_BYTES)
     if sum(entry.size for entry in entries) != len(body):
         raise Problem(400, f"The chunks that are listed do not have {len(body)} bytes together.")
     async with session.turn() as road:

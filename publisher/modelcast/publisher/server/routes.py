@@ -87,7 +87,7 @@ ROUTES: Sequence[Route] = (
     Route("POST", f"{MODEL}/chunks:mark", publishing.mark, (Scope.PUBLISH,), (), SESSION, None, BOTH, errors=(409,)),
     Route("PUT", f"{MODEL}/chunks/{{digest}}", publishing.put_chunk, (Scope.PUBLISH,), (), SESSION + CHUNK, CHUNK_TYPE, NOTHING,
           (201, 204), (409,)),
-    Route("POST", f"{MODEL}/chunks:batch", publishing.put_batch, (Scope.PUBLISH,), (),
+    Route("PUT", f"{MODEL}/chunks:batch", publishing.put_batch, (Scope.PUBLISH,), (),
           (*SESSION, "Modelcast-Version", "Modelcast-Chunks"), CHUNK_TYPE, NOTHING, (204,), (409,)),
     Route("POST", f"{MODEL}/chunks:finish", publishing.finish, (Scope.PUBLISH,), (), SESSION, JSON_TYPE, NOTHING, (204,), (409,),
           ("release",)),

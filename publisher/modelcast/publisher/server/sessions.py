@@ -6,8 +6,8 @@ Decides when a session is over. Everything in a session is done one after the ot
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 
 from modelcast.publisher.server.problems import Problem
 from modelcast.publisher.server.settings import ServerLimits
@@ -41,6 +41,15 @@ class Session:
                 if self._is_over:
                     raise over()
                 yield self.road
+        finally:
+            self._asking, self._asked_at = self._asking - 1, time.monotonic()
+
+    @contextmanager
+    def asking(self) -> Generator[None]:
+        """Note that its client is there while the block runs: a large body on a slow way is no silence."""
+        self._asking += 1
+        try:
+            yield
         finally:
             self._asking, self._asked_at = self._asking - 1, time.monotonic()
 

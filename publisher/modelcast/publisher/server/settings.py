@@ -13,7 +13,7 @@ class ServerLimits:
         connections: Open at once; each costs a descriptor, two while it is sent files. One more is answered with 503.
         header_bytes: Request line and headers; ours have under 1 KiB.
         header_seconds: From the first byte of a request (or the connection) to the end of its headers.
-        body_seconds: From the headers to the end of the body.
+        body_seconds: From the headers to the end of the body, for each MiB of it and at least once.
         idle_seconds: A connection without a request is kept this long.
         stall_seconds: A client that takes nothing of an answer for so long is cut off.
         wait_seconds: Longest long poll; below the 60 s after which proxies and firewalls forget connections.

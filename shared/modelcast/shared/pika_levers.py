@@ -155,6 +155,7 @@ def send_pieces(transport: Any) -> bool:
         return False
 
     def send(sock: Any, data: "bytes | Pieces") -> int:
+        """Send some of what stands first in the queue; returns how many bytes."""
         return data.send(sock) if isinstance(data, Pieces) else cast("int", pikas_own(sock, data))
 
     vars(transport).update(_sigint_safe_send=send)

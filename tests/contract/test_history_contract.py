@@ -201,23 +201,14 @@ def test_an_order_of_the_queue_is_not_judged_before_those_that_were_ordered_befo
     assert bodies(take(joined, from_history=False, count=1)) == [b"later"]
 
 
-def test_a_history_that_stays_silent_keeps_no_order_back_for_ever(order, join, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("since", ["_heard_at", "_opened_at"], ids=["silent", "never silent"])
+def test_a_history_that_does_not_bring_it_keeps_no_order_back_for_ever(order, join, monkeypatch: pytest.MonkeyPatch, since: str) -> None:
     joined = join()
     joined._history._inbox = Slow(joined._history._inbox)
     order([b"only here"])
     while not joined._arrived:
         assert joined.next_order(BRIEF) is None
-    monkeypatch.setattr(joined._history, "_heard_at", -1e9)
-    assert bodies(take(joined, from_history=False, count=1)) == [b"only here"]
-
-
-def test_a_history_that_never_falls_silent_keeps_no_order_back_for_ever(order, join, monkeypatch: pytest.MonkeyPatch) -> None:
-    joined = join()
-    joined._history._inbox = Slow(joined._history._inbox)
-    order([b"only here"])
-    while not joined._arrived:
-        assert joined.next_order(BRIEF) is None
-    monkeypatch.setattr(joined._history, "_opened_at", -1e9)
+    monkeypatch.setattr(joined._history, since, -1e9)
     assert bodies(take(joined, from_history=False, count=1)) == [b"only here"]
 
 

@@ -99,9 +99,13 @@ def _pieces(shelves: Shelves, model: str, wanted: list[tuple[str, bool]]) -> lis
     pieces: list[Piece] = []
     for digest, is_packed in wanted:
         place = shelves.chunk(model, digest, CODEC if is_packed else "none")
-        if place is None:
+        try:
+            size = None if place is None else os.stat(place[0]).st_size
+        except FileNotFoundError:   # it was pruned between two looks
+            size = None
+        if place is None or size is None:
             break
-        pieces.append(Piece(place[0], False, 0, os.stat(place[0]).st_size))
+        pieces.append(Piece(place[0], False, 0, size))
     return pieces
 
 

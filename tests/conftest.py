@@ -1,6 +1,7 @@
 """What every test may ask for: a private RabbitMQ, a virtual host of one's own in it, a broker in memory, and keys."""
 
 import itertools
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -34,6 +35,14 @@ lists:foreach(fun(Number) ->
     rabbit_auth_backend_internal:set_permissions(<<"{user}">>, Name, <<".*">>, <<".*">>, <<".*">>, <<"tests">>)
 end, lists:seq({first}, {last})).
 """
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what takes minutes, unless somebody asks for it."""
+    if not os.environ.get("MODELCAST_TORTURE"):
+        for item in items:
+            if item.get_closest_marker("torture"):
+                item.add_marker(pytest.mark.skip(reason="takes minutes; make torture"))
 
 
 @pytest.fixture(autouse=True)

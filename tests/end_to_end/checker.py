@@ -136,5 +136,5 @@ def _of_store(paths: Sequence[str]) -> Iterator[str]:
     if len(releases) > 2:
         yield f"keeps {len(releases)} releases"
     for path in paths:
-        if path.startswith("incoming/") or "/.tmp-" in f"/{path}" or path.startswith("journal/report-") or path == "journal/trying":
+        if path.startswith(("incoming/", "journal/report-")) or "/.tmp-" in f"/{path}" or path == "journal/trying":
             yield f"left {path} behind"

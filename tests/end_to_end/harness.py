@@ -46,6 +46,8 @@ class Serving:
     Attributes:
         job: What it was told.
         last: The latest status that it wrote down.
+        events: All that it wrote down until the last look.
+        suspended_ms: From when until when it was stopped in its tracks.
     """
 
     def __init__(self, job: Serve) -> None:
@@ -55,6 +57,7 @@ class Serving:
         self._process.start()
         self.last: dict[str, Any] = {}
         self.events: list[dict[str, Any]] = []
+        self.suspended_ms: list[tuple[int, int]] = []
 
     @property
     def pid(self) -> int:
@@ -112,10 +115,12 @@ class Serving:
     def pause(self) -> None:
         """Stop it in its tracks (SIGSTOP)."""
         os.kill(self.pid, signal.SIGSTOP)
+        self.suspended_ms.append((time.time_ns() // 1_000_000, 2**63))
 
     def go_on(self) -> None:
         """Let it run again."""
         os.kill(self.pid, signal.SIGCONT)
+        self.suspended_ms[-1] = (self.suspended_ms[-1][0], time.time_ns() // 1_000_000)
 
     def end(self) -> None:
         """End it in order (SIGTERM)."""
@@ -160,10 +165,16 @@ class Harness:
         serving.is_connected()
         return serving
 
+    def leave(self, name: str) -> None:
+        """End an instance for good: what its queue holds is nobody's any more."""
+        self.running.pop(name).end()
+        for attempt in self.evidence.attempts.values():
+            attempt.addressed -= {name}
+
     def _addressed(self) -> frozenset[str]:
         """Instances that were connected at some time: their queues are there."""
         return frozenset(
-            name for name in self.running
+            name for name in list(self.running)
             if any(event["kind"] == "status" and event["connected"] for event in self._events(self.folder / f"history-{name}.jsonl"))
         )
 
@@ -177,13 +188,16 @@ class Harness:
     # ------------------------------------------------------------- publishers
 
     def _attempt(self, url: str, version: str | None, **options: Any) -> tuple[Publish, Attempt]:
-        if version is None:
-            self._number += 1
-            version = f"1.{self._number}.0"
+        version = version or self.next_version()
         attempt = self.evidence.attempts.setdefault(version, Attempt(version, options.get("is_good", True), addressed=self._addressed()))
         attempt.tries += 1
         seed = list(self.evidence.attempts).index(version)
         return Publish(url, self._keys[0], version, seed, self.folder / "log-publisher.txt", **options), attempt
+
+    def next_version(self) -> str:
+        """Return a version above all before."""
+        self._number += 1
+        return f"1.{self._number}.0"
 
     def publish(self, url: str, version: str | None = None, **options: Any) -> Publication:
         """Publish a model, the next version unless one is given; a HostFault is written down and leaves as it came."""
@@ -194,9 +208,7 @@ class Harness:
 
     def publish_at_last(self, url: str, version: str | None = None, seconds: float = PATIENCE_SECONDS, **options: Any) -> Publication:
         """Publish as the hint of a HostFault says: call again, until it is done."""
-        if version is None:
-            self._number += 1
-            version = f"1.{self._number}.0"
+        version = version or self.next_version()
         deadline, pause = time.monotonic() + seconds, threading.Event()
         while True:
             try:
@@ -227,8 +239,8 @@ class Harness:
 
     # ------------------------------------------------------------- the end
 
-    def finish(self, url: str, seconds: float = PATIENCE_SECONDS) -> Evidence:
-        """Heal first. Publish a good release, wait until every running instance serves it and has said all, end them, and judge."""
+    def check(self, url: str, seconds: float = PATIENCE_SECONDS) -> Publication:
+        """Heal first. Publish a good release, wait until every running instance serves it and has said all, and judge what is known."""
         final = self.publish_at_last(url, seconds=seconds)
         for serving in self.running.values():
             serving.serves(final.version, seconds)
@@ -238,13 +250,18 @@ class Harness:
         deadline, pause = time.monotonic() + seconds, threading.Event()
         while (found := self._gather(url)) and time.monotonic() < deadline:
             pause.wait(0.2)
+        assert not found, "\n".join(found)
+        return final
+
+    def finish(self, url: str, seconds: float = PATIENCE_SECONDS) -> Evidence:
+        """Check, end the instances, and judge again with all that they left behind."""
+        self.check(url, seconds)
         for serving in self.running.values():
             serving.end()
-        found = self._gather(url)   # again: histories and stores are complete now
         for name in self.running:
             root = self.folder / f"store-{name}" / "fraud" / "production"
             self.evidence.stores[name] = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
-        found = violations(self.evidence)
+        found = self._gather(url)
         assert not found, "\n".join(found)
         return self.evidence
 
@@ -253,15 +270,25 @@ class Harness:
         road = open_road(url)
         self.evidence.reports = _reports(road)
         self.evidence.letters = [
-            (letter.instance or "", letter.order_id) for letter in read_letters(road, limit=1000) if letter.model == "fraud"
+            (letter.instance or "", letter.order_id) for letter in read_letters(road, limit=100_000) if letter.model == "fraud"
         ]
         self.evidence.histories = {name: list(self._events(self.folder / f"history-{name}.jsonl")) for name in self.running}
         return violations(self.evidence)
 
-    def predictions(self) -> tuple[int, float]:
-        """Return how many predictions were counted (those of killed processes are not), and the longest pause between two in ms."""
-        told = [event for events in self.evidence.histories.values() for event in events if event["kind"] == "predictions"]
-        return sum(event["count"] for event in told), max((event["longest_gap_ms"] for event in told), default=0.0)
+    def predictions(self) -> int:
+        """Return how many predictions were counted; those of killed processes are not."""
+        return sum(event["count"] for event in self._all_events("predictions"))
+
+    def longest_gap_ms(self) -> float:
+        """Return the longest pause between two predictions of a process that was not suspended meanwhile, in ms; at least 50 are counted."""
+        suspended = [(serving.pid, begin, end) for serving in self._made for begin, end in serving.suspended_ms]
+        return max((
+            event["milliseconds"] for event in self._all_events("gap")
+            if not any(pid == event["pid"] and begin - 1 <= event["at_ms"] <= end + 1000 for pid, begin, end in suspended)
+        ), default=0.0)
+
+    def _all_events(self, kind: str) -> Iterator[dict[str, Any]]:
+        return (event for events in self.evidence.histories.values() for event in events if event["kind"] == kind)
 
     def close(self) -> None:
         """End whatever still runs."""

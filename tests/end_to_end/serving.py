@@ -22,6 +22,8 @@ from modelcast.shared.failpoints import Point, arm
 
 BLOCKS = 16
 PAUSE_SECONDS = 0.002
+LONG_GAP_SECONDS = 0.05
+"""Between two predictions; longer ones are written down."""
 TIMING = Timing(
     retry_first_seconds=0.05, retry_most_seconds=0.5, chunk_idle_seconds=2.0, heartbeat_seconds=1.0, load_seconds=60, probe_seconds=60,
 )
@@ -118,7 +120,7 @@ class Probing:
         self._consumer, self._history, self._ended = consumer, history, ended
         self._generation = self._count = 0
         self._served = False
-        self._longest, self._last = 0.0, 0.0
+        self._last = 0.0
 
     def run(self) -> None:
         """Runs in a thread of its own."""
@@ -126,7 +128,7 @@ class Probing:
             while not self._ended.wait(PAUSE_SECONDS):
                 self._ask()
         finally:
-            self._history.note("predictions", count=self._count, longest_gap_ms=round(self._longest * 1000, 1))
+            self._history.note("predictions", count=self._count)
 
     def _ask(self) -> None:
         try:
@@ -147,7 +149,9 @@ class Probing:
             if (version, answer) != (active.version, expected):
                 self._history.note("wrong", version=active.version, model=version, answer=answer, expected=expected)
         now = time.monotonic()
-        self._longest, self._last = max(self._longest, now - self._last if self._last else 0.0), now
+        gap, self._last = now - self._last if self._last else 0.0, now
+        if gap > LONG_GAP_SECONDS:
+            self._history.note("gap", milliseconds=round(gap * 1000, 1))
         self._count += 1
 
 

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import structlog
 
 from modelcast.consumer import ModelConsumer, Timing
 from modelcast.publisher import Publisher
-from modelcast.shared.errors import NotReady
+from modelcast.shared.errors import HostFault, NotReady
 from modelcast.shared.failpoints import Point, arm
 
 BLOCKS = 16
@@ -224,6 +225,7 @@ def publish(job: Publish) -> Any:
 
 
 def publish_and_die(job: Publish) -> None:
-    """Runs in a process of its own, which a failpoint ends."""
+    """Runs in a process of its own, which a failpoint ends, unless the broker was away before."""
     _log_to(job.log)
-    publish(job)
+    with suppress(HostFault):
+        publish(job)

@@ -127,6 +127,24 @@ def test_tests_do_not_sleep() -> None:
         assert not {"time.sleep", "sleep"}.intersection(calls), f"{test.relative_to(ROOT)} sleeps"
 
 
+WALL_CLOCK = {
+    "shared/depot/reports.py", "consumer/reporting.py", "publisher/build.py", "publisher/publisher.py", "publisher/server/tokens.py",
+}
+"""Modules that ask what time it is, to say it to people and to judge what expires. Everything that waits asks a monotonic clock."""
+
+
+@each_module()
+def test_nothing_waits_by_a_clock_that_may_jump(path: Path) -> None:
+    calls = {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
+    asks = calls & {"time.time", "time.time_ns", "datetime.now", "datetime.datetime.now", "datetime.utcnow", "datetime.today"}
+    assert not asks or name_of(path) in WALL_CLOCK, f"{asks}: for a deadline take time.monotonic"
+
+
+def test_the_modules_that_ask_what_time_it_is_do() -> None:
+    texts = {name_of(path): path.read_text() for path in MODULES}
+    assert {name for name in WALL_CLOCK if "time_ns()" in texts[name] or "datetime.now(" in texts[name]} == WALL_CLOCK
+
+
 def module_name(path: Path) -> str:
     return "modelcast." + name_of(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 

@@ -278,6 +278,10 @@ class Road(Protocol):
         """Read a model's chunks from ``offset``, None is the oldest; those that are not ``wanted`` may be passed over."""
         ...
 
+    def records(self, model: str) -> Sequence[bytes]:
+        """Return all records of a model's register, oldest first, complete up to this call; nobody is kept from publishing."""
+        ...
+
     def reports(self, *, since_minutes: int | None) -> ReportSource:
         """Read reports of the last minutes (None: all that are kept) and then as they come."""
         ...

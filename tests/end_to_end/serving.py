@@ -211,7 +211,7 @@ def serve(job: Serve) -> None:
             is_settled = True
             history.note("resources", when="first", **_resources())
     ended.set()
-    history.note("resources", when="last", **_resources())
+    history.note("resources", when="last", is_at_rest=last["state"] == "idle" and last["connected"], **_resources())
     if job.probes:
         probe.join()
     consumer.stop()

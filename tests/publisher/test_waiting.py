@@ -1,6 +1,7 @@
 """Verdicts are counted once each, and waiting ends when nothing more can change."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given

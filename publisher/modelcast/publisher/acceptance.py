@@ -6,15 +6,13 @@ protocols.
 
 import time
 
+from modelcast.publisher.chronicle import reports_of
 from modelcast.publisher.listening import minutes_to_read
 from modelcast.publisher.publication import Publication
 from modelcast.publisher.waiting import Outcome, Tally
-from modelcast.shared.errors import NotAccepted, OutOfTime
+from modelcast.shared.errors import NotAccepted
 from modelcast.shared.road import Road
 
-PATIENCE_SECONDS = 60.0
-"""Longest reading of what was reported since the order."""
-POLL_SECONDS = 0.2
 NAMED = 5
 """So many instances are named of each kind."""
 
@@ -32,17 +30,9 @@ def check_accepted(road: Road, publication: Publication, share: float) -> Outcom
         HostFault: The reports cannot be read.
     """
     now_ms = time.time_ns() // 1_000_000
-    tally, deadline = Tally(publication, None, share), time.monotonic() + PATIENCE_SECONDS
-    source = road.reports(since_minutes=minutes_to_read(publication.issued_ms, now_ms))
-    try:
-        while not source.is_caught_up:
-            body = source.receive(POLL_SECONDS)
-            if body is not None:
-                tally.add(body)
-            if time.monotonic() > deadline:
-                raise OutOfTime(f"The reports since the order were not read within {PATIENCE_SECONDS:.0f} s.")
-    finally:
-        source.close()
+    tally = Tally(publication, None, share)
+    for body in reports_of(road, minutes_to_read(publication.issued_ms, now_ms)):
+        tally.add(body)
     tally.is_past_read = True
     outcome = tally.outcome(timed_out=False)
     if outcome.ok:

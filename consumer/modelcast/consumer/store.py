@@ -56,7 +56,8 @@ class Store:
                 hint="Give each instance a store of its own, or stop the other one.", facts={"store": str(self.root)},
             )
         try:
-            for folder in (self.root, self.root / "journal"):
+            incoming = self.root / "incoming"   # a release is put together where a crash left it, and takes its folder's name
+            for folder in (self.root, self.root / "journal", *(incoming / name for name in self.fs.names(incoming))):
                 for name in self.fs.names(folder):
                     if name.startswith(TEMPORARY_PREFIX):
                         self.fs.remove(folder / name)

@@ -155,7 +155,7 @@ def rollback_to_a_collected_release(world: World) -> Life:
         fs.mark("promoted")
 
     base = world.after("0.8.0", "0.9.0")
-    return Life(base, live, {"0.9.0", "1.0.0", "0.8.0", None}, {"0.8.0"}, order, "0.8.0")
+    return Life(base, live, {"0.9.0", "1.0.0", "0.8.0"}, {"0.8.0"}, order, "0.8.0")
 
 
 def refusal(world: World) -> Life:

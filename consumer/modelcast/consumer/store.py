@@ -119,6 +119,13 @@ class Store:
         self.fs.rename(folder, named)
         self.fs.sync_folder(self.root / "incoming")
 
+    def sign_again(self, release: str, envelope: bytes) -> None:
+        """Replace the signed bytes of a release's manifest when they are others: they rotted, or another key has signed it since."""
+        with suppress(HostFault):   # what cannot be read is replaced
+            if self.envelope(release) == envelope:
+                return
+        self.fs.write_whole(self.root / "releases" / release / MANIFEST, envelope)
+
     def clear_incoming(self, keep: set[str]) -> None:
         """Remove what else is being put together: given up, it must not take the room of what is to come."""
         for name in self.fs.names(self.root / "incoming"):

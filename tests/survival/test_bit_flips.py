@@ -85,13 +85,13 @@ def store(memory: Path, signing_key: SigningKey, key_ring: KeyRing) -> Store:
     return Store(memory, signing_key, key_ring)
 
 
-def rots(disk: Disk, few: int | None) -> Iterator[Rot]:
+def rots(disk: Disk, few: int) -> Iterator[Rot]:
     """Flip a bit in each byte, or in ``few`` bytes, of each file; and cut it, fill it with zeros, make it longer."""
     chance = random.Random(5)
     for path, content in sorted(disk.items()):
         if content is None:
             continue
-        places = range(len(content)) if few is None or len(content) <= few else sorted(chance.sample(range(len(content)), few))
+        places = range(len(content)) if len(content) <= few else sorted(chance.sample(range(len(content)), few))
         for at in places:
             yield Rot(path, f"byte {at}", content[:at] + bytes([content[at] ^ 1 << chance.randrange(8)]) + content[at + 1 :])
         for what, altered in (("empty", b""), ("half", content[: len(content) // 2]), ("zeros", bytes(len(content))), ("longer", content + b"x")):
@@ -140,7 +140,7 @@ def expected(store: Store, rot: Rot, *, is_started_again: bool) -> set[str]:
     return {"1.0.0"} if rot.path.startswith(f"releases/{store.ids['2.0.0']}/") else {"2.0.0"}
 
 
-def survive_all(store: Store, *, is_started_again: bool, few: int | None) -> Counter[str]:
+def survive_all(store: Store, *, is_started_again: bool, few: int, sample: int | None = None) -> Counter[str]:
     disk = store.left(is_started_again=is_started_again)
     served: Counter[str] = Counter()
     found = list(rots(disk, few))
@@ -148,7 +148,7 @@ def survive_all(store: Store, *, is_started_again: bool, few: int | None) -> Cou
         "current", "current.old", "notice", "manifest", "model.pickle", "model.buffers", "model.layout", "samples.msgpack", "report", "rejected",
         "trying",
     }
-    for rot in found:
+    for rot in found if sample is None else random.Random(6).sample(found, sample):
         try:
             first = start_on(store, disk, rot)
             assert first in expected(store, rot, is_started_again=is_started_again)
@@ -161,12 +161,12 @@ def survive_all(store: Store, *, is_started_again: bool, few: int | None) -> Cou
 
 @pytest.mark.parametrize("is_started_again", [False, True], ids=["after a promotion", "after another start"])
 def test_what_a_disk_altered_is_found_at_the_start_and_never_served(store: Store, is_started_again: bool) -> None:
-    served = survive_all(store, is_started_again=is_started_again, few=3)
-    assert min(served["1.0.0"], served["2.0.0"]) > 20
+    served = survive_all(store, is_started_again=is_started_again, few=3, sample=45)
+    assert min(served["1.0.0"], served["2.0.0"]) > 8
 
 
 @pytest.mark.torture
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("is_started_again", [False, True], ids=["after a promotion", "after another start"])
 def test_every_byte_that_a_disk_may_alter_is_found(store: Store, is_started_again: bool) -> None:
-    print(survive_all(store, is_started_again=is_started_again, few=2000))
+    print(survive_all(store, is_started_again=is_started_again, few=400))

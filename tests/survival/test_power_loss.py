@@ -333,7 +333,7 @@ def test_a_power_cut_while_a_power_cut_is_recovered_from_is_survived_too(world: 
     life = make(world)
     first = record(world, life)
     last = max(at for at, operation in enumerate(first.trace) if isinstance(operation, Mark))
-    disks = list(states(first, exhaustive_to=64, sample=8))
+    disks, count = list(states(first, exhaustive_to=64, sample=8)), 0
     for moment, disk in random.Random(2).sample(disks, 12):
         def live(bench: Bench, fs: RecordingFs) -> None:
             bench.workshop.restore()
@@ -346,7 +346,8 @@ def test_a_power_cut_while_a_power_cut_is_recovered_from_is_survived_too(world: 
         before = (life.after if moment > last else life.before) | {life.serves}
         again = Life(disk, live, before, {life.serves}, life.order, life.serves)
         second = record(world, again)
-        survive_all(world, again, second, list(states(second, exhaustive_to=64, sample=4)))
+        count += survive_all(world, again, second, list(states(second, exhaustive_to=64, sample=4))).total()
+    print(f"{make.__name__}: {count} disks of twelve recoveries")
 
 
 # --------------------------------------------------------------------------- the enumeration finds what is missing

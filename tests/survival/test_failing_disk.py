@@ -155,3 +155,70 @@ def test_whatever_operation_fails_the_old_model_serves_and_all_orders_get_their_
 @each_fault
 def test_every_operation_may_fail(life: Life, number: int, lasting: bool) -> None:
     print(errno.errorcode[number], lasting, fail_everywhere(life, number, lasting=lasting, first=0, stride=1))
+
+
+# --------------------------------------------------------------------------- what the system's calls may do
+
+
+def test_what_is_written_in_small_pieces_is_written_whole(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pwrite(2) may write less than it was given, at every call."""
+    pwrite, pieces = os.pwrite, []
+
+    def short(descriptor: int, content: bytes | memoryview, offset: int) -> int:
+        pieces.append(len(content))
+        return pwrite(descriptor, content[: 1 + len(content) // 3], offset)
+
+    monkeypatch.setattr(os, "pwrite", short)
+    root = life.memory / "here"
+    shutil.copytree(life.base, root)
+    life.play(FailingFs(root, 10_000, errno.EIO, lasting=False), root)
+    assert len(pieces) > 200
+
+
+class FailingClose:
+    """close(2) closes and reports an error all the same, at the call with this number; see NFS and EDQUOT."""
+
+    def __init__(self, root: Path, number: int) -> None:
+        self._root, self._number, self.count = str(root), number, 0
+        self._close = os.close
+
+    def __call__(self, descriptor: int) -> None:
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        self._close(descriptor)
+        if path.startswith(self._root) and not os.path.isdir(path) and not path.endswith(("lock", "followers")):
+            self.count += 1
+            if self.count - 1 == self._number:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def close_everywhere(life: Life, monkeypatch: pytest.MonkeyPatch, first: int, stride: int) -> int:
+    """Fail at each ``stride``-th close until a life is clean; returns how many lives there were."""
+    for number in range(first, 10_000, stride):
+        root = life.memory / "here"
+        shutil.copytree(life.base, root)
+        close = FailingClose(root, number)
+        fs = FailingFs(root, 10_000, errno.EIO, lasting=False)
+        begin = fs.arm
+        fs.arm = lambda begin=begin, close=close: (begin(), monkeypatch.setattr(os, "close", close))   # type: ignore[method-assign]
+        try:
+            life.play(fs, root)
+        except BaseException as problem:
+            problem.add_note(f"close {number}")
+            raise
+        finally:
+            monkeypatch.undo()
+        shutil.rmtree(root)
+        if close.count <= number:
+            return number // stride
+    raise AssertionError("there was no end of closes")
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="this system does not tell what a descriptor is")
+def test_a_close_that_fails_costs_a_retry_at_most(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert close_everywhere(life, monkeypatch, first=2, stride=13) > 3
+
+
+@pytest.mark.torture
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="this system does not tell what a descriptor is")
+def test_every_close_may_fail(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    print(close_everywhere(life, monkeypatch, first=0, stride=1))

@@ -654,6 +654,28 @@ def test_what_failed_to_be_synced_is_fetched_into_new_files(sim, tmp_path, road,
         assert again_trial.transfer["reused_bytes"] == 0
 
 
+def test_what_failed_to_be_synced_and_could_not_be_removed_is_not_synced_again(sim, tmp_path, road, key_ring) -> None:
+    class Failing(FaultFs):
+        def sync(self, descriptor: int, path: Path) -> None:
+            if "incoming" in path.parts and not self.synced_once:
+                self.synced_once = True
+                self.fail_at(0, errno.EIO, lasting=True)   # from here on nothing can be removed either
+            super().sync(descriptor, path)
+
+    fs = Failing(tmp_path / "store")
+    fs.synced_once = False
+    with Bench(tmp_path / "store", road, key_ring, fs=fs) as bench:
+        body = sim.publish(sim.release("1.0.0"))
+        for _ in range(2):
+            with pytest.raises(StorageFault):
+                bench.carry_out(body)
+        fs.heal()
+        bench.carry_out(body)
+        assert bench.version == "1.0.0"
+    fs.close()
+    assert fs.synced_again == []
+
+
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.EIO, errno.ENOMEM])
 def test_a_host_that_fails_while_a_model_is_loaded_is_not_the_senders_fault(sim, tmp_path, road, key_ring, code: int) -> None:
     def unlucky(folder: Path) -> object:

@@ -115,6 +115,8 @@ class Journal:
 
     def rejections(self) -> dict[str, Rejection]:
         """Return what is remembered, by order; a file that cannot be read counts as forgotten."""
-        found = [self._kept(name, REJECTION_MAGIC) for name in self._named(REJECTION_PREFIX)]
-        kept = [Rejection(fields["order"], fields["reason"], fields["message"], fields["version"]) for fields in found if fields is not None]
-        return {rejection.order: rejection for rejection in kept}
+        kept = [self._kept(name, REJECTION_MAGIC) for name in self._named(REJECTION_PREFIX)]
+        return {
+            fields["order"]: Rejection(fields["order"], fields["reason"], fields["message"], fields["version"])
+            for fields in kept if fields is not None
+        }

@@ -66,11 +66,14 @@ def cut_while_publishing(broker: Broker, operations: int, times: int, here: Path
             pytest.fail("it was not published although the connection was back")
     road = AmqpRoad(broker)
     found = orders(broker)
-    assert len(found) == 2, "an order was sent twice, or not at all"
+    assert 2 <= len(found) <= 3   # one whose confirmation was lost is ordered again, with a sequence of its own
     with Bench(here / "store", road, ring) as bench:
-        for version, body in zip(("1.0.0", "1.1.0"), found, strict=True):
+        trusted = [bench.trust(body) for body in found]
+        assert [each.order.sequence for each in trusted] == sorted({each.order.sequence for each in trusted})
+        assert list(dict.fromkeys(each.manifest.version for each in trusted)) == ["1.0.0", "1.1.0"]
+        for each, body in zip(trusted, found, strict=True):
             bench.carry_out(body)
-            assert bench.version == version
+            assert bench.version == each.manifest.version
     return cut.happened
 
 
@@ -83,7 +86,7 @@ def cut_publisher_everywhere(memory: Path, key: SigningKey, ring: KeyRing, numbe
 
 
 @each_outage
-def test_a_publisher_that_is_cut_off_and_called_again_sends_each_release_and_each_order_once(
+def test_a_publisher_that_is_cut_off_and_called_again_sends_each_release_in_its_turn(
     memory: Path, signing_key: SigningKey, key_ring: KeyRing, times: int
 ) -> None:
     assert cut_publisher_everywhere(memory, signing_key, key_ring, itertools.count(times, 11), times) > 3

@@ -110,3 +110,22 @@ def test_a_try_that_ended_or_another_order_begins_at_one(tmp_path: Path, journal
     assert journal.begin_try("order") == 1
     assert journal.begin_try("other") == 1
     assert again(tmp_path).begin_try("order") == 1
+
+
+def test_a_file_in_which_one_bit_flipped_counts_as_missing_and_is_never_believed(tmp_path: Path, journal: Journal) -> None:
+    """A count of tries that never were would refuse a good release, and an altered report would tell what never was."""
+    journal.add_report(b"the report")
+    journal.remember(rejection(1))
+    journal.begin_try("order")
+    for path in sorted(tmp_path.iterdir()):
+        whole = path.read_bytes()
+        for at in range(len(whole)):
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
+            later = again(tmp_path)
+            assert len(later.reports()) == (not path.name.startswith("report-"))
+            assert len(later.rejections()) == (not path.name.startswith("rejected-"))
+            assert later._tries_of("order") == (path.name != "trying")
+        path.write_bytes(whole)
+    later = again(tmp_path)
+    assert ([body for _, body in later.reports()], later.rejections()) == ([b"the report"], {rejection(1).order: rejection(1)})
+    assert later.begin_try("order") == 2

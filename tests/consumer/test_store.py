@@ -127,12 +127,14 @@ def test_the_manifest_of_a_release_that_is_not_here_is_the_hosts_fault(store: St
 
 
 def test_what_a_crash_left_unfinished_is_cleared_away_at_the_start(store: Store) -> None:
-    left = [store.root / f"{TEMPORARY_PREFIX}current-1234", store.root / "journal" / f"{TEMPORARY_PREFIX}report-1234"]
+    assemble(store, ONE)
+    left = [folder / f"{TEMPORARY_PREFIX}x-1234" for folder in (store.root, store.root / "journal", store.incoming(ONE))]
     for path in left:
         path.write_bytes(b"half")
     store.close()
     store.open()
     assert not any(path.exists() for path in left)
+    assert (store.incoming(ONE) / "files" / "model.bin").exists()
 
 
 def test_the_stores_folders_and_files_are_for_their_owner_only(store: Store) -> None:

@@ -476,12 +476,27 @@ def test_an_order_for_what_serves_after_a_fall_back_does_not_lower_the_floor(sim
     bench.close()
 
 
-def test_a_flipped_bit_in_a_stored_manifest_is_found(sim, bench) -> None:
-    _, two, _ = two_releases(sim, bench)
+def test_a_flipped_bit_in_a_stored_manifest_is_found_and_its_order_brings_it_again(sim, bench) -> None:
+    _, two, body = two_releases(sim, bench)
     flip(bench.store.root / "releases" / two.id / "manifest", 200)
     bench = again(bench)
-    assert "cannot be loaded" in str(bench.workshop.restore())
+    assert "is damaged: its manifest is that of" in str(bench.workshop.restore())
     assert bench.version == "1.0.0"
+    host = Host("3.11.7", "cpython", str, frozenset({"files"}))
+    assert rule(bench.trust(body), bench.workshop.standing(), Policy(), host, now_ms=0) is Ruling.CARRY_OUT
+    bench.carry_out(body)
+    bench = again(bench)
+    assert (bench.workshop.restore(), bench.version) == (None, "2.0.0")
+    bench.close()
+
+
+@pytest.mark.parametrize("at", [-1, 0], ids=["signature", "envelope"])
+def test_a_manifest_that_rotted_is_written_anew_when_its_release_is_ordered(sim, bench, at: int) -> None:
+    _, two, body = two_releases(sim, bench)
+    flip(bench.store.root / "releases" / two.id / "manifest", at)
+    bench.carry_out(body)   # it serves, and its files are right
+    bench = again(bench)
+    assert (bench.workshop.restore(), bench.version) == (None, "2.0.0")
     bench.close()
 
 
@@ -489,7 +504,7 @@ def test_a_manifest_of_another_release_is_not_taken_for_ones_own(sim, bench) -> 
     one, two, _ = two_releases(sim, bench)
     (bench.store.root / "releases" / two.id / "manifest").write_bytes(one.envelope)
     bench = again(bench)
-    assert f"has the manifest of {one.id[:12]}" in str(bench.workshop.restore())
+    assert f"is damaged: its manifest is that of {one.id[:12]}" in str(bench.workshop.restore())
     assert bench.version == "1.0.0"
     bench.close()
 
@@ -637,6 +652,28 @@ def test_what_failed_to_be_synced_is_fetched_into_new_files(sim, tmp_path, road,
         again_trial = bench.trial(body)
         bench.workshop.receive(again_trial)
         assert again_trial.transfer["reused_bytes"] == 0
+
+
+def test_what_failed_to_be_synced_and_could_not_be_removed_is_not_synced_again(sim, tmp_path, road, key_ring) -> None:
+    class Failing(FaultFs):
+        def sync(self, descriptor: int, path: Path) -> None:
+            if "incoming" in path.parts and not self.synced_once:
+                self.synced_once = True
+                self.fail_at(0, errno.EIO, lasting=True)   # from here on nothing can be removed either
+            super().sync(descriptor, path)
+
+    fs = Failing(tmp_path / "store")
+    fs.synced_once = False
+    with Bench(tmp_path / "store", road, key_ring, fs=fs) as bench:
+        body = sim.publish(sim.release("1.0.0"))
+        for _ in range(2):
+            with pytest.raises(StorageFault):
+                bench.carry_out(body)
+        fs.heal()
+        bench.carry_out(body)
+        assert bench.version == "1.0.0"
+    fs.close()
+    assert fs.synced_again == []
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.EIO, errno.ENOMEM])

@@ -55,6 +55,12 @@ class InstanceProcess:
         """Wait until ``version`` is in service."""
         return self.wait_for(lambda status: status["version"] == version, f"version {version}")
 
+    def ended_with(self) -> int:
+        """Wait until it ends by itself; returns its exit code, or minus the signal."""
+        code = self._process.wait(PATIENCE_SECONDS)
+        self.close()
+        return code
+
     def kill(self) -> None:
         """End it as a power cut would."""
         self._process.send_signal(signal.SIGKILL)

@@ -5,6 +5,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -38,6 +39,11 @@ from modelcast.shared.signing import KeyRing
 QUICK = Timing(load_seconds=20, probe_seconds=20, chunk_idle_seconds=0.5)
 
 
+@cache
+def _built_in_loaders() -> Mapping[str, Callable[[], Loader]]:
+    return available_loaders({})   # it looks through all that is installed; some tests open a thousand benches
+
+
 class Bench:
     """See the module. Open it before use, close it after.
 
@@ -66,7 +72,7 @@ class Bench:
         self.fs, self.road, self.ring, self.slot = fs or Fs(), road, ring, Slot()
         self.store = Store(root, self.fs)
         self._tools = Tools(
-            available_loaders(loaders or {}), validators, timing, ring,
+            available_loaders(loaders) if loaders else dict(_built_in_loaders()), validators, timing, ring,
             open_source or (lambda offset, wanted: road.chunks("fraud", offset, wanted)), run, loading or Loading(), headroom, mend,
             borrowing,
         )

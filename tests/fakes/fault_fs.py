@@ -10,6 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
+from modelcast.shared.errors import HostFault
 from modelcast.shared.fs import Fs, storage_fault
 
 
@@ -71,6 +72,10 @@ class FaultFs(Fs):
 
     Args:
         root: The store's folder; everything in it counts as durable now.
+
+    Attributes:
+        steps: The operations since the last order to crash or to fail.
+        synced_again: Files that were synced although a sync of them had failed: the kernel calls that a success, and it is none.
     """
 
     READS = frozenset({"read", "read whole", "list"})
@@ -83,6 +88,8 @@ class FaultFs(Fs):
         self._fail_at: int | None = None
         self._errno, self._lasting = 0, False
         self._durable: DurableDisk | None = None
+        self._lost: dict[int, int] = {}
+        self.synced_again: list[Path] = []
 
     def crash_at(self, step: int, *, killed: Path, power_cut: Path) -> None:
         """Crash at the operation with this number from now on, and leave the two disks at these paths."""
@@ -98,6 +105,11 @@ class FaultFs(Fs):
     def heal(self) -> None:
         """Work from now on."""
         self._crash_at = self._fail_at = None
+
+    def close(self) -> None:
+        """Let go of the files whose sync failed."""
+        while self._lost:
+            os.close(self._lost.popitem()[1])
 
     @property
     def happened(self) -> bool:
@@ -136,7 +148,12 @@ class FaultFs(Fs):
         return super().open_for_assembly(path, size)
 
     def write_at(self, descriptor: int, content: bytes | memoryview, offset: int, path: Path) -> None:
-        if self._step("write", path):
+        try:
+            crashes = self._step("write", path)
+        except HostFault:
+            os.pwrite(descriptor, content[: len(content) // 2], offset)   # a short write, and no second one
+            raise
+        if crashes:
             os.pwrite(descriptor, content[: len(content) // 2], offset)
             self._crash()
         super().write_at(descriptor, content, offset, path)
@@ -147,7 +164,15 @@ class FaultFs(Fs):
         return super().read_at(descriptor, size, offset, path)
 
     def sync(self, descriptor: int, path: Path) -> None:
-        if self._step("sync", path):
+        inode = os.fstat(descriptor).st_ino
+        if inode in self._lost:
+            self.synced_again.append(path)
+        try:
+            crashes = self._step("sync", path)
+        except HostFault:
+            self._lost[inode] = os.dup(descriptor)   # held, so that no other file gets its number
+            raise
+        if crashes:
             self._crash()
         super().sync(descriptor, path)
         if self._durable is not None:

@@ -28,22 +28,27 @@ class Fault:
 
 
 class CutAfter(Fault):
-    """Cuts the link that makes the operation after ``operations`` others, once; links opened later live.
+    """Cuts the link that makes the operation after ``operations`` others; links opened later live.
 
     Args:
         operations: How many operations go well, over all links.
         of: Count only operations with these names; all when empty.
+        times: How many operations in a row are cut, over all links.
     """
 
-    def __init__(self, operations: int, *of: str) -> None:
-        self._left, self._of = operations, of
+    def __init__(self, operations: int, *of: str, times: int = 1) -> None:
+        self._left, self._of, self._times = operations, of, times
 
     def before(self, operation: str) -> None:
         """See ``Fault.before``."""
         if not self._of or operation in self._of:
             self._left -= 1
-            if self._left == -1:
+            if -self._times <= self._left < 0:
                 raise BrokerUnreachable(f"The link was cut before {operation}.")
+
+    def heal(self) -> None:
+        """Cut no more."""
+        self._times = 0
 
     @property
     def happened(self) -> bool:

@@ -123,3 +123,18 @@ def test_a_post_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(StorageFault):
         Fs().post(tmp_path / "notice", b"content")
     assert [path.name for path in tmp_path.iterdir()] == ["notice"]
+
+
+def test_a_file_that_was_read_was_read_whatever_its_close_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    close = os.close
+
+    def failing(descriptor: int) -> None:
+        close(descriptor)
+        raise OSError(errno.EIO, "the disk")
+
+    monkeypatch.setattr(os, "close", failing)
+    found = Fs().read_whole(tmp_path / "file", 100)
+    Fs().sync_folder(tmp_path)
+    monkeypatch.undo()
+    assert found == b"content"

@@ -13,7 +13,7 @@ from modelcast.consumer.store import FILES, Store
 from modelcast.shared.digest import digest, same
 from modelcast.shared.errors import StorageFault
 from modelcast.shared.failpoints import Point, reach
-from modelcast.shared.fs import Sharing
+from modelcast.shared.fs import Sharing, close_quietly, guarded
 from modelcast.shared.limits import MIB
 from modelcast.shared.manifest import Artifact, Chunk
 
@@ -169,9 +169,9 @@ class Assembly:
     def close(self) -> None:
         """Close the files; what was written stays and is found again."""
         while self._open:
-            os.close(self._open.popitem()[1])
+            close_quietly(self._open.popitem()[1])
         if self._resume is not None:
-            os.close(self._resume)
+            close_quietly(self._resume)
             self._resume = None
 
     def _path(self, index: int) -> Path:
@@ -182,7 +182,8 @@ class Assembly:
             self._open.move_to_end(index)
             return self._open[index]
         if len(self._open) >= MAX_OPEN_FILES:
-            os.close(self._open.popitem(last=False)[1])
+            oldest, descriptor = self._open.popitem(last=False)
+            guarded("close", self._path(oldest), lambda: os.close(descriptor))   # it is not synced yet: what it says counts
         path, size = self._path(index), self._artifact.files[index].size
         if path.is_symlink():
             raise StorageFault(f"{path} is a symbolic link; somebody else writes into this store.")

@@ -41,6 +41,7 @@ class Intake:
         self._store, self._open_source, self._idle_seconds, self._manifest_of = store, open_source, idle_seconds, manifest_of
         self._mend, self._borrowing = mend, borrowing
         self._ahead: Ahead | None = None
+        self._spoiled: set[str] = set()
 
     def receive_ahead(self, ahead: Ahead) -> None:
         """Receive what was announced; raises like ``ahead.receive_ahead``, and what was received stays."""
@@ -66,6 +67,8 @@ class Intake:
         ahead = self._take_over(trusted)
         if self._store.has(trusted.release):
             return
+        if trusted.release in self._spoiled:
+            self._throw_away(trusted.release)
         artifact = trusted.manifest.artifact
         with trial.timed("received"), closing(Assembly(self._store, trusted.release, artifact, trial.check)) as assembly:
             try:
@@ -128,5 +131,10 @@ class Intake:
         try:
             assembly.sync()
         except HostFault:
-            self._store.fs.remove_tree(self._store.incoming(assembly.release))
+            self._spoiled.add(assembly.release)   # such a disk may not let it go now: the next try begins with that
+            self._throw_away(assembly.release)
             raise
+
+    def _throw_away(self, release: str) -> None:
+        self._store.fs.remove_tree(self._store.incoming(release))
+        self._spoiled.discard(release)

@@ -1,26 +1,28 @@
 """What must survive a crash besides the models: reports on their way, and rejections remembered.
 
 Decides their files. A report is written before it is sent and removed after it is confirmed; at worst it is sent twice. A
-rejection is remembered by the order's identity, so that a redelivered order is refused again without another try. Imports
-the store's fs and packing.
+rejection is remembered by the order's identity, so that a redelivered order is refused again without another try. Each file checks
+itself: one that a disk has altered counts as missing, because a false verdict, or a count of tries that never were, would be worse.
+Imports the store's fs and sealed.
 """
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelcast.shared.errors import HostFault, SenderFault
+from modelcast.consumer.sealed import seal, unseal
+from modelcast.shared.errors import HostFault
 from modelcast.shared.failpoints import Point, reach
 from modelcast.shared.fs import Fs
 from modelcast.shared.limits import DEFAULT_LIMITS
-from modelcast.shared.packing import pack, unpack
 
 MAX_REPORTS = 512
 """Reports kept while the broker is away; the oldest go first."""
 MAX_REJECTIONS = 512
 REPORT_PREFIX, REJECTION_PREFIX, TRYING = "report-", "rejected-", "trying"
+REPORT_MAGIC, REJECTION_MAGIC, TRYING_MAGIC = b"modelcast report 1\n", b"modelcast rejection 1\n", b"modelcast try 1\n"
+MAX_RECORD_BYTES = DEFAULT_LIMITS.report_bytes + 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,17 @@ class Journal:
     def _named(self, prefix: str) -> list[str]:
         return [name for name in self._fs.names(self._folder) if name.startswith(prefix)]
 
+    def _keep(self, name: str, magic: bytes, fields: Mapping[str, object]) -> None:
+        self._fs.write_whole(self._folder / name, seal(magic, fields))
+
+    def _kept(self, name: str, magic: bytes) -> Mapping[str, Any] | None:
+        """Return the fields of a file, or None when it cannot be read or is not what was written."""
+        try:
+            record = self._fs.read_whole(self._folder / name, MAX_RECORD_BYTES)
+        except HostFault:
+            return None
+        return unseal(magic, record, max_bytes=MAX_RECORD_BYTES)
+
     def _report_names(self) -> list[str]:
         return [name for name in self._named(REPORT_PREFIX) if name.removeprefix(REPORT_PREFIX).isdecimal()]
 
@@ -63,7 +76,7 @@ class Journal:
         name = f"{REPORT_PREFIX}{self._next:012d}"
         self._next += 1
         reach(Point.BEFORE_REPORT)
-        self._fs.write_whole(self._folder / name, body)
+        self._keep(name, REPORT_MAGIC, {"report": body})
         reach(Point.AFTER_REPORT)
         for oldest in self._report_names()[:-MAX_REPORTS]:
             self._fs.remove(self._folder / oldest)
@@ -71,11 +84,8 @@ class Journal:
 
     def reports(self) -> list[tuple[str, bytes]]:
         """Return the reports that were not confirmed, oldest first; one that cannot be read must not keep the others from going."""
-        found: list[tuple[str, bytes]] = []
-        for name in self._report_names():
-            with suppress(HostFault):
-                found.append((name, self._fs.read_whole(self._folder / name, DEFAULT_LIMITS.report_bytes)))
-        return found
+        found = [(name, self._kept(name, REPORT_MAGIC)) for name in self._report_names()]
+        return [(name, bytes(fields["report"])) for name, fields in found if fields is not None]
 
     def forget_report(self, name: str) -> None:
         """Remove a confirmed report."""
@@ -87,7 +97,7 @@ class Journal:
         """Note, before a model is loaded, that it is about to be; returns how often it was begun without an end."""
         tries = 1 + self._tries_of(order)
         reach(Point.BEFORE_TRY)
-        self._fs.write_whole(self._folder / TRYING, pack({"order": order, "tries": tries}))
+        self._keep(TRYING, TRYING_MAGIC, {"order": order, "tries": tries})
         reach(Point.AFTER_TRY)
         return tries
 
@@ -100,16 +110,13 @@ class Journal:
     def _tries_of(self, order: str) -> int:
         if TRYING not in self._fs.names(self._folder):
             return 0
-        try:
-            fields = unpack(self._fs.read_whole(self._folder / TRYING, 4096), what="try")
-            return int(fields["tries"]) if fields["order"] == order else 0
-        except (SenderFault, HostFault, KeyError, TypeError, ValueError):
-            return 0
+        fields = self._kept(TRYING, TRYING_MAGIC)
+        return int(fields["tries"]) if fields is not None and fields["order"] == order else 0
 
     def remember(self, rejection: Rejection) -> None:
         """Remember a rejection."""
-        body = pack({"reason": rejection.reason, "message": rejection.message, "version": rejection.version})
-        self._fs.write_whole(self._folder / f"{REJECTION_PREFIX}{rejection.order}", body)
+        fields = {"order": rejection.order, "reason": rejection.reason, "message": rejection.message, "version": rejection.version}
+        self._keep(f"{REJECTION_PREFIX}{rejection.order}", REJECTION_MAGIC, fields)
         reach(Point.AFTER_REMEMBERED)
         names = self._named(REJECTION_PREFIX)
         if len(names) > MAX_REJECTIONS:
@@ -118,12 +125,8 @@ class Journal:
 
     def rejections(self) -> dict[str, Rejection]:
         """Return what is remembered, by order; a file that cannot be read counts as forgotten."""
-        found: dict[str, Rejection] = {}
-        for name in self._named(REJECTION_PREFIX):
-            order = name.removeprefix(REJECTION_PREFIX)
-            try:
-                fields: Mapping[str, Any] = unpack(self._fs.read_whole(self._folder / name, 64 * 1024), what="rejection")
-                found[order] = Rejection(order, str(fields["reason"]), str(fields["message"]), fields["version"])
-            except (SenderFault, HostFault, KeyError):
-                continue
-        return found
+        kept = [self._kept(name, REJECTION_MAGIC) for name in self._named(REJECTION_PREFIX)]
+        return {
+            fields["order"]: Rejection(fields["order"], fields["reason"], fields["message"], fields["version"])
+            for fields in kept if fields is not None
+        }

@@ -57,7 +57,8 @@ class Store:
                 hint="Give each instance a store of its own, or stop the other one.", facts={"store": str(self.root)},
             )
         try:
-            for folder in (self.root, self.root / "journal"):
+            incoming = self.root / "incoming"   # a release is put together where a crash left it, and takes its folder's name
+            for folder in (self.root, self.root / "journal", *(incoming / name for name in self.fs.names(incoming))):
                 for name in self.fs.names(folder):
                     if name.startswith(TEMPORARY_PREFIX):
                         self.fs.remove(folder / name)
@@ -120,6 +121,13 @@ class Store:
         self.fs.rename(folder, named)
         self.fs.sync_folder(self.root / "incoming")
         reach(Point.AFTER_COMMIT)
+
+    def sign_again(self, release: str, envelope: bytes) -> None:
+        """Replace the signed bytes of a release's manifest when they are others: they rotted, or another key has signed it since."""
+        with suppress(HostFault):   # what cannot be read is replaced
+            if self.envelope(release) == envelope:
+                return
+        self.fs.write_whole(self.root / "releases" / release / MANIFEST, envelope)
 
     def clear_incoming(self, keep: set[str]) -> None:
         """Remove what else is being put together: given up, it must not take the room of what is to come."""

@@ -26,7 +26,7 @@ from modelcast.shared.order import (
 )
 from modelcast.shared.packing import pack
 from modelcast.shared.reasons import Reason
-from modelcast.shared.signing import KeyRing
+from modelcast.shared.signing import Envelope, KeyRing
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,17 @@ def open_manifest(envelope: bytes, ring: KeyRing) -> tuple[Manifest, str]:
         SenderFault: It is not trusted, or no manifest.
     """
     return _open_manifest(envelope, ring, MANIFEST_TYPE, "manifest")
+
+
+def claimed_release(envelope: bytes) -> str | None:
+    """Return the id of the release that an envelope is about, whoever signed it, or None when it is none.
+
+    Tells rot from a key that is trusted no more: what rotted has another id.
+    """
+    try:
+        return release_id(Envelope.from_bytes(envelope, what="manifest").payload)
+    except SenderFault:
+        return None
 
 
 def _open_manifest(envelope: bytes, ring: KeyRing, payload_type: str, what: str) -> tuple[Manifest, str]:

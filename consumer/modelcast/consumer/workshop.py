@@ -28,7 +28,7 @@ from modelcast.consumer.sharing import Borrowing
 from modelcast.consumer.store import Store, damage_in, misfit_in
 from modelcast.consumer.succession import pointer_after, standing_of
 from modelcast.consumer.trial import Trial
-from modelcast.consumer.trust import open_manifest, reader_of
+from modelcast.consumer.trust import claimed_release, open_manifest, reader_of
 from modelcast.shared.errors import HostFault, SenderFault, StorageFault
 from modelcast.shared.failpoints import Point, reach
 from modelcast.shared.fs import host_fault
@@ -117,8 +117,7 @@ class Workshop:
             if damage is not None:
                 self._store.fs.remove_tree(folder.parent)
                 raise StorageFault(f"What was written to {folder} reads back otherwise: {damage.text}.", hint="Check this disk.")
-            if is_new:
-                self._store.commit(trusted.release, trusted.envelope)
+            (self._store.commit if is_new else self._store.sign_again)(trusted.release, trusted.envelope)
 
     def load(self, trial: Trial) -> None:
         """Load the model into the shadow slot."""
@@ -260,9 +259,11 @@ class Workshop:
         if not self._store.has(release):
             return f"release {release[:12]} is not in the store"
         try:
-            manifest, identity = open_manifest(self._store.envelope(release), self._tools.ring)
-            if identity != release:
-                return f"release {release[:12]} has the manifest of {identity[:12]}"
+            envelope = self._store.envelope(release)
+            if (claimed := claimed_release(envelope)) != release:
+                self._store.remove(release)
+                return f"release {release[:12]} is damaged: its manifest is {'none' if claimed is None else 'that of ' + claimed[:12]}"
+            manifest, _ = open_manifest(envelope, self._tools.ring)
             damage = damage_in(self._store.folder(release), manifest.artifact)
             if damage is not None:
                 self._store.fs.remove_tree(self._store.folder(release).parent)

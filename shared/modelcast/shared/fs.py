@@ -125,7 +125,7 @@ class Fs:
         try:
             guarded("reserve room for", path, lambda: self._reserve(descriptor, size))
         except BaseException:
-            os.close(descriptor)
+            close_quietly(descriptor)
             raise
         return descriptor
 
@@ -187,7 +187,7 @@ class Fs:
             if error.errno != errno.EINVAL:   # some file systems cannot sync a folder; nothing to be done about it
                 raise storage_fault("sync", path, error) from error
         finally:
-            os.close(descriptor)
+            close_quietly(descriptor)
 
     def write_whole(self, path: Path, content: bytes) -> None:
         """Replace a file by ``content`` so that a crash leaves the old or the new one, durably."""
@@ -238,7 +238,7 @@ class Fs:
         try:
             content = self.read_at(descriptor, max_bytes + 1, 0, path)
         finally:
-            os.close(descriptor)
+            close_quietly(descriptor)
         if len(content) > max_bytes:
             raise StorageFault(f"{path} is larger than {max_bytes} bytes.", facts={"path": str(path)})
         return content

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from modelcast.consumer.active import ActiveModel
+    from modelcast.consumer.health import HealthApp
     from modelcast.consumer.model_consumer import ModelConsumer
     from modelcast.consumer.policy import Loading, Timing
     from modelcast.consumer.status import LastVerdict, Status
 
-__all__ = ["ActiveModel", "LastVerdict", "Loading", "ModelConsumer", "Status", "Timing"]
+__all__ = ["ActiveModel", "HealthApp", "LastVerdict", "Loading", "ModelConsumer", "Status", "Timing"]
 
 _HOMES = {
-    "ActiveModel": "active", "LastVerdict": "status", "Loading": "policy", "ModelConsumer": "model_consumer", "Status": "status",
-    "Timing": "policy",
+    "ActiveModel": "active", "HealthApp": "health", "LastVerdict": "status", "Loading": "policy", "ModelConsumer": "model_consumer",
+    "Status": "status", "Timing": "policy",
 }
 
 

@@ -38,6 +38,7 @@ class Way:
         cut_by: ``rst`` or ``fin``.
         passed: Bytes that went through.
         lost: Bytes that did not.
+        record: Everything that passed, as long as it is not None.
     """
 
     delay: float = 0.0
@@ -50,6 +51,7 @@ class Way:
     cut_by: str = "rst"
     passed: int = 0
     lost: int = 0
+    record: bytearray | None = None
     chance: random.Random = field(default_factory=lambda: random.Random(7))
 
     def clear(self) -> None:
@@ -127,6 +129,8 @@ class _Passage:
                 whole = piece[: way.cut_after] if last else piece
                 await loop.sock_sendall(sink, whole)
                 way.passed += len(whole)
+                if way.record is not None:
+                    way.record += whole
                 if last:
                     self.end(self._proxy.take_cut(way))
                     return

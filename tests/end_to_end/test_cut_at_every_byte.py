@@ -199,6 +199,7 @@ def test_an_instance_that_is_cut_beside_a_frame_serves_the_release_all_the_same(
 
 
 @pytest.mark.torture
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("side", ["up", "down"])
 def test_a_publication_may_be_cut_behind_any_byte(sweep: Sweep, side: str) -> None:
     proxy = sweep.network.amqp
@@ -208,6 +209,7 @@ def test_a_publication_may_be_cut_behind_any_byte(sweep: Sweep, side: str) -> No
 
 
 @pytest.mark.torture
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("side", ["up", "down"])
 @pytest.mark.parametrize("port", ["stream", "amqp"])
 def test_an_instance_may_be_cut_behind_any_byte(sweep: Sweep, port: str, side: str) -> None:

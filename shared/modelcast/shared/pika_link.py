@@ -219,6 +219,11 @@ class PikaLink:
     def _set_woken(self) -> None:
         self._woken = True
 
+    @property
+    def body_bytes(self) -> int:
+        """See ``link.WaitingLink.body_bytes``."""
+        return int(self._connection.body_bytes)
+
     def companion(self) -> "PikaLink":
         """See ``link.WaitingLink.companion``."""
         companion = PikaLink(self.url, f"{self._name} (publishing)", self._loop)
@@ -235,7 +240,7 @@ class PikaLink:
             if self._lost is None and not self._connection.is_closed and not self._connection.is_closing:
                 self._connection.close()
                 self.pump(lambda: self._lost is not None, 3.0)
-        except (HostFault, AMQPError):
+        except (HostFault, AMQPError, AssertionError):   # the last is pika's when a connection is closed while it opens
             pass   # it is closed one way or the other; the broker frees everything with the socket
         finally:
             self._closed = True

@@ -87,6 +87,11 @@ class LeanConnection(_SelectConnection):  # type: ignore[misc] # see above
         for frame in frames:
             self._process_frame(frame)
 
+    @property
+    def body_bytes(self) -> int:
+        """How many bytes of bodies came so far; 0 where pika reads by itself, which does not tell."""
+        return 0 if self._reader is None else self._reader.body_bytes
+
     def _send_message(self, channel_number: int, method_frame: Any, content: Sequence[Any]) -> None:
         try:
             pieces = body_pieces(channel_number, content[1], self._body_max_length)

@@ -149,6 +149,17 @@ def test_a_black_hole_loses_bytes_and_the_end_and_healing_resets(proxy: Proxy, e
     assert wait_until(lambda: echo.ends == ["rst"])
 
 
+def test_a_black_hole_may_open_behind_a_byte(proxy: Proxy, line: socket.socket) -> None:
+    proxy.lose_after(proxy.down, 5)
+    line.sendall(b"123")
+    assert whole(line, 3) == b"123"
+    line.sendall(b"45678")
+    assert whole(line, 2) == b"45"
+    line.sendall(b"9")
+    assert nothing_comes(line)
+    assert wait_until(lambda: (proxy.down.passed, proxy.down.lost) == (5, 4))
+
+
 def test_an_end_that_falls_into_a_black_hole_is_not_heard_of(proxy: Proxy, echo: Echo) -> None:
     with socket.create_connection(("127.0.0.1", proxy.port), timeout=SOON) as line:
         line.sendall(b"x")

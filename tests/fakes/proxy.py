@@ -88,6 +88,7 @@ class _Passage:
     def __init__(self, proxy: "Proxy", client: socket.socket, server: socket.socket) -> None:
         self.sockets = (client, server)
         self.has_lost = False
+        self.heard = asyncio.get_running_loop().time()
         self._proxy, self._open = proxy, 2
         self._tasks = [
             asyncio.ensure_future(self._guard(work, way, sock, under_way))
@@ -111,6 +112,7 @@ class _Passage:
             except OSError:
                 await self._proxy.until(lambda: not way.is_closed)   # nobody hears of it before
                 raise
+            self.heard = loop.time()
             if way.is_closed and not data:
                 await self._proxy.until(lambda: not way.is_closed)
             if way.swallow:
@@ -225,6 +227,10 @@ class Proxy:
     def lose_after(self, way: Way, count: int) -> None:
         """Lose everything in a direction once ``count`` more bytes have passed."""
         self.set(way, lose_after=count, swallow=count == 0)
+
+    def cut_idle(self, seconds: float) -> int:
+        """Cut the connections over which nothing came for some time, in neither direction; returns how many there were."""
+        return int(self._do(lambda: self._cut_those(lambda passage: self._loop.time() - passage.heard > seconds, "rst")))
 
     def black_hole(self, *ways: Way) -> None:
         """Lose what is sent in these directions, in both without any."""

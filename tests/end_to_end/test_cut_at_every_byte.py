@@ -18,7 +18,7 @@ from tests.fakes.stage import QUICK
 
 from modelcast.consumer import ModelConsumer
 from modelcast.publisher import Publisher
-from modelcast.shared.errors import HostFault
+from modelcast.shared.errors import BrokerUnreachable
 from modelcast.shared.localbroker.node import PrivateNode
 from modelcast.shared.roads import open_road
 
@@ -50,13 +50,13 @@ class Sweep:
         return f"model-{self._number:06}"
 
     def timed(self, road, model: str) -> bool:
-        """Publish; returns whether it went through. Nothing but a fault of the host may come of a cut, and it comes soon."""
+        """Publish; returns whether it went through. Nothing but a broker that is out of reach may come of a cut, and it comes soon."""
         began = time.monotonic()
         try:
             Publisher(road, signing_key=self._key).publish(
                 self._artifact, model=model, version="1.0.0", format="files", lineage={}
             )
-        except HostFault:
+        except BrokerUnreachable:   # nothing else: a cut is no refusal of a password
             return False
         finally:
             self.longest = max(self.longest, time.monotonic() - began)

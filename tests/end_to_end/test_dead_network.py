@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from tests.fakes.http_host import HttpHost
 from tests.fakes.life import Life
 from tests.fakes.proxy import Network, Proxy
 from tests.fakes.stage import LONG, QUICK
@@ -20,8 +21,10 @@ from tests.fakes.stage import LONG, QUICK
 from modelcast.publisher import Publisher
 from modelcast.shared.broker_url import BrokerUrl
 from modelcast.shared.errors import BrokerUnreachable
+from modelcast.shared.http_line import MOST_BUSY_SECONDS
 from modelcast.shared.limits import KIB, MIB
 from modelcast.shared.localbroker.node import PrivateNode
+from modelcast.shared.pika_link import HEARTBEAT_SECONDS
 from modelcast.shared.roads import open_road
 from modelcast.shared.stream_source import open_stream
 
@@ -84,8 +87,12 @@ def artifact(tmp_path: Path) -> Path:
 # --------------------------------------------------------------------------- half-open
 
 
-def half_open(life: Life, reach: Reach, artifact: Path, options: dict[str, object], noticed_seconds: float) -> dict[str, float]:
-    """Lose everything between instances and the broker; returns after how many seconds each noticed."""
+def half_open(life: Life, reach: Reach, artifact: Path, options: dict[str, object], heartbeat: int) -> dict[str, float]:
+    """Lose everything between instances and the broker; returns after how many seconds each noticed.
+
+    What hears nothing notices by itself. What is still spoken to is told by the broker, which misses two to three heartbeats.
+    """
+    limits = dict.fromkeys(LOSSES, 2 * (heartbeat + 5) + 2.0) | {"up": 3 * heartbeat + 5.0}
     networks = {what: reach() for what in LOSSES}
     put(life.publisher, artifact, "1.0.0")
     instances = {
@@ -103,12 +110,13 @@ def half_open(life: Life, reach: Reach, artifact: Path, options: dict[str, objec
         for what, instance in instances.items():
             if what not in noticed and not instance.status().connected:
                 noticed[what] = time.monotonic() - began
-        assert time.monotonic() - began < noticed_seconds, (noticed, [one.status() for one in instances.values()])
+        late = [what for what in limits if what not in noticed and time.monotonic() - began > limits[what]]
+        assert not late, (late, noticed, [one.status() for one in instances.values()])
         return len(noticed) == len(instances)
 
     while not all_noticed():
         life.eventually(lambda: any(not one.status().connected for what, one in instances.items() if what not in noticed)
-                        or time.monotonic() - began > noticed_seconds)
+                        or time.monotonic() - began > max(limits.values()))
     put(life.publisher, artifact, "1.1.0")   # nobody is there to hear it
     for instance in instances.values():
         status = instance.status()
@@ -130,7 +138,7 @@ def test_it_notices_with_the_heartbeat_that_is_ours(
     life: Life, reach: Reach, artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.fakes.life.LONG", 120.0)
-    noticed = half_open(life, reach, artifact, {}, 2 * (30 + 5) + 5.0)
+    noticed = half_open(life, reach, artifact, {}, HEARTBEAT_SECONDS)
     print({what: round(seconds, 1) for what, seconds in noticed.items()})
 
 
@@ -277,7 +285,7 @@ def test_whatever_waits_for_a_broker_ends_in_time_when_the_way_is_dead(
         published = pool.submit(publisher_is_cut_off, reach, artifact, signing_key, SHORT, 6, limit)
         large = pool.submit(large_release_is_cut_off, reach, tmp_path / "large.bin", signing_key, limit)
         streamed = pool.submit(stream_is_cut_off, life, reach, artifact, 5)
-        noticed = half_open(life, reach, artifact, SHORT, NOTICED_SECONDS + 2.0)
+        noticed = half_open(life, reach, artifact, SHORT, HEARTBEAT)
         for ended in (published, large, streamed):
             told(ended.result())
     print({what: round(seconds, 1) for what, seconds in noticed.items()})
@@ -298,6 +306,40 @@ def test_waiting_for_verdicts_ends_in_time_when_the_way_is_dead(life: Life, reac
     assert (outcome.ok, outcome.timed_out) == (False, True)
     assert outcome.fault
     assert time.monotonic() - began < LEAVING_SECONDS
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(600)
+def test_a_publisher_by_http_that_is_cut_off_at_any_step_raises_in_time_and_can_call_again(
+    artifact: Path, tmp_path: Path, signing_key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_wire.SILENCE_SECONDS", "http_line.ANSWER_SECONDS", "http_publishing.SYNC_SECONDS", "http_publishing.GOODBYE_SECONDS"):
+        monkeypatch.setattr(f"modelcast.shared.{name}", 1.0)
+    host, proxies = HttpHost(tmp_path / "depot"), list[Proxy]()
+
+    def cut_off(model: str, **losses: int) -> Callable[[], object]:
+        proxies.append(Proxy(host.port))
+        for side, after in losses.items():
+            proxies[-1].lose_after(getattr(proxies[-1], side), after)
+        sender = Publisher(f"http://127.0.0.1:{proxies[-1].port}", signing_key=signing_key)
+        return lambda: put(sender, artifact, "1.0.0", model)
+
+    clean = cut_off("clean")
+    sizes = counted(proxies[0], clean)
+    goodbye = {"up": 600, "down": 600}   # leaving is not waited for
+    cuts = [(side, after) for side, size in sizes.items() for after in spread(size - goodbye[side], 6)]
+    calls = [(side, after, cut_off(f"model-{number}", **{side: after})) for number, (side, after) in enumerate(cuts)]
+    ended = each_ends(calls)
+    for one in ended:
+        assert isinstance(one.error, BrokerUnreachable), one
+        assert one.seconds < MOST_BUSY_SECONDS + LEAVING_SECONDS, one
+    for proxy in proxies:
+        proxy.heal()
+    assert [one for one in each_ends(calls) if one.error is not None] == []
+    told(ended)
+    for proxy in proxies:
+        proxy.close()
+    host.stop()
 
 
 # --------------------------------------------------------------------------- no way there at all

@@ -101,17 +101,18 @@ def test_where_a_broker_cannot_put_a_request_together_chunks_come_by_amqp(life: 
 
 
 def test_a_connection_that_is_used_for_nothing_but_heartbeats_is_not_idle(life: Life, reach: Reach, tmp_path: Path) -> None:
-    idles_through(life, reach, tmp_path, options={"heartbeat": 1}, idle_seconds=1.5, seconds=2.5)
+    cut = idles_through(life, reach, tmp_path, options={"heartbeat": 1}, idle_seconds=1.5, seconds=2.5)
+    assert cut == 1, "the one without heartbeats"
 
 
 @pytest.mark.torture
 @pytest.mark.timeout(300)
 def test_a_load_balancer_that_cuts_what_is_idle_for_a_minute_finds_nothing(life: Life, reach: Reach, tmp_path: Path) -> None:
-    idles_through(life, reach, tmp_path, options={}, idle_seconds=60.0, seconds=150.0)
+    idles_through(life, reach, tmp_path, options={}, idle_seconds=60.0, seconds=150.0)   # RabbitMQ lets nobody be silent for so long
 
 
-def idles_through(life: Life, reach: Reach, path: Path, *, options: dict[str, object], idle_seconds: float, seconds: float) -> None:
-    """Let something between cut whatever is silent for some time, which a connection without heartbeats is."""
+def idles_through(life: Life, reach: Reach, path: Path, *, options: dict[str, object], idle_seconds: float, seconds: float) -> int:
+    """Let something between cut whatever is silent for some time, a connection without heartbeats beside; returns how many were."""
     network = reach()
     put(life, path / "model.bin", "1.0.0", b"weights")
     consumer = life.started(road=open_road(network.url(**options)), timing=replace(QUICK, heartbeat_seconds=600))
@@ -122,10 +123,10 @@ def idles_through(life: Life, reach: Reach, path: Path, *, options: dict[str, ob
         while time.monotonic() < end:
             cut += sum(proxy.cut_idle(idle_seconds) for proxy in network.both)
             pause.wait(0.1)
-    assert cut >= 1, "the one without heartbeats"
     assert (consumer.status().reconnects, consumer.status().connected) == (0, True)
     put(life, path / "model.bin", "1.1.0", b"better")
     life.serves(consumer, "1.1.0")
+    return cut
 
 
 @pytest.mark.torture

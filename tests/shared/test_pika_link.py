@@ -4,7 +4,6 @@ import socket
 import time
 
 import pytest
-
 from tests.fakes.proxy import Proxy
 
 from modelcast.shared import pika_link

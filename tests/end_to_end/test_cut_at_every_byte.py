@@ -184,8 +184,8 @@ def test_a_publication_that_is_cut_beside_a_frame_is_made_good_by_the_next_call(
     way = getattr(proxy, side)
     sent = recorded(way, proxy, lambda: sweep.timed(sweep.far, sweep._next()))
     found = amqp_boundaries(sent)
-    size, handshake = len(sent), found[:4]
-    cut_at(sweep, proxy, way, [0, *around(handshake, size), *every_nth(found[4:-1], 4)], sweep.publication)
+    size, handshake = len(sent), found[:3]
+    cut_at(sweep, proxy, way, [0, *around(handshake, size), *every_nth(found[4:-1], 3)], sweep.publication)
 
 
 @pytest.mark.parametrize("side", ["up", "down"])
@@ -195,7 +195,7 @@ def test_an_instance_that_is_cut_beside_a_frame_serves_the_release_all_the_same(
     way = getattr(proxy, side)
     seen = recorded(way, proxy, sweep.reception)
     found = (amqp_boundaries if port == "amqp" else stream_boundaries)(seen)
-    cut_at(sweep, proxy, way, every_nth(around(found[:-1], len(seen)), 6), sweep.reception)
+    cut_at(sweep, proxy, way, every_nth(around(found[:-1], len(seen)), 5), sweep.reception)
 
 
 @pytest.mark.torture

@@ -15,6 +15,7 @@ from modelcast.consumer.receiving import RECONNECTS, Fetch, fetch, read_plan
 from modelcast.consumer.store import Store
 from modelcast.consumer.trial import Dropped
 from modelcast.consumer.trust import open_order
+from modelcast.shared.chunk_message import PART
 from modelcast.shared.digest import digest
 from modelcast.shared.errors import BrokerUnreachable, HostFault, SenderFault, StorageFault
 from modelcast.shared.fs import Fs
@@ -248,6 +249,13 @@ def test_silence_ends_a_reading_when_there_is_no_end_marker(assembly, release, f
     with pytest.raises(SenderFault):
         fetch(assembly, stream, fetching(oldest_offset=10))
     assert len(stream.opened) == 3
+
+
+def test_a_chunk_that_comes_in_parts_is_no_silence_however_long_it_takes(assembly, release, fetching) -> None:
+    slow = [message for arrived in messages(release) for message in (PART, PART, arrived)]
+    stream = Stream(slow)
+    fetch(assembly, lambda offset, wanted: stream(None), fetching(oldest_offset=10))
+    assert len(stream.opened) == 1
 
 
 def test_the_end_of_another_release_ends_nothing(assembly, release, fetching) -> None:

@@ -171,6 +171,11 @@ class FaultyLink:
         """See ``link.WaitingLink.wake``."""
         self._inner.wake()
 
+    @property
+    def body_bytes(self) -> int:
+        """See ``link.WaitingLink.body_bytes``."""
+        return self._inner.body_bytes
+
     def companion(self) -> "FaultyLink":
         """See ``link.WaitingLink.companion``."""
         self.suffer("companion")

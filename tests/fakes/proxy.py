@@ -36,6 +36,7 @@ class Way:
         rate: Bytes per second.
         cut_after: How many more bytes pass before the connection that carries the last of them is cut, once.
         cut_by: ``rst`` or ``fin``.
+        lose_after: How many more bytes pass before everything is swallowed.
         passed: Bytes that went through.
         lost: Bytes that did not.
         record: Everything that passed, as long as it is not None.
@@ -49,6 +50,7 @@ class Way:
     rate: float | None = None
     cut_after: int | None = None
     cut_by: str = "rst"
+    lose_after: int | None = None
     passed: int = 0
     lost: int = 0
     record: bytearray | None = None
@@ -56,7 +58,9 @@ class Way:
 
     def clear(self) -> None:
         """Let everything pass."""
-        self.delay, self.jitter, self.swallow, self.stall, self.slices, self.rate, self.cut_after = 0.0, 0.0, False, False, None, None, None
+        self.delay = self.jitter = 0.0
+        self.swallow = self.stall = False
+        self.slices = self.rate = self.cut_after = self.lose_after = None
 
     @property
     def is_closed(self) -> bool:
@@ -84,6 +88,7 @@ class _Passage:
     def __init__(self, proxy: "Proxy", client: socket.socket, server: socket.socket) -> None:
         self.sockets = (client, server)
         self.has_lost = False
+        self.heard = asyncio.get_running_loop().time()
         self._proxy, self._open = proxy, 2
         self._tasks = [
             asyncio.ensure_future(self._guard(work, way, sock, under_way))
@@ -107,6 +112,7 @@ class _Passage:
             except OSError:
                 await self._proxy.until(lambda: not way.is_closed)   # nobody hears of it before
                 raise
+            self.heard = loop.time()
             if way.is_closed and not data:
                 await self._proxy.until(lambda: not way.is_closed)
             if way.swallow:
@@ -124,7 +130,7 @@ class _Passage:
             if due > loop.time():
                 await asyncio.sleep(due - loop.time())
             await self._proxy.until(lambda: not way.stall)
-            for piece in way.pieces(data):
+            for piece in way.pieces(self._before_loss(way, data) if way.lose_after is not None else data):
                 last = way.cut_after is not None and len(piece) >= way.cut_after
                 whole = piece[: way.cut_after] if last else piece
                 await loop.sock_sendall(sink, whole)
@@ -144,6 +150,15 @@ class _Passage:
                 if not self._open:
                     self.end("fin")
                 return
+
+    def _before_loss(self, way: Way, data: bytes) -> bytes:
+        """Return what still passes; the rest is lost, and all that comes after it."""
+        left = way.lose_after or 0
+        way.lose_after = max(0, left - len(data))
+        if way.lose_after == 0:
+            way.swallow, self.has_lost = True, True
+            way.lost += len(data) - left
+        return data[:left]
 
     def end(self, by: str) -> None:
         """Close both sides: ``rst``, or ``fin`` as far as what was received and not read allows."""
@@ -208,6 +223,14 @@ class Proxy:
     def cut(self, by: str = "rst") -> int:
         """Cut all connections now; returns how many there were."""
         return int(self._do(lambda: self._cut_those(lambda _passage: True, by)))
+
+    def lose_after(self, way: Way, count: int) -> None:
+        """Lose everything in a direction once ``count`` more bytes have passed."""
+        self.set(way, lose_after=count, swallow=count == 0)
+
+    def cut_idle(self, seconds: float) -> int:
+        """Cut the connections over which nothing came for some time, in neither direction; returns how many there were."""
+        return int(self._do(lambda: self._cut_those(lambda passage: self._loop.time() - passage.heard > seconds, "rst")))
 
     def black_hole(self, *ways: Way) -> None:
         """Lose what is sent in these directions, in both without any."""

@@ -17,6 +17,7 @@ from modelcast.shared.errors import (
     VhostMissing,
 )
 
+LOST = pika.exceptions.StreamLostError("Stream connection lost: ConnectionResetError(104, 'Connection reset by peer')")
 URL = BrokerUrl.parse("amqp://user:secret@broker:5673/prod")
 
 
@@ -27,6 +28,9 @@ URL = BrokerUrl.parse("amqp://user:secret@broker:5673/prod")
         (pika.exceptions.ConnectionClosedByBroker(403, "ACCESS_REFUSED - Login was refused"), AuthenticationRefused, "broker:5673"),
         (pika.exceptions.ProbableAccessDeniedError("closed"), VhostMissing, "'prod'"),
         (pika.exceptions.ConnectionClosedByBroker(530, "NOT_ALLOWED - vhost prod not found"), VhostMissing, "'prod'"),
+        (pika.exceptions.ProbableAuthenticationError(repr(LOST)), BrokerUnreachable, "lost before it was open"),
+        (pika.exceptions.ProbableAccessDeniedError(repr(LOST)), BrokerUnreachable, "lost before it was open"),
+        (pika.exceptions.ConnectionOpenAborted("Connection.close() called before connection finished opening"), BrokerUnreachable, "in time"),
         (ConnectionRefusedError(111, "Connection refused"), BrokerUnreachable, "Connection refused"),
         (TimeoutError("no answer within 15 s"), BrokerUnreachable, "no answer within 15 s"),
         (pika.exceptions.AMQPConnectionError(), BrokerUnreachable, "AMQPConnectionError"),

@@ -168,6 +168,19 @@ def test_a_large_body_comes_whole_and_as_bytes(size: int) -> None:
     assert (type(first[3]), first[3], second[3]) == (bytes, body[:size], b"next")
 
 
+@pytest.mark.parametrize("piece_bytes", [1_000, 100_000])
+def test_what_came_of_bodies_is_counted_as_it_comes_whole_or_not(piece_bytes: int) -> None:
+    body = bytes(300_000)
+    wire = b"".join(message(1, body, 131_064)) + pika.frame.Heartbeat().marshal() * 50 + b"".join(message(2, b"next", 2))
+    reader, outcome, counts = FrameReader(), Outcome(), [0]
+    for piece in cut(wire, [piece_bytes] * (len(wire) // piece_bytes)):
+        fill(reader, piece, outcome)
+        counts.append(reader.body_bytes)
+        assert counts[-2] <= counts[-1] <= counts[-2] + len(piece)
+    assert counts[-1] == 300_004
+    assert len({*counts}) > 300_000 // piece_bytes
+
+
 def begun(size: int) -> FrameReader:
     """A reader in the middle of a body, whose first frame has 100,000 bytes."""
     reader = FrameReader()

@@ -25,6 +25,7 @@ from modelcast.shared.pika_levers import (
     LeanConnection,
     Pieces,
     body_pieces,
+    hang_up,
     publish,
     read_in_place,
     send_pieces,
@@ -210,6 +211,11 @@ def test_where_pika_looks_different_it_is_used_as_it_comes() -> None:
     channel = Recorder(is_open=True)
     publish(channel, "exchange", "key", memoryview(b"body"), "properties")
     assert channel.published == (("exchange", "key", b"body", "properties"), {"mandatory": True})
+
+
+def test_what_has_no_transport_cannot_be_hung_up_on() -> None:
+    assert not hang_up(SimpleNamespace(_transport=None))
+    assert not hang_up(SimpleNamespace(_transport=SimpleNamespace(abort=None)))
 
 
 def test_a_connection_that_cannot_be_read_in_place_receives_as_pika_does(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,12 @@
 """What is particular to the real link; what it must do as a link stands in ``tests/contract``."""
 
-import pytest
+import socket
+import time
 
+import pytest
+from tests.fakes.proxy import Proxy
+
+from modelcast.shared import pika_link
 from modelcast.shared.amqp_channel import AmqpInbox
 from modelcast.shared.broker_url import BrokerUrl
 from modelcast.shared.errors import BrokerUnreachable, MisuseError
@@ -56,3 +61,21 @@ def test_inboxes_that_were_closed_are_forgotten(broker_url: str) -> None:
         inbox.close()
     assert len(link._inboxes) == 1
     link.close()
+
+
+def test_a_broker_that_takes_the_connection_and_says_nothing_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pika_link, "CONNECT_SECONDS", 0.3)   # sooner than pika gives up by itself, and so it is closed while it opens
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(BrokerUnreachable, match="no answer"):
+        PikaBroker(f"amqp://127.0.0.1:{silent.getsockname()[1]}/?socket_timeout=20&stack_timeout=20").connect(name="hopeful")
+
+
+def test_a_broker_that_does_not_answer_a_goodbye_keeps_no_socket_open(broker_url: str) -> None:
+    account, _, rest = broker_url.rpartition("@")
+    with Proxy(BrokerUrl.parse(broker_url).port) as proxy:
+        link = PikaBroker(f"{account}@127.0.0.1:{proxy.port}/{rest.partition('/')[2]}").connect(name="left")
+        used = [link._connection._transport._sock, link.companion()._connection._transport._sock]
+        proxy.black_hole()
+        began = time.monotonic()
+        link.close()
+        assert time.monotonic() - began < 10
+        assert [sock.fileno() for sock in used] == [-1, -1]

@@ -21,6 +21,10 @@ from modelcast.shared.limits import shortened
 def connect_error(url: BrokerUrl, cause: BaseException) -> HostFault:
     """Return the error for a connection that did not come about."""
     name, text = type(cause).__name__, _sentence(cause)
+    if "StreamLostError" in text:   # of which pika makes a probable refusal; RabbitMQ says what it refuses before it hangs up
+        name, text = "", "the connection was lost before it was open"
+    elif "before connection finished opening" in text:
+        text = "it took the connection and did not answer in time"
     if name == "ProbableAuthenticationError" or "ACCESS_REFUSED" in text:
         return AuthenticationRefused(
             f"The broker at {url.host}:{url.port} refuses user {url.user!r} with this password.",

@@ -15,7 +15,7 @@ from typing import TypeVar, cast
 from modelcast.shared import topology as names
 from modelcast.shared.amqp_history import ORDERS_AHEAD, AmqpHistory
 from modelcast.shared.amqp_publishing import READ_AHEAD, AmqpPublisherRoad, AmqpRegister
-from modelcast.shared.chunk_message import ANNOUNCEMENT, PROBE, arrived_chunk
+from modelcast.shared.chunk_message import ANNOUNCEMENT, PART, PROBE, arrived_chunk
 from modelcast.shared.link import Broker, Delivery, Inbox, Offset, WaitingLink
 from modelcast.shared.road import ArrivedChunk, ArrivedOrder, Bookmark, ChunkSource, Confirmed, DeadLetter, Target, Wanted
 
@@ -205,9 +205,10 @@ class AmqpChunkSource:
         """See ``road.ChunkSource.receive``; asking for the next chunks lets the broker send as many more."""
         if self._current is not None:
             self._inbox.accept(self._current)
+        before = self._link.body_bytes
         self._current = self._inbox.receive(seconds)
         if self._current is None:
-            return None
+            return PART if self._link.body_bytes > before else None
         return arrived_chunk(self._current.body, self._current.headers, self._current.offset)
 
     def close(self) -> None:

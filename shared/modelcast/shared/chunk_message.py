@@ -16,6 +16,8 @@ CHUNK_HEADERS = frozenset({
     names.HEADER_KIND, names.HEADER_RELEASE, names.HEADER_DIGEST, names.HEADER_CODEC, names.HEADER_VERSION, names.HEADER_INDEX,
 })
 """The headers that ``arrived_chunk`` looks at."""
+PART = ArrivedChunk(b"", is_chunk=False)
+"""What a source gives out when a message has begun to come and is not whole: nothing to take, and no silence either."""
 
 
 def arrived_chunk(body: bytes | memoryview, headers: Mapping[str, object], offset: int | None) -> ArrivedChunk:

@@ -127,6 +127,11 @@ class WaitingLink(Link, Protocol):
         """End a ``wait`` at once; the only call that any thread may make."""
         ...
 
+    @property
+    def body_bytes(self) -> int:
+        """How many bytes of messages' bodies came so far, also of one that is not whole yet: a slow line is no silent one."""
+        ...
+
     def companion(self) -> "WaitingLink":
         """Open a second connection that lives by this link's ``wait``: one for publishing beside one for consuming.
 

@@ -70,6 +70,7 @@ class FrameReader:
         self._start = self._end = 0
         self._body: _Body | None = None
         self._missing: int | None = None   # of the frame of that body that is being read; None between frames
+        self.body_bytes = 0   # of all bodies so far
         self._frame_bytes = 0   # of the payload of that frame
         gaps = memoryview(bytearray(GAP_BYTES * FRAMES_AHEAD))
         self._gaps = [gaps[at : at + GAP_BYTES] for at in range(0, len(gaps), GAP_BYTES)]
@@ -122,7 +123,7 @@ class FrameReader:
         """Count what landed in the body and behind it; returns a copy of what stands elsewhere than was guessed."""
         pieces, self._pieces = self._pieces, []
         here = min(count, missing)
-        body.filled += here
+        self._fill(body, here)
         self._missing, count = missing - here, count - here
         for index in range(1, len(pieces) - 1, 2):
             if not count:
@@ -131,10 +132,14 @@ class FrameReader:
             if count < GAP_BYTES or bytes(pieces[index]) != _between(body.channel, size):
                 return b"".join(pieces[index:])[:count]
             here = min(count - GAP_BYTES, size)
-            body.filled += here
+            self._fill(body, here)
             self._missing, count = size - here, count - GAP_BYTES - here
         self._end += count
         return b""
+
+    def _fill(self, body: _Body, count: int) -> None:
+        body.filled += count
+        self.body_bytes += count
 
     def feed(self, data: bytes) -> Iterator[Any]:
         """Yield the frames that ``data``, which lies elsewhere, completes; raises like ``take``."""
@@ -153,7 +158,7 @@ class FrameReader:
         if missing:
             count = min(missing, self._end - self._start)
             body.view[body.filled : body.filled + count] = self._buffer[self._start : self._start + count]
-            body.filled += count
+            self._fill(body, count)
             self._start += count
             self._missing = missing - count
             return None
@@ -202,6 +207,8 @@ class FrameReader:
             yield broken.finish()
         if self._body is None and isinstance(frame, pika.frame.Header) and 0 < frame.body_size <= self._most_body_bytes:
             self._body = _Body(channel, frame.body_size)
+        if isinstance(frame, pika.frame.Body):
+            self.body_bytes += len(frame.fragment)
         yield frame
 
     def _move_to_front(self, size: int = 0) -> None:

@@ -48,6 +48,14 @@ def tolerate_strange_headers() -> None:
     pika.data.decode_table = decode_table
 
 
+def hang_up(connection: Any) -> bool:
+    """Let go of a connection's socket without a goodbye, in the next turn of its loop; returns whether it looked as expected."""
+    abort = getattr(getattr(connection, "_transport", None), "abort", None)
+    if callable(abort):
+        abort()
+    return callable(abort)
+
+
 def publish(
     channel: Any, exchange: str, routing_key: str, body: bytes | memoryview, properties: Any, *, mandatory: bool = True
 ) -> None:
@@ -86,6 +94,11 @@ class LeanConnection(_SelectConnection):  # type: ignore[misc] # see above
         frames = self._reader.take(len(data)) if isinstance(data, InPlace) else self._reader.feed(data)
         for frame in frames:
             self._process_frame(frame)
+
+    @property
+    def body_bytes(self) -> int:
+        """How many bytes of bodies came so far; 0 where pika reads by itself, which does not tell."""
+        return 0 if self._reader is None else self._reader.body_bytes
 
     def _send_message(self, channel_number: int, method_frame: Any, content: Sequence[Any]) -> None:
         try:

@@ -21,7 +21,7 @@ from modelcast.shared.amqp_errors import connect_error, lost_error
 from modelcast.shared.broker_url import BrokerUrl
 from modelcast.shared.errors import BrokerUnreachable, HostFault, MisuseError
 from modelcast.shared.link import Offset
-from modelcast.shared.pika_levers import LeanConnection, publish, tolerate_strange_headers
+from modelcast.shared.pika_levers import LeanConnection, hang_up, publish, tolerate_strange_headers
 from modelcast.shared.topology import Binding, Exchange, Part, Queue
 
 HEARTBEAT_SECONDS = 30
@@ -30,6 +30,8 @@ CONNECT_SECONDS = 15.0
 REPLY_SECONDS = 30.0
 """Longest wait for a broker's answer or for the next confirm; a broker in alarm is waited for BLOCKED_SECONDS."""
 BLOCKED_SECONDS = 300
+GOODBYE_SECONDS = 3.0
+"""Longest wait for a broker's answer to a goodbye; after that the socket is closed without it."""
 PERSISTENT = 2
 CONTENT_TYPE = "application/vnd.modelcast"
 
@@ -219,6 +221,11 @@ class PikaLink:
     def _set_woken(self) -> None:
         self._woken = True
 
+    @property
+    def body_bytes(self) -> int:
+        """See ``link.WaitingLink.body_bytes``."""
+        return int(self._connection.body_bytes)
+
     def companion(self) -> "PikaLink":
         """See ``link.WaitingLink.companion``."""
         companion = PikaLink(self.url, f"{self._name} (publishing)", self._loop)
@@ -232,17 +239,23 @@ class PikaLink:
         for companion in self._companions:
             companion.close()
         try:
-            if self._lost is None and not self._connection.is_closed and not self._connection.is_closing:
-                self._connection.close()
-                self.pump(lambda: self._lost is not None, 3.0)
-        except (HostFault, AMQPError):
-            pass   # it is closed one way or the other; the broker frees everything with the socket
+            self._end(self._connection.close)
+            self._end(lambda: hang_up(self._connection))   # no answer: the socket, and a lock with it, must not live on
         finally:
             self._closed = True
             self._lost = self._lost or ConnectionError("it was closed here")
             if self._owns_loop:
                 self._loop.deactivate_poller()
                 self._loop.close()
+
+    def _end(self, act: Callable[[], object]) -> None:
+        """Do what ends a connection that is not lost yet, and wait a little until it is."""
+        try:
+            if self._lost is None and not self._connection.is_closed:
+                act()
+                self.pump(lambda: self._lost is not None, GOODBYE_SECONDS)
+        except (HostFault, AMQPError, AssertionError):   # the last is pika's when a connection is closed while it opens
+            return   # it is closed one way or the other; the broker frees everything with the socket
 
 
 def _declare(raw: Any, part: Part, callback: Callable[[Any], None]) -> None:

@@ -134,7 +134,7 @@ class ChunkSource(Protocol):
         ...
 
     def receive(self, seconds: float) -> ArrivedChunk | None:
-        """Return the next message, valid until the next call, or None when none came within ``seconds``.
+        """Return the next message, valid until the next call, or None when none came within ``seconds``, or ``PART`` when part of one.
 
         Raises:
             HostFault: The road broke; open another source where this one stopped.

@@ -53,6 +53,7 @@ class StreamSocket:
         beat: What is sent when nothing else was for half of ``heartbeat_seconds``.
         heartbeat_seconds: After two of them without a byte the peer counts as gone; 0 is never.
         capacity: How many bytes the buffer has.
+        received: How many bytes came so far.
 
     Raises:
         BrokerUnreachable: Nothing answered in time, or TLS did not come about.
@@ -61,7 +62,7 @@ class StreamSocket:
     def __init__(self, address: Address, url: BrokerUrl, seconds: float) -> None:
         self._address, self._url = address, url
         self._window = ReceiveWindow()
-        self.beat, self.heartbeat_seconds = b"", 0
+        self.beat, self.heartbeat_seconds, self.received = b"", 0, 0
         self._socket = self._connected(time.monotonic() + seconds)
         self._is_plain = not isinstance(self._socket, ssl.SSLSocket)
         self._poll = select.poll()
@@ -122,6 +123,7 @@ class StreamSocket:
             if not received:
                 raise self._lost("the other side ended it")
             window.filled(received)
+            self.received += received
             self._heard = time.monotonic()
         return window.view(count)
 

@@ -13,7 +13,7 @@ from itertools import count
 from modelcast.shared import topology as names
 from modelcast.shared.amqp_message import read_message
 from modelcast.shared.broker_url import BrokerUrl
-from modelcast.shared.chunk_message import CHUNK_HEADERS, arrived_chunk
+from modelcast.shared.chunk_message import CHUNK_HEADERS, PART, arrived_chunk
 from modelcast.shared.errors import BrokerUnreachable, HostFault, ProtocolViolation
 from modelcast.shared.limits import DEFAULT_LIMITS, KIB
 from modelcast.shared.osiris_chunk import DELIVER_BYTES, Entry, EntryWalk, check_crc, read_chunk_head
@@ -62,18 +62,19 @@ class StreamChunkSource:
         self._walk: EntryWalk | None = None
         self._entry: Entry | None = None
         self._arrived: ArrivedChunk | None = None
-        self._to_skip = self._trailing = self._spent = 0
+        self._to_skip = self._trailing = self._spent = self._beat_bytes = 0
         connection.subscribe(_SUBSCRIPTION, names.chunks_name(model), "first" if offset is None else self._from, CREDIT)
 
     def receive(self, seconds: float) -> ArrivedChunk | None:
         """See ``road.ChunkSource.receive``: what was received in part when the time is over is gone on with by the next call."""
-        deadline = time.monotonic() + seconds
+        deadline, before = time.monotonic() + seconds, self._socket.received - self._beat_bytes
         self._socket.keep_alive()
         for steps in count():
             moved = self._step(deadline)
             arrived, self._arrived = self._arrived, None
             if arrived is not None or not moved or (steps > STEPS and time.monotonic() >= deadline):
-                return arrived
+                came = self._socket.received - self._beat_bytes > before
+                return PART if arrived is None and came else arrived
         raise AssertionError   # counting has no end
 
     def close(self) -> None:
@@ -103,6 +104,8 @@ class StreamChunkSource:
             control = self._connection.control(head, deadline)
             if control is not None and not isinstance(control, Heartbeat):
                 raise ProtocolViolation(f"The broker sent {type(control).__name__} without being asked.")
+            if control is not None:
+                self._beat_bytes += HEAD_BYTES + head.body_bytes
             return control is not None
         begin = HEAD_BYTES + DELIVER_BYTES
         frame = self._socket.need(min(begin, HEAD_BYTES + head.body_bytes), deadline)

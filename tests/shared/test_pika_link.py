@@ -79,3 +79,23 @@ def test_a_broker_that_does_not_answer_a_goodbye_keeps_no_socket_open(broker_url
         link.close()
         assert time.monotonic() - began < 10
         assert [sock.fileno() for sock in used] == [-1, -1]
+
+
+def test_a_line_that_is_slower_than_the_patience_is_no_silent_broker(broker_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pika_link, "REPLY_SECONDS", 0.6)
+    with Proxy(BrokerUrl.parse(broker_url).port, buffer_bytes=16 * 1024) as proxy:
+        account, _, rest = broker_url.rpartition("@")
+        link = PikaBroker(f"{account}@127.0.0.1:{proxy.port}/{rest.partition('/')[2]}").connect(name="slow")
+        link.declare([Queue("q")])
+        outbox = link.outbox(window=8)
+        proxy.set(proxy.up, rate=200_000)
+        for _ in range(4):
+            outbox.post("", bytes(128 * 1024), routing_key="q")
+        began = time.monotonic()
+        outbox.flush()
+        assert time.monotonic() - began > 2 * pika_link.REPLY_SECONDS
+        proxy.black_hole()
+        outbox.post("", b"lost", routing_key="q")
+        with pytest.raises(BrokerUnreachable, match="did not answer within"):   # what waits does not go out any more
+            outbox.flush()
+        link.close()

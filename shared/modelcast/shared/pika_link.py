@@ -21,7 +21,7 @@ from modelcast.shared.amqp_errors import connect_error, lost_error
 from modelcast.shared.broker_url import BrokerUrl
 from modelcast.shared.errors import BrokerUnreachable, HostFault, MisuseError
 from modelcast.shared.link import Offset
-from modelcast.shared.pika_levers import LeanConnection, hang_up, publish, tolerate_strange_headers
+from modelcast.shared.pika_levers import LeanConnection, hang_up, publish, tolerate_strange_headers, unsent_bytes
 from modelcast.shared.topology import Binding, Exchange, Part, Queue
 
 HEARTBEAT_SECONDS = 30
@@ -145,9 +145,9 @@ class PikaLink:
             raise lost_error(self.url, self._lost)
 
     def await_reply(self, done: Callable[[], bool], what: str) -> None:
-        """Serve the connection until ``done()``; raises HostFault when it breaks or nothing comes in time."""
+        """Serve the connection until ``done()``; raises HostFault when it breaks, or nothing comes in time after all was sent."""
         ended = lambda: done() or self._lost is not None   # noqa: E731 - asked twice
-        if not self.pump(ended, REPLY_SECONDS) and not (self._blocked and self.pump(ended, BLOCKED_SECONDS)):
+        if not self._pump_while_sending(ended) and not (self._blocked and self.pump(ended, BLOCKED_SECONDS)):
             why = f" It takes no messages now: {self._blocked}." if self._blocked else ""
             raise BrokerUnreachable(
                 f"The broker did not answer within {REPLY_SECONDS:.0f} s: {what}.{why}",
@@ -155,6 +155,15 @@ class PikaLink:
             )
         if not done():
             self.check()
+
+    def _pump_while_sending(self, ended: Callable[[], bool]) -> bool:
+        """Serve the connection until ``ended()``, or nothing was sent or answered for a while: a slow line is no silent broker."""
+        waiting = unsent_bytes(self._connection)
+        while not self.pump(ended, REPLY_SECONDS):
+            before, waiting = waiting, unsent_bytes(self._connection)
+            if waiting >= before:
+                return False
+        return True
 
     def open_channel(self) -> AmqpChannel:
         """Open a channel of its own for one purpose."""

@@ -5,7 +5,7 @@ before the order), so that whoever comes after a crash knows what may have happe
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from modelcast.shared.digest import DIGEST_BYTES
@@ -41,7 +41,7 @@ class Released:
     Attributes:
         manifest: The signed envelope of its manifest.
         chunks_offset: Where its own new chunks begin, or None when it brought none.
-        oldest_offset: Where the oldest chunk it needs lies, or None when its chunks were pruned.
+        oldest_offset: Where the oldest chunk it needs lies, or None when its chunks were pruned or lost.
         new_digests: Digests of the chunks that it brought into the stream, 32 bytes each, joined.
         new_bytes: Bytes of those chunks.
     """
@@ -107,6 +107,7 @@ class Catalog:
         self.releases: list[KnownRelease] = []
         self.foreign = 0
         self._begun: dict[str, Begun] = {}
+        self._last_offset = -1
         self._sequences: dict[str, int] = {}
         self._last: dict[str, Ordered] = {}
         for body in records:
@@ -119,6 +120,9 @@ class Catalog:
         kind = record.get("record")
         if kind == "begun":
             begun = Begun(_of(str, record["version"]), _number(record["offset"]))
+            if begun.offset <= self._last_offset:
+                self._forget_chunks()
+            self._last_offset = begun.offset
             self._begun[begun.version] = begun
         elif kind == "released":
             self._add_released(record)
@@ -132,6 +136,13 @@ class Catalog:
             self._last[order.channel] = order
         else:
             self.foreign += 1
+
+    def _forget_chunks(self) -> None:
+        """Note that the chunk stream was deleted and made anew: offsets only rise, and now they began again."""
+        self._begun.clear()
+        self.releases = [
+            replace(known, record=replace(known.record, chunks_offset=None, oldest_offset=None)) for known in self.releases
+        ]
 
     def _add_released(self, record: Mapping[str, Any]) -> None:
         envelope, new_digests = _of(bytes, record["manifest"]), _of(bytes, record["new_digests"])

@@ -17,6 +17,9 @@ from modelcast.shared.errors import (
 )
 from modelcast.shared.limits import shortened
 
+FREE_HINT = "Free memory or disk on the broker's host: rabbitmq-diagnostics alarms"
+"""What to do about a broker in alarm."""
+
 
 def connect_error(url: BrokerUrl, cause: BaseException) -> HostFault:
     """Return the error for a connection that did not come about."""
@@ -25,6 +28,14 @@ def connect_error(url: BrokerUrl, cause: BaseException) -> HostFault:
         return AuthenticationRefused(
             f"The broker at {url.host}:{url.port} refuses user {url.user!r} with this password.",
             hint=f"Check the URL; set a new password with: rabbitmqctl change_password {url.user}",
+            facts={"url": str(url)},
+        )
+    words = _sentence(cause, 600)
+    if "connection limit" in words:   # with the same code as a virtual host that is not there
+        return BrokerUnreachable(
+            f"The broker at {url.host}:{url.port} takes no more connections: {_words_of_broker(words)}.",
+            hint=f"Raise the limit or close connections that nobody needs: rabbitmqctl list_vhost_limits -p {url.vhost}; "
+            f"rabbitmqctl list_user_limits --user {url.user}",
             facts={"url": str(url)},
         )
     if name == "ProbableAccessDeniedError" or "NOT_ALLOWED" in text:
@@ -41,8 +52,13 @@ def connect_error(url: BrokerUrl, cause: BaseException) -> HostFault:
     )
 
 
-def lost_error(url: BrokerUrl, cause: BaseException) -> HostFault:
-    """Return the error for a connection that broke."""
+def lost_error(url: BrokerUrl, cause: BaseException, *, blocked: str | None = None) -> HostFault:
+    """Return the error for a connection that broke; ``blocked`` says why the broker took no messages then, if it did not."""
+    if blocked is not None:
+        return BrokerUnreachable(
+            f"The broker at {url.host}:{url.port} takes no messages now: {blocked}. The connection ended: {_sentence(cause)}.",
+            hint=FREE_HINT, facts={"url": str(url), "blocked": blocked},
+        )
     return BrokerUnreachable(f"The connection to {url.host}:{url.port} broke: {_sentence(cause)}.", facts={"url": str(url)})
 
 
@@ -79,7 +95,12 @@ def channel_error(cause: BaseException, what: str) -> ModelcastError:
     return BrokerUnreachable(f"The broker closed the channel ({what}): {text}.", facts=facts)
 
 
-def _sentence(cause: BaseException) -> str:
+def _words_of_broker(text: str) -> str:
+    """Return what the broker said, without what the client library wrote around it."""
+    return shortened(text.partition(" - ")[2].rstrip("\"'.,)") or text, 300)
+
+
+def _sentence(cause: BaseException, most: int = 200) -> str:
     """Return the innermost cause in a few words; the library's own texts nest three of them."""
     inner: BaseException = cause
     while True:
@@ -89,4 +110,4 @@ def _sentence(cause: BaseException) -> str:
             break
         inner = found
     strerror = getattr(inner, "strerror", None)
-    return shortened(strerror or str(inner) or type(inner).__name__, 200).rstrip(".")
+    return shortened(strerror or str(inner) or type(inner).__name__, most).rstrip(".")

@@ -9,6 +9,7 @@
 # ROAD=...        what carries the releases in the demo: rabbitmq, file, http, or auto (a directory where no RabbitMQ can be had)
 # DEMO_ARGS=...   arguments of modelcast demo
 # SEEDS=...       how many lives of a channel make torture plays
+# MINUTES=...     how long make soak runs; SOAK_ARGS="--seed 7 --json" are its other arguments
 # BENCH_ARGS=...  what is measured, and how: BENCH_ARGS="fanout --quick", BENCH_ARGS="--help"
 
 VENV ?= .venv
@@ -18,6 +19,8 @@ ROAD ?= auto
 DEMO_ARGS ?=
 BENCH_ARGS ?= all
 SEEDS ?= 20000
+MINUTES ?= 30
+SOAK_ARGS ?=
 BENCH_PEERS := nginx redis-server nats-server
 RABBITMQ_4 := .rabbitmq-4
 
@@ -25,7 +28,7 @@ RABBITMQ_4 := .rabbitmq-4
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$python; break; }; done)
 
-.PHONY: help setup demo test lint check bench bench-setup bench-docs test-rabbitmq-4 torture mutants clean
+.PHONY: help setup demo test lint check bench bench-setup bench-docs test-rabbitmq-4 torture soak mutants clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -94,7 +97,11 @@ test-rabbitmq-4: setup $(RABBITMQ_4)/.ready  ## all tests against RabbitMQ 4.0 o
 
 torture: setup  ## the long runs: thousands of lives more, and every mutant (half an hour)
 	MODELCAST_SEEDS=$(SEEDS) $(VENV)/bin/python -m pytest -n $(TEST_WORKERS) tests/simulation
+	MODELCAST_TORTURE=1 $(VENV)/bin/python -m pytest -n $(TEST_WORKERS) --dist loadfile -m torture
 	$(VENV)/bin/python -m tests.mutants
+
+soak: setup  ## random releases and random troubles on a real broker, judged every minute (MINUTES=30)
+	$(VENV)/bin/python -m tests.soak --minutes $(MINUTES) $(SOAK_ARGS)
 
 mutants: setup  ## break the code at a known place, again and again: some test must notice each time
 	$(VENV)/bin/python -m tests.mutants

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.end_to_end.harness import Harness
 
 from modelcast.shared.keyfiles import generate
 
@@ -107,3 +108,11 @@ def modelcast(broker_url: str, tmp_path: Path) -> Callable[..., subprocess.Compl
         )
 
     return run
+
+
+@pytest.fixture
+def run(keys: tuple[Path, Path], tmp_path: Path) -> Iterator[Harness]:
+    """A run with evidence and a judge; what still runs at the end is ended."""
+    harness = Harness(tmp_path, keys)
+    yield harness
+    harness.close()

@@ -12,6 +12,7 @@ from modelcast.consumer.reassembly import Reassembly
 from modelcast.consumer.store import FILES, Store
 from modelcast.shared.digest import digest, same
 from modelcast.shared.errors import StorageFault
+from modelcast.shared.failpoints import Point, reach
 from modelcast.shared.fs import Sharing
 from modelcast.shared.limits import MIB
 from modelcast.shared.manifest import Artifact, Chunk
@@ -114,6 +115,7 @@ class Assembly:
         for index in range(len(self._artifact.files)):
             stopped()
             self._descriptor(index)
+        reach(Point.AFTER_RESERVE)
 
     def take(self, body: bytes | memoryview, claim: str | None) -> bool:
         """Verify a chunk and write it to all its places; returns whether it was missing."""
@@ -129,6 +131,7 @@ class Assembly:
             if place != but:
                 self._fs.write_at(self._descriptor(place.file), content, place.offset, self._path(place.file))
         self.progress.placed(identity, len(content), fetched=fetched)
+        reach(Point.CHUNK_WRITTEN)
 
     @property
     def resume_offset(self) -> int | None:
@@ -154,12 +157,14 @@ class Assembly:
 
     def sync(self) -> None:
         """Make all files and folders durable; only a complete assembly is worth it."""
+        reach(Point.BEFORE_SYNC)
         self._fs.remove(self.folder.parent / RESUME)
         for index in range(len(self._artifact.files)):
             self._fs.sync(self._descriptor(index), self._path(index))
         folders = {(self.folder / entry.path).parent for entry in self._artifact.files} | {self.folder}
         for folder in _with_parents(folders, self.folder.parent):
             self._fs.sync_folder(folder)
+        reach(Point.AFTER_SYNC)
 
     def close(self) -> None:
         """Close the files; what was written stays and is found again."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from modelcast.shared.errors import HostFault, SenderFault
+from modelcast.shared.failpoints import Point, reach
 from modelcast.shared.fs import Fs
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.packing import pack, unpack
@@ -61,7 +62,9 @@ class Journal:
         """Keep a report until it is confirmed; returns its name."""
         name = f"{REPORT_PREFIX}{self._next:012d}"
         self._next += 1
+        reach(Point.BEFORE_REPORT)
         self._fs.write_whole(self._folder / name, body)
+        reach(Point.AFTER_REPORT)
         for oldest in self._report_names()[:-MAX_REPORTS]:
             self._fs.remove(self._folder / oldest)
         return name
@@ -76,17 +79,23 @@ class Journal:
 
     def forget_report(self, name: str) -> None:
         """Remove a confirmed report."""
+        reach(Point.REPORT_CONFIRMED)
         self._fs.remove(self._folder / name)
+        reach(Point.REPORT_FORGOTTEN)
 
     def begin_try(self, order: str) -> int:
         """Note, before a model is loaded, that it is about to be; returns how often it was begun without an end."""
         tries = 1 + self._tries_of(order)
+        reach(Point.BEFORE_TRY)
         self._fs.write_whole(self._folder / TRYING, pack({"order": order, "tries": tries}))
+        reach(Point.AFTER_TRY)
         return tries
 
     def end_try(self) -> None:
         """Note that the process survived the try."""
+        reach(Point.BEFORE_TRY_ENDS)
         self._fs.remove(self._folder / TRYING)
+        reach(Point.AFTER_TRY_ENDS)
 
     def _tries_of(self, order: str) -> int:
         if TRYING not in self._fs.names(self._folder):
@@ -101,6 +110,7 @@ class Journal:
         """Remember a rejection."""
         body = pack({"reason": rejection.reason, "message": rejection.message, "version": rejection.version})
         self._fs.write_whole(self._folder / f"{REJECTION_PREFIX}{rejection.order}", body)
+        reach(Point.AFTER_REMEMBERED)
         names = self._named(REJECTION_PREFIX)
         if len(names) > MAX_REJECTIONS:
             oldest = min(names, key=lambda name: (self._folder / name).stat().st_mtime_ns)

@@ -16,6 +16,7 @@ from modelcast.consumer.notice import MAX_NOTICE_BYTES, Notice
 from modelcast.consumer.pointer import MAX_POINTER_BYTES, Pointer
 from modelcast.shared.digest import DIGEST_BYTES, digest, same
 from modelcast.shared.errors import HostFault, StorageFault, StoreInUse
+from modelcast.shared.failpoints import Point, reach
 from modelcast.shared.fs import TEMPORARY_PREFIX, Fs, is_ours_alone, storage_fault
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.locks import HostLock
@@ -114,9 +115,11 @@ class Store:
         """Give an assembled and synced release its name; from here on it is never written again."""
         folder, named = self.incoming(release), self.root / "releases" / release
         self.fs.write_whole(folder / MANIFEST, envelope)
+        reach(Point.AFTER_MANIFEST)
         self.fs.remove_tree(named)   # what a crash left of it while it was removed: without a manifest it is no release
         self.fs.rename(folder, named)
         self.fs.sync_folder(self.root / "incoming")
+        reach(Point.AFTER_COMMIT)
 
     def clear_incoming(self, keep: set[str]) -> None:
         """Remove what else is being put together: given up, it must not take the room of what is to come."""
@@ -150,6 +153,7 @@ class Store:
         written = replace(pointer, generation=1 if before is None else before.generation + 1)
         if before is not None:
             self.fs.write_whole(self.root / OLD_POINTER, before.to_bytes())
+            reach(Point.AFTER_OLD_POINTER)
         self.fs.write_whole(self.root / POINTER, written.to_bytes())
         return written
 

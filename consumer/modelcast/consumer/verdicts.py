@@ -18,6 +18,7 @@ from modelcast.consumer.trial import Trial
 from modelcast.consumer.trust import TrustedOrder
 from modelcast.consumer.workshop import Workshop
 from modelcast.shared.errors import SenderFault
+from modelcast.shared.failpoints import Point, reach
 from modelcast.shared.limits import shortened
 from modelcast.shared.report import Verdict
 from modelcast.shared.road import Confirmed, InstanceRoad
@@ -127,7 +128,9 @@ class Verdicts:
 
     def _settle(self, road: InstanceRoad) -> None:
         for settlement in self.ledger.settlements():
+            reach(Point.BEFORE_SETTLED)
             road.settle(settlement.arrived, accept=settlement.accept)
+            reach(Point.AFTER_SETTLED)
 
     def _take_confirms(self) -> None:
         for name in [name for name, is_confirmed in self._under_way.items() if is_confirmed()]:

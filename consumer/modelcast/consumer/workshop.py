@@ -30,6 +30,7 @@ from modelcast.consumer.succession import pointer_after, standing_of
 from modelcast.consumer.trial import Trial
 from modelcast.consumer.trust import open_manifest, reader_of
 from modelcast.shared.errors import HostFault, SenderFault, StorageFault
+from modelcast.shared.failpoints import Point, reach
 from modelcast.shared.fs import host_fault
 from modelcast.shared.limits import shortened
 from modelcast.shared.manifest import Manifest
@@ -175,11 +176,15 @@ class Workshop:
         with trial.timed("promoted"):
             kept = None if trial.bookmark is None else KeptBookmark(trial.bookmark, reader_of(self._tools.ring))
             pointer = pointer_after(trusted, before, floor_lifted=trial.floor_lifted, bookmark=kept)
+            reach(Point.BEFORE_POINTER)
             self._store.point(pointer)
+            reach(Point.AFTER_POINTER)
             self._slot.swap(trial.model, trusted.manifest, trusted.release)
+            reach(Point.AFTER_SWAP)
         trial.model = None
         with suppress(HostFault):   # what cannot be removed now is removed after the next promotion
             self._store.collect({trusted.release, pointer.previous or trusted.release})
+        reach(Point.AFTER_COLLECT)
         return self.standing()
 
     def reject(self, trial: Trial | None, rejection: Rejection, report: bytes) -> str:
@@ -187,6 +192,7 @@ class Workshop:
         if trial is not None:
             trial.model = None
             self._throw_away(trial.trusted.release)
+            reach(Point.AFTER_THROWN_AWAY)
         name = self.journal.add_report(report)   # first: a crash in between costs a second report, never the only one
         self.journal.remember(rejection)
         return name
@@ -224,12 +230,16 @@ class Workshop:
             problem = f"release {release[:12]} ended the process {TRIES} times at its start"
             pointer = self._point_if_possible(_without_active(pointer, bad=bad))
             return self._fall_back(pointer, problem)
+        reach(Point.BEFORE_RESTORE)
         self._point_if_possible(replace(pointer, tries_left=pointer.tries_left - 1))
+        reach(Point.RESTORE_COUNTED)
         failure = self._load_from_disk(release)
+        reach(Point.RESTORE_LOADED)
         if failure is not None and not self._store.has(release):   # it was damaged and is gone: the order may bring it again
             pointer = self._point_if_possible(_without_active(pointer, bad=pointer.bad))
             return self._fall_back(pointer, failure)
         self._point_if_possible(replace(pointer, tries_left=TRIES))   # the process lives, whatever the release did
+        reach(Point.AFTER_RESTORE)
         if failure is not None and pointer.previous is not None:
             self._load_from_disk(pointer.previous)
         return failure

@@ -17,6 +17,7 @@ from modelcast.publisher.plan import Plan
 from modelcast.publisher.progress import Progress, Watcher
 from modelcast.shared.digest import digest, same
 from modelcast.shared.errors import ChangedWhileReading, ReleaseTooLarge, SenderFault, VersionConflict
+from modelcast.shared.failpoints import Point, reach
 from modelcast.shared.limits import MIB
 from modelcast.shared.manifest import MANIFEST_TYPE, Manifest, release_id
 from modelcast.shared.order import ANNOUNCEMENT_TYPE, DRAFT_TYPE, ORDER_TYPE, AnnouncementMessage, Kind, Order, OrderMessage, order_id
@@ -103,9 +104,7 @@ def carry_out(road: PublisherRoad, intent: Intent, watch: Watcher) -> Publicatio
     catalog = Catalog(road.register.read())
     known = catalog.release(intent.draft.facts.version)
     if known is None:
-        record = _send_chunks(road, catalog, intent, watch)
-        road.register.append(record.released.to_bytes())
-        return _order(road, catalog, intent, record)
+        return _order(road, catalog, intent, _send_chunks(road, catalog, intent, watch))
     manifest = describe(intent.draft, watch)
     _check_same_bytes(known, manifest)
     envelope = _own_envelope(known, intent.keys.manifests)
@@ -115,7 +114,6 @@ def carry_out(road: PublisherRoad, intent: Intent, watch: Watcher) -> Publicatio
         return _publication(intent, last, _Recorded(known.record, known.release), was_current=True)
     if sends:
         record = _send_chunks(road, catalog, intent, watch, again=manifest, envelope=envelope)
-        road.register.append(record.released.to_bytes())
     elif envelope is None:   # the chunks are there, but another key signed for them
         envelope = intent.keys.manifests.sign(MANIFEST_TYPE, manifest.to_bytes())
         released = replace(known.record, manifest=envelope, new_digests=b"", new_bytes=0)
@@ -164,7 +162,7 @@ def _send_chunks(
     road: PublisherRoad, catalog: Catalog, intent: Intent, watch: Watcher, *, again: Manifest | None = None,
     envelope: bytes | None = None,
 ) -> _Recorded:
-    """Read the artifact once: hash, send what the stream does not hold, and sign, unless there is an ``envelope`` already.
+    """Read the artifact once: hash, send what the stream does not hold, sign (unless there is an ``envelope`` already) and record it.
 
     Raises ChangedWhileReading when it was read before (``again``) and reads otherwise now.
     """
@@ -192,8 +190,12 @@ def _send_chunks(
     if envelope is None:
         envelope = intent.keys.manifests.sign(MANIFEST_TYPE, manifest.to_bytes())
     release = release_id(Envelope.from_bytes(envelope, what="manifest").payload)
+    reach(Point.BEFORE_FINISH)
     road.chunks.finish(release)
+    reach(Point.AFTER_FINISH)
     released = Released(envelope, plan.chunks_offset, plan.oldest_offset, plan.new_digests, plan.new_bytes)
+    road.register.append(released.to_bytes())
+    reach(Point.AFTER_RELEASED)
     return _Recorded(released, release, plan.sent_bytes, wire_bytes)
 
 
@@ -212,7 +214,9 @@ def _begin(
 ) -> None:
     """Record that chunks are sent now, and let the instances begin to read them; ``is_new`` says that they know no such version."""
     if begin is not None:
+        reach(Point.BEFORE_BEGIN)
         road.register.append(begin.to_bytes())
+        reach(Point.AFTER_BEGIN)
     if is_new and intent.draft.total_bytes >= ANNOUNCED_BYTES:
         road.announce(intent.channel, _announcement(catalog, intent, *offsets))
 
@@ -255,6 +259,7 @@ def _send(
                     body, version=draft.facts.version, index=index, count=count, digest=identity.hex(), codec=codec
                 )
                 wire_bytes += len(body)
+                reach(Point.CHUNK_SENT)
             done += place.size
             watch(Progress("sending", done, total))
         return draft.manifest(hashing.digests()), wire_bytes
@@ -270,9 +275,12 @@ def _order(road: PublisherRoad, catalog: Catalog, intent: Intent, recorded: _Rec
     body = OrderMessage(intent.keys.orders.sign(ORDER_TYPE, order.to_bytes()), record.manifest).to_bytes()
     intended = Ordered(intent.channel, sequence, release, intent.now_ms)
     road.register.append(intended.to_bytes())
+    reach(Point.BEFORE_ORDER)
     road.order(intent.channel, body)
+    reach(Point.AFTER_ORDER)
     ordered = Ordered(intent.channel, sequence, release, intent.now_ms, order_id(body))
     road.register.append(ordered.to_bytes())
+    reach(Point.AFTER_ORDERED)
     return _publication(intent, ordered, recorded, was_current=False)
 
 

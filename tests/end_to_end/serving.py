@@ -91,6 +91,7 @@ class Serve:
     dies_at: Fatal | None = None
     timing: Timing = TIMING
     probes: bool = True
+    queue_type: str = "classic"
 
 
 class History:
@@ -176,6 +177,7 @@ def serve(job: Serve) -> None:
         job.dies_at.arm()
     consumer = ModelConsumer(
         job.url, model="fraud", trust=[job.trust], store=job.store, instance=job.name, timing=job.timing,
+        queue_type=job.queue_type,
     )
     consumer.validator(_no_monster)
     consumer.start()

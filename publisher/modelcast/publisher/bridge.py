@@ -150,7 +150,7 @@ class Bridge:
                 hint="A version never changes its meaning: find out who published the other one.",
             )
         sent_bytes = 0
-        if known is None or known.release != opened.release or has_lost(session, known):
+        if known is None or known.release != opened.release or has_lost(session, catalog, known):
             sent_bytes = self._send(session, catalog, opened)
         session.register.append(Ordered(channel, order.sequence, opened.release, order.issued_ms).to_bytes())
         session.order(channel, opened.body)

@@ -119,11 +119,7 @@ class Catalog:
     def _add(self, record: Mapping[str, Any]) -> None:
         kind = record.get("record")
         if kind == "begun":
-            begun = Begun(_of(str, record["version"]), _number(record["offset"]))
-            if begun.offset <= self._last_offset:
-                self._forget_chunks()
-            self._last_offset = begun.offset
-            self._begun[begun.version] = begun
+            self.begin(Begun(_of(str, record["version"]), _number(record["offset"])))
         elif kind == "released":
             self._add_released(record)
         elif kind in {"ordering", "ordered"}:
@@ -137,8 +133,17 @@ class Catalog:
         else:
             self.foreign += 1
 
+    def begin(self, begun: Begun) -> None:
+        """Take note of a record that was read or is being written.
+
+        Offsets only rise: one below those before says that the chunk stream was deleted and made anew, and what lay in it is gone.
+        """
+        if begun.offset <= self._last_offset:
+            self._forget_chunks()
+        self._last_offset = begun.offset
+        self._begun[begun.version] = begun
+
     def _forget_chunks(self) -> None:
-        """Note that the chunk stream was deleted and made anew: offsets only rise, and now they began again."""
         self._begun.clear()
         self.releases = [
             replace(known, record=replace(known.record, chunks_offset=None, oldest_offset=None)) for known in self.releases

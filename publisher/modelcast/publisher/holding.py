@@ -5,7 +5,7 @@ Decides when a release that the register has must be sent again. Imports catalog
 
 from typing import Protocol, runtime_checkable
 
-from modelcast.publisher.catalog import Catalog, KnownRelease
+from modelcast.publisher.catalog import Begun, Catalog, KnownRelease
 from modelcast.publisher.plan import held_by_earlier
 from modelcast.shared.road import ChunkCheck, PublisherRoad
 
@@ -19,8 +19,12 @@ class ChunkExtent(Protocol):
         ...
 
 
-def has_lost(road: PublisherRoad, known: KnownRelease) -> bool:
-    """Whether chunks of a release are gone that the register has: pruned, dropped by retention, or with a stream that was deleted."""
+def has_lost(road: PublisherRoad, catalog: Catalog, known: KnownRelease) -> bool:
+    """Whether chunks of a release are gone that the register has: pruned, dropped by retention, or with a stream that was deleted.
+
+    Where that was found by a marker, the marker is recorded at once: by it every later reader of the register knows that the stream
+    was made anew.
+    """
     oldest, sink = known.record.oldest_offset, road.chunks
     if oldest is None:
         return True
@@ -28,7 +32,12 @@ def has_lost(road: PublisherRoad, known: KnownRelease) -> bool:
         return not all(sink.has(chunk.digest) for chunk in known.manifest.artifact.chunks())
     if isinstance(sink, ChunkExtent):
         end = sink.mark()   # first: in a stream that was made anew the marker is all there is
-        return not sink.oldest() <= oldest < end
+        if sink.oldest() <= oldest < end:
+            return False
+        begun = Begun(known.manifest.version, end)
+        road.register.append(begun.to_bytes())
+        catalog.begin(begun)
+        return True
     return False
 
 

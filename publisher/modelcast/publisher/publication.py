@@ -109,7 +109,7 @@ def carry_out(road: PublisherRoad, intent: Intent, watch: Watcher) -> Publicatio
     _check_same_bytes(known, manifest)
     envelope = _own_envelope(known, intent.keys.manifests)
     last = catalog.last_order(intent.channel)
-    sends = intent.resend or has_lost(road, known)
+    sends = intent.resend or has_lost(road, catalog, known)
     if envelope is not None and last is not None and last.release == known.release and not sends:
         return _publication(intent, last, _Recorded(known.record, known.release), was_current=True)
     if sends:

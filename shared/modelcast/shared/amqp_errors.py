@@ -33,7 +33,7 @@ def connect_error(url: BrokerUrl, cause: BaseException) -> HostFault:
     words = _sentence(cause, 600)
     if "connection limit" in words:   # with the same code as a virtual host that is not there
         return BrokerUnreachable(
-            f"The broker at {url.host}:{url.port} takes no more connections: {_words_of_broker(words)}.",
+            f"The broker at {url.host}:{url.port} takes no more connections: {_limit(words)}.",
             hint=f"Raise the limit or close connections that nobody needs: rabbitmqctl list_vhost_limits -p {url.vhost}; "
             f"rabbitmqctl list_user_limits --user {url.user}",
             facts={"url": str(url)},
@@ -95,9 +95,9 @@ def channel_error(cause: BaseException, what: str) -> ModelcastError:
     return BrokerUnreachable(f"The broker closed the channel ({what}): {text}.", facts=facts)
 
 
-def _words_of_broker(text: str) -> str:
-    """Return what the broker said, without what the client library wrote around it."""
-    return shortened(text.partition(" - ")[2].rstrip("\"'.,)") or text, 300)
+def _limit(text: str) -> str:
+    """Return which limit the broker named last, without what it and the client library wrote around it."""
+    return shortened(text.rpartition("': ")[2].rstrip("\"'.,)"), 200)
 
 
 def _sentence(cause: BaseException, most: int = 200) -> str:

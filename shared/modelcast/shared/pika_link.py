@@ -137,7 +137,7 @@ class PikaLink:
                 if time.monotonic() >= deadline:
                     return done()
         except (OSError, ValueError, OverflowError, RecursionError, AMQPError) as error:
-            raise lost_error(self.url, error, blocked=self._blocked) from error   # a poisonous header breaks pika's decoder (pika#1698)
+            raise lost_error(self.url, error, blocked=self._blocked) from error   # a poisonous header (pika#1698)
         finally:
             self._loop.remove_timeout(timer)
         return True

@@ -19,6 +19,14 @@ from modelcast.shared.limits import shortened
 
 FREE_HINT = "Free memory or disk on the broker's host: rabbitmq-diagnostics alarms"
 """What to do about a broker in alarm."""
+DOWN_HINT = (
+    "It starts, or a node of its cluster is down; call again when it is back. Where streams stay down (rabbitmqctl list_queues name "
+    "state), RabbitMQ has lost its record of them: a single node that is killed within three minutes of its first stream never gets "
+    "them back, not even by deleting them or their virtual host. Use another virtual host, and publish again."
+)
+"""What to do about queues that are there and cannot be had."""
+SILENT_HINT = "Is a node of the broker's cluster down, or is the broker overloaded? See: rabbitmqctl cluster_status"
+"""What to do about a broker that is connected and does not answer: a stream without its majority confirms nothing."""
 
 
 def connect_error(url: BrokerUrl, cause: BaseException) -> HostFault:
@@ -84,7 +92,7 @@ def channel_error(cause: BaseException, what: str) -> ModelcastError:
     if code == 404 and "down or inaccessible" in text:   # nothing is missing: deleting what is named would lose it
         return BrokerUnreachable(
             f"The broker has not got everything back yet: {text}.",
-            hint="It starts, or a node of its cluster is down; call again when it is back.", facts=facts,
+            hint=DOWN_HINT, facts=facts,
         )
     if code in {404, 406}:
         return TopologyMismatch(

@@ -17,7 +17,7 @@ from pika.adapters.select_connection import IOLoop
 from pika.exceptions import AMQPError
 
 from modelcast.shared.amqp_channel import AmqpChannel, AmqpInbox, AmqpOutbox
-from modelcast.shared.amqp_errors import FREE_HINT, connect_error, lost_error
+from modelcast.shared.amqp_errors import FREE_HINT, SILENT_HINT, connect_error, lost_error
 from modelcast.shared.broker_url import BrokerUrl
 from modelcast.shared.errors import BrokerUnreachable, HostFault, MisuseError
 from modelcast.shared.link import Offset
@@ -154,7 +154,7 @@ class PikaLink:
             why = f" It takes no messages now: {self._blocked}." if self._blocked else ""
             raise BrokerUnreachable(
                 f"The broker did not answer within {REPLY_SECONDS:.0f} s: {what}.{why}",
-                hint=FREE_HINT if self._blocked else None,
+                hint=FREE_HINT if self._blocked else SILENT_HINT,
             )
         if not done():
             self.check()

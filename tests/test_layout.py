@@ -15,6 +15,7 @@ TESTED_ELSEWHERE = {
     "shared/link.py": "protocols; tests/contract/test_link_contract.py",
     "shared/amqp_channel.py": "tests/contract/test_link_contract.py runs all of it on RabbitMQ",
     "shared/finding.py": "protocols; tests/consumer/test_fallback.py",
+    "shared/operating_road.py": "protocols; tests/publisher/test_operator.py and test_chronicle.py, on every road",
     "shared/road.py": "protocols; tests/contract/test_road_contract.py",
     "shared/amqp_road.py": "tests/contract/test_road_contract.py",
     "shared/amqp_history.py": "tests/contract/test_history_contract.py",
@@ -23,6 +24,8 @@ TESTED_ELSEWHERE = {
     "shared/cli/__main__.py": "two lines; tests/end_to_end/test_bad_input.py goes through it",
     "shared/localbroker/install.py": "tests/shared/localbroker/test_chooser.py, with an apt-get of its own",
     "shared/localbroker/programs.py": "tests/shared/localbroker/test_host.py and test_chooser.py",
+    "publisher/acceptance.py": "tests/publisher/test_operator.py, on every road",
+    "publisher/ordering.py": "tests/publisher/test_publication.py and test_operator.py",
     "publisher/server/call.py": "tests/publisher/server/test_app.py, test_publishing.py and test_joining.py go through all of it",
     "publisher/server/routes.py": "a table; tests/publisher/server/test_openapi.py and test_app.py",
     "publisher/server/service.py": "tests/publisher/server/test_sessions.py and test_serving.py",
@@ -125,6 +128,25 @@ def test_tests_do_not_sleep() -> None:
     for test in (path for path in (ROOT / "tests").rglob("*.py") if benchmarks not in path.parents or path.name.startswith("test_")):
         calls = [ast.unparse(node.func) for node in ast.walk(ast.parse(test.read_text())) if isinstance(node, ast.Call)]
         assert not {"time.sleep", "sleep"}.intersection(calls), f"{test.relative_to(ROOT)} sleeps"
+
+
+WALL_CLOCK = {
+    "shared/depot/reports.py", "consumer/reporting.py", "publisher/build.py", "publisher/publisher.py", "publisher/server/tokens.py",
+    "publisher/operator.py", "publisher/acceptance.py", "publisher/operating/views.py",
+}
+"""Modules that ask what time it is, to say it to people and to judge what expires. Everything that waits asks a monotonic clock."""
+
+
+@each_module()
+def test_nothing_waits_by_a_clock_that_may_jump(path: Path) -> None:
+    calls = {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
+    asks = calls & {"time.time", "time.time_ns", "datetime.now", "datetime.datetime.now", "datetime.utcnow", "datetime.today"}
+    assert not asks or name_of(path) in WALL_CLOCK, f"{asks}: for a deadline take time.monotonic"
+
+
+def test_the_modules_that_ask_what_time_it_is_do() -> None:
+    texts = {name_of(path): path.read_text() for path in MODULES}
+    assert {name for name in WALL_CLOCK if "time_ns()" in texts[name] or "time.time()" in texts[name] or "datetime.now(" in texts[name]} == WALL_CLOCK
 
 
 def module_name(path: Path) -> str:

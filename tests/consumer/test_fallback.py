@@ -16,9 +16,9 @@ from modelcast.consumer import ModelConsumer
 from modelcast.consumer.fallback import as_fallback, mend
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.errors import BrokerUnreachable, HostFault, MisuseError, SenderFault
+from modelcast.shared.operating_road import OpenRoad
 from modelcast.shared.reasons import Reason
 from modelcast.shared.report import Report
-from modelcast.shared.road import OpenRoad
 from modelcast.shared.roads import open_road
 
 NUMBERS = b"".join(n.to_bytes(4, "big") for n in range(1250))   # five chunks, all different

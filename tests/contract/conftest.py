@@ -11,8 +11,8 @@ from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.depot.depot import Depot
 from modelcast.shared.link import Broker, WaitingLink
 from modelcast.shared.localbroker.node import PrivateNode
+from modelcast.shared.operating_road import OpenRoad
 from modelcast.shared.pika_link import PikaBroker
-from modelcast.shared.road import OpenRoad
 from modelcast.shared.roads import open_road
 
 

@@ -16,10 +16,11 @@ from modelcast.shared.digest import digest
 from modelcast.shared.errors import AuthenticationRefused, BrokerUnreachable, HostFault, PublisherBusy, SenderFault, VhostMissing
 from modelcast.shared.http_road import HttpRoad
 from modelcast.shared.link import Broker
+from modelcast.shared.operating_road import OpenRoad
 from modelcast.shared.order import order_id
 from modelcast.shared.pika_link import PikaBroker
 from modelcast.shared.reasons import Reason
-from modelcast.shared.road import ArrivedOrder, Bookmark, InstanceRoad, OpenRoad, Target
+from modelcast.shared.road import ArrivedOrder, Bookmark, InstanceRoad, Target
 from modelcast.shared.stream_source import ChosenChunks
 
 SOON = 20.0

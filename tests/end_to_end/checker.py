@@ -98,7 +98,7 @@ def _of_resources(events: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for event in events:
         if event["kind"] == "resources" and event["when"] == "first":
             first[event["pid"]] = event
-        elif event["kind"] == "resources" and event["pid"] in first:
+        elif event["kind"] == "resources" and event["is_at_rest"] and event["pid"] in first:
             begin = first[event["pid"]]
             for what, more in (("threads", MORE_THREADS), ("descriptors", MORE_DESCRIPTORS), ("private_bytes", MORE_BYTES)):
                 if what in begin and event[what] > begin[what] + more:

@@ -39,10 +39,13 @@ class Witness:
         kibibytes: Size of the weights.
         is_good: Whether the instances' validator takes it.
         steps: Statements of Python that loading it runs: such as one that ends the process.
+        pondered: Seconds that the instances' validator takes.
     """
 
-    def __init__(self, version: str, *, seed: int, kibibytes: int = 256, is_good: bool = True, steps: tuple[str, ...] = ()) -> None:
-        self.version, self.is_good, self.steps = version, is_good, steps
+    def __init__(
+        self, version: str, *, seed: int, kibibytes: int = 256, is_good: bool = True, steps: tuple[str, ...] = (), pondered: float = 0.0
+    ) -> None:
+        self.version, self.is_good, self.steps, self.pondered = version, is_good, steps, pondered
         self.weights = np.random.default_rng(seed).random((BLOCKS, kibibytes * 1024 // 8 // BLOCKS))
         self.answers = [float(block.sum()) for block in self.weights]
 
@@ -92,6 +95,7 @@ class Serve:
     timing: Timing = TIMING
     probes: bool = True
     queue_type: str = "classic"
+    clock: Path | None = None
 
 
 class History:
@@ -163,7 +167,19 @@ def _log_to(path: Path) -> None:
 
 
 def _no_monster(candidate: Any, _manifest: object) -> bool:
+    threading.Event().wait(candidate.pondered)
     return bool(candidate.is_good)
+
+
+def _follow_clock(offset: Path) -> None:
+    """Let this process's clock be off by the seconds that stand in a file, which may change at any time; nothing monotonic is."""
+    wall, wall_ns = time.time, time.time_ns
+
+    def off() -> float:
+        return float(offset.read_text()) if offset.exists() else 0.0
+
+    time.time = lambda: wall() + off()
+    time.time_ns = lambda: wall_ns() + int(off() * 1e9)
 
 
 def serve(job: Serve) -> None:
@@ -175,6 +191,8 @@ def serve(job: Serve) -> None:
     history.note("started", name=job.name)
     if job.dies_at is not None:
         job.dies_at.arm()
+    if job.clock is not None:
+        _follow_clock(job.clock)
     consumer = ModelConsumer(
         job.url, model="fraud", trust=[job.trust], store=job.store, instance=job.name, timing=job.timing,
         queue_type=job.queue_type,
@@ -195,7 +213,7 @@ def serve(job: Serve) -> None:
             is_settled = True
             history.note("resources", when="first", **_resources())
     ended.set()
-    history.note("resources", when="last", **_resources())
+    history.note("resources", when="last", is_at_rest=last["state"] == "idle" and last["connected"], **_resources())
     if job.probes:
         probe.join()
     consumer.stop()
@@ -214,6 +232,8 @@ class Publish:
     kibibytes: int = 256
     is_good: bool = True
     steps: tuple[str, ...] = ()
+    pondered: float = 0.0
+    expires_seconds: float | None = None
     dies_at: Fatal | None = None
 
 
@@ -221,9 +241,9 @@ def publish(job: Publish) -> Any:
     """Publish once; returns the publication."""
     if job.dies_at is not None:
         job.dies_at.arm()
-    model = Witness(job.version, seed=job.seed, kibibytes=job.kibibytes, is_good=job.is_good, steps=job.steps)
+    model = Witness(job.version, seed=job.seed, kibibytes=job.kibibytes, is_good=job.is_good, steps=job.steps, pondered=job.pondered)
     publisher = Publisher(job.url, signing_key=job.key, chunk_bytes=64 * 1024, busy_seconds=60)
-    return publisher.publish(model, model="fraud", version=job.version, lineage={}, dependencies={})
+    return publisher.publish(model, model="fraud", version=job.version, lineage={}, dependencies={}, expires_seconds=job.expires_seconds)
 
 
 def publish_and_die(job: Publish) -> None:

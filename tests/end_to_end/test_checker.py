@@ -20,7 +20,7 @@ def serves(version: str) -> dict[str, object]:
 
 
 def resources(when: str, **more: int) -> dict[str, object]:
-    return {"kind": "resources", "when": when, "pid": 1} | {"threads": 4, "descriptors": 20, "private_bytes": 50_000_000} | more
+    return {"kind": "resources", "when": when, "is_at_rest": True, "pid": 1} | {"threads": 4, "descriptors": 20, "private_bytes": 50_000_000} | more
 
 
 def honest() -> Evidence:
@@ -76,6 +76,12 @@ def test_each_kind_of_violation_is_found(spoil: Callable[[Evidence], None], text
     evidence = honest()
     spoil(evidence)
     assert any(text in violation for violation in violations(evidence))
+
+
+def test_what_a_process_has_in_the_middle_of_its_work_counts_for_nothing() -> None:
+    evidence = honest()
+    add(resources("last", descriptors=40) | {"is_at_rest": False})(evidence)
+    assert violations(evidence) == []
 
 
 def test_what_was_allowed_is_no_violation() -> None:

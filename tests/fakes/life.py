@@ -14,8 +14,8 @@ from modelcast.consumer.deadletters.browse import read_letters
 from modelcast.consumer.deadletters.letter import Letter
 from modelcast.publisher import Publisher
 from modelcast.shared.errors import SenderFault
+from modelcast.shared.operating_road import OpenRoad
 from modelcast.shared.report import Report
-from modelcast.shared.road import OpenRoad
 
 LOOK_SECONDS = 0.01
 

@@ -31,8 +31,10 @@ class Mutant:
 MUTANTS = (
     Mutant(
         "the model is swapped before the pointer is written", f"{CONSUMER}workshop.py",
-        "            self._store.point(pointer)\n            self._slot.swap(trial.model, trusted.manifest, trusted.release)\n",
-        "            self._slot.swap(trial.model, trusted.manifest, trusted.release)\n            self._store.point(pointer)\n",
+        "            self._store.point(pointer)\n            reach(Point.AFTER_POINTER)\n"
+        "            self._slot.swap(trial.model, trusted.manifest, trusted.release, sequence=trusted.order.sequence)\n",
+        "            self._slot.swap(trial.model, trusted.manifest, trusted.release, sequence=trusted.order.sequence)\n"
+        "            reach(Point.AFTER_POINTER)\n            self._store.point(pointer)\n",
         ("tests/consumer/test_workshop.py",),
     ),
     Mutant(

@@ -14,8 +14,9 @@ from tests.fakes.publisher_sim import PublisherSimulator, withheld
 from modelcast.publisher.bridge import Bridge, Carried
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.errors import HostFault, PublisherBusy, VersionConflict
+from modelcast.shared.operating_road import OpenRoad
 from modelcast.shared.order import Kind
-from modelcast.shared.road import OpenRoad, Target
+from modelcast.shared.road import Target
 from modelcast.shared.roads import open_road
 
 HERE = Target("fraud", "production", "bridge")

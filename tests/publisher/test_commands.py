@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from modelcast.consumer import ModelConsumer
 from modelcast.publisher.catalog import Catalog
-from modelcast.publisher.commands import _conclusion, publish
+from modelcast.publisher.commands import conclusion, publish
 from modelcast.publisher.waiting import Outcome
 from modelcast.shared.errors import MisuseError
 from modelcast.shared.keyfiles import generate
@@ -75,14 +75,14 @@ def test_a_wish_that_cannot_be_fulfilled_is_refused_before_anything_is_published
 
 
 def test_a_strangers_name_never_reaches_the_terminal_as_it_is() -> None:
-    conclusion = _conclusion(Outcome({}, {}, {}, ("\x1b[2Jevil\r\n",), 1, timed_out=True))
-    assert conclusion.isprintable()
-    assert "evil" in conclusion
+    text = conclusion(Outcome({}, {}, {}, ("\x1b[2Jevil\r\n",), 1, timed_out=True))
+    assert text.isprintable()
+    assert "evil" in text
 
 
 def test_it_says_when_verdicts_may_be_missing() -> None:
-    conclusion = _conclusion(Outcome({}, {}, {}, (), 1, timed_out=True, fault="No RabbitMQ answers."))
-    assert conclusion.endswith("asked for: 1. Verdicts may be missing: No RabbitMQ answers.")
+    text = conclusion(Outcome({}, {}, {}, (), 1, timed_out=True, fault="No RabbitMQ answers."))
+    assert text.endswith("asked for: 1. Verdicts may be missing: No RabbitMQ answers.")
 
 
 def test_a_release_that_an_instance_serves_already_is_not_waited_for(run: Run, consumer: ModelConsumer) -> None:

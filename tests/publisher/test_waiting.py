@@ -1,6 +1,7 @@
 """Verdicts are counted once each, and waiting ends when nothing more can change."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -177,3 +178,13 @@ def test_strangers_in_the_reports_change_nothing(bodies: list[bytes]) -> None:
 def test_a_wish_that_cannot_be_fulfilled_is_refused(instances: int | None, share: float | None) -> None:
     with pytest.raises(MisuseError):
         check_wish(instances, share)
+
+
+def test_who_served_the_release_by_an_earlier_order_has_not_gone_back_to_it_yet() -> None:
+    """A rollback orders what was in service before: a report of that time tells nothing."""
+    tally = Tally(replace(PUBLICATION, sequence=9), instances=1, share=None)
+    tally.is_past_read = True
+    tally.add(report("a", active_release=SERVED, sequence=8))
+    assert tally.promoted == {}
+    tally.add(report("a", active_release=SERVED, sequence=9))
+    assert list(tally.promoted) == ["a"]

@@ -118,7 +118,7 @@ class SimWorkshop:
         self._disk.pointer = pointer
         self._disk.promotions.append((trusted.id, trusted.release, trusted.order.sequence))
         self._crash_perhaps()   # F10: durable, and not yet in service
-        self._slot.swap(trial.model, trusted.manifest, trusted.release)
+        self._slot.swap(trial.model, trusted.manifest, trusted.release, sequence=trusted.order.sequence)
         keeps = {pointer.release, pointer.previous}
         self._disk.releases = {name: manifest for name, manifest in self._disk.releases.items() if name in keeps}
         return self.standing()
@@ -145,7 +145,7 @@ class SimWorkshop:
     def restore(self) -> None:
         pointer = self._disk.pointer
         if pointer is not None and pointer.release is not None:
-            self._slot.swap(pointer.release, self._disk.releases[pointer.release], pointer.release)
+            self._slot.swap(pointer.release, self._disk.releases[pointer.release], pointer.release, sequence=pointer.sequence)
 
     def __getattr__(self, name: str) -> Any:
         raise AssertionError(f"the simulation has no {name}")   # announcements are not part of it

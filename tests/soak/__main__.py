@@ -190,8 +190,8 @@ def main() -> int:
     soak = Soak(folder, options.minutes, seed)
     try:
         soak.play()
-    except AssertionError as violation:
-        sys.stderr.write(f"\nViolation, with seed {seed}; stores, logs and histories are in {folder}:\n{violation}\n")
+    except Exception as violation:  # noqa: BLE001 - whatever it is, it must not happen
+        sys.stderr.write(f"\nViolation, with seed {seed}; stores, logs and histories are in {folder}:\n{violation!r}\n{violation}\n")
         return 1
     finally:
         soak.close()

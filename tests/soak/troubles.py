@@ -187,9 +187,9 @@ def memory_alarm(ground: Ground) -> None:
 
 
 def disk_alarm(ground: Ground) -> None:
-    ground.node.control("set_disk_free_limit", "100TB")
+    ground.node.control("set_disk_free_limit", "100000000000000")
     ground.rest(1, 8)
-    ground.node.control("set_disk_free_limit", "50MB")
+    ground.node.control("set_disk_free_limit", "50000000")
 
 
 def strangers_write(ground: Ground) -> None:

@@ -22,6 +22,7 @@ class ActiveModel:
         release: Its release id, 64 hexadecimal digits.
         manifest: Its manifest.
         generation: Rises by one with every swap of this process.
+        sequence: Sequence of the order that put it into service; 0 when it came back because a later one could not stay.
     """
 
     model: Any
@@ -29,6 +30,7 @@ class ActiveModel:
     release: str
     manifest: Manifest
     generation: int
+    sequence: int = 0
 
 
 class Slot:
@@ -47,11 +49,11 @@ class Slot:
         self.filled = Event()
         self.departed = Departed()
 
-    def swap(self, model: Any, manifest: Manifest, release: str) -> ActiveModel:
+    def swap(self, model: Any, manifest: Manifest, release: str, *, sequence: int = 0) -> ActiveModel:
         """Put a model into service; the one before lives on for as long as somebody holds it."""
         before = self.active
         generation = 1 if before is None else before.generation + 1
-        self.active = ActiveModel(model, manifest.version, release, manifest, generation)
+        self.active = ActiveModel(model, manifest.version, release, manifest, generation, sequence)
         self.filled.set()
         if before is not None:
             self.departed.keep(before)

@@ -48,7 +48,7 @@ class Reporter:
 
     def state(self, active: ActiveModel | None, kind: ReportKind = ReportKind.STATE) -> bytes:
         """Return a report of what is served now."""
-        return self._report(kind, active, {}).to_bytes()
+        return self._report(kind, active, {"sequence": active.sequence if active else None}).to_bytes()
 
     def verdict(
         self, order: str, verdict: Verdict, active: ActiveModel | None, *, trusted: TrustedOrder | None = None,

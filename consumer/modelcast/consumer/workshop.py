@@ -179,7 +179,7 @@ class Workshop:
             reach(Point.BEFORE_POINTER)
             self._store.point(pointer)
             reach(Point.AFTER_POINTER)
-            self._slot.swap(trial.model, trusted.manifest, trusted.release)
+            self._slot.swap(trial.model, trusted.manifest, trusted.release, sequence=trusted.order.sequence)
             reach(Point.AFTER_SWAP)
         trial.model = None
         with suppress(HostFault):   # what cannot be removed now is removed after the next promotion
@@ -233,7 +233,7 @@ class Workshop:
         reach(Point.BEFORE_RESTORE)
         self._point_if_possible(replace(pointer, tries_left=pointer.tries_left - 1))
         reach(Point.RESTORE_COUNTED)
-        failure = self._load_from_disk(release)
+        failure = self._load_from_disk(release, pointer.sequence)
         reach(Point.RESTORE_LOADED)
         if failure is not None and not self._store.has(release):   # it was damaged and is gone: the order may bring it again
             pointer = self._point_if_possible(_without_active(pointer, bad=pointer.bad))
@@ -255,8 +255,8 @@ class Workshop:
         also = None if pointer.release is None else self._load_from_disk(pointer.release)
         return problem if also is None else f"{problem}; and {also}"
 
-    def _load_from_disk(self, release: str) -> str | None:
-        """Verify and load a stored release into the slot; returns what is wrong with it."""
+    def _load_from_disk(self, release: str, sequence: int = 0) -> str | None:
+        """Verify and load a stored release into the slot, in service by the order ``sequence``; returns what is wrong with it."""
         if not self._store.has(release):
             return f"release {release[:12]} is not in the store"
         try:
@@ -267,7 +267,7 @@ class Workshop:
             if damage is not None:
                 self._store.fs.remove_tree(self._store.folder(release).parent)
                 return f"release {release[:12]} is damaged: {damage.text}"
-            self._slot.swap(self._load(manifest, self._store.folder(release)), manifest, release)
+            self._slot.swap(self._load(manifest, self._store.folder(release)), manifest, release, sequence=sequence)
         except (SenderFault, HostFault) as error:
             return f"release {release[:12]} cannot be loaded: {error}"
         return None

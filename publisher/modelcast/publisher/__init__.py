@@ -8,16 +8,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from modelcast.publisher.operator import Operator
     from modelcast.publisher.progress import Progress
     from modelcast.publisher.publication import Publication
     from modelcast.publisher.publisher import Publisher
     from modelcast.publisher.sampling import SampleSet
     from modelcast.publisher.waiting import Outcome
 
-__all__ = ["Outcome", "Progress", "Publication", "Publisher", "SampleSet"]
+__all__ = ["Operator", "Outcome", "Progress", "Publication", "Publisher", "SampleSet"]
 
 _HOMES = {
-    "Outcome": "waiting", "Progress": "progress", "Publication": "publication", "Publisher": "publisher", "SampleSet": "sampling",
+    "Operator": "operator", "Outcome": "waiting", "Progress": "progress", "Publication": "publication", "Publisher": "publisher",
+    "SampleSet": "sampling",
 }
 
 

@@ -6,7 +6,7 @@ the plan and the road's protocols.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from modelcast.publisher.catalog import Begun, Catalog, Ordered, Released
@@ -152,9 +152,13 @@ class Bridge:
         sent_bytes = 0
         if known is None or known.release != opened.release or has_lost(session, catalog, known):
             sent_bytes = self._send(session, catalog, opened)
-        session.register.append(Ordered(channel, order.sequence, opened.release, order.issued_ms).to_bytes())
+        signers = Envelope.from_bytes(OrderMessage.from_bytes(opened.body).order, what="order").signatures
+        intended = Ordered(
+            channel, order.sequence, opened.release, order.issued_ms, kind=order.kind.value, key=signers[0][0] if signers else None
+        )
+        session.register.append(intended.to_bytes())
         session.order(channel, opened.body)
-        ordered = Ordered(channel, order.sequence, opened.release, order.issued_ms, order_id(opened.body))
+        ordered = replace(intended, order=order_id(opened.body))
         session.register.append(ordered.to_bytes())
         return _carried(opened, sent_bytes, was_there=False)
 

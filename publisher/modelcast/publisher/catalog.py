@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from modelcast.shared.digest import DIGEST_BYTES
-from modelcast.shared.errors import SenderFault
+from modelcast.shared.errors import SenderFault, Withdrawn
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.manifest import MANIFEST_FORMATS, Manifest, release_id
 from modelcast.shared.packing import pack, unpack
@@ -62,19 +62,56 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """An order for a channel; ``order`` is its identity once it was sent, and None while it is about to be."""
+    """An order for a channel.
+
+    Attributes:
+        channel: Name of the channel.
+        sequence: Its sequence.
+        release: Release id.
+        issued_ms: When it was issued, milliseconds since 1970 UTC.
+        order: Its identity once it was sent, and None while it is about to be.
+        kind: ``promotion`` or ``rollback``.
+        key: Id of the key that signed it, or None where that was not recorded.
+    """
 
     channel: str
     sequence: int
     release: str
     issued_ms: int
     order: str | None = None
+    kind: str = "promotion"
+    key: str | None = None
 
     def to_bytes(self) -> bytes:
         """Return the record's bytes."""
         return _record(
             "ordered" if self.order else "ordering", channel=self.channel, sequence=self.sequence, release=self.release,
-            issued_ms=self.issued_ms, order=self.order,
+            issued_ms=self.issued_ms, order=self.order, kind=self.kind, key=self.key,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """A release that a channel shall not run again: it was rolled back.
+
+    Attributes:
+        channel: Name of the channel.
+        release: Release id.
+        version: Its version.
+        at_ms: When, milliseconds since 1970 UTC.
+        reason: Why, in somebody's words.
+    """
+
+    channel: str
+    release: str
+    version: str
+    at_ms: int
+    reason: str = ""
+
+    def to_bytes(self) -> bytes:
+        """Return the record's bytes."""
+        return _record(
+            "withdrawn", channel=self.channel, release=self.release, version=self.version, at_ms=self.at_ms, reason=self.reason
         )
 
 
@@ -92,7 +129,7 @@ class KnownRelease:
         return self.record.oldest_offset is None
 
 
-def _record(kind: str, **fields: object) -> bytes:
+def _record(kind: str, /, **fields: object) -> bytes:
     return pack({"record": kind, "format": RECORD_FORMAT, **fields})
 
 
@@ -109,7 +146,8 @@ class Catalog:
         self._begun: dict[str, Begun] = {}
         self._last_offset = -1
         self._sequences: dict[str, int] = {}
-        self._last: dict[str, Ordered] = {}
+        self.orders: dict[str, list[Ordered]] = {}
+        self._withdrawn: dict[tuple[str, str], Withdrawal] = {}
         for body in records:
             try:
                 self._add(unpack(body, what="record", max_bytes=RECORD_BYTES))
@@ -123,13 +161,13 @@ class Catalog:
         elif kind == "released":
             self._add_released(record)
         elif kind in {"ordering", "ordered"}:
-            order = Ordered(
-                _of(str, record["channel"]), _number(record["sequence"], below=END_OF_NUMBERS - 1),   # the next one must exist
-                _of(str, record["release"]), _number(record["issued_ms"]),
-                None if record["order"] is None else _of(str, record["order"]),
+            self._add_ordered(record)
+        elif kind == "withdrawn":
+            withdrawal = Withdrawal(
+                _of(str, record["channel"]), _of(str, record["release"]), _of(str, record["version"]), _number(record["at_ms"]),
+                _of(str, record["reason"]),
             )
-            self._sequences[order.channel] = max(order.sequence, self._sequences.get(order.channel, 0))
-            self._last[order.channel] = order
+            self._withdrawn[withdrawal.channel, withdrawal.release] = withdrawal
         else:
             self.foreign += 1
 
@@ -148,6 +186,20 @@ class Catalog:
         self.releases = [
             replace(known, record=replace(known.record, chunks_offset=None, oldest_offset=None)) for known in self.releases
         ]
+
+    def _add_ordered(self, record: Mapping[str, Any]) -> None:
+        order = Ordered(
+            _of(str, record["channel"]), _number(record["sequence"], below=END_OF_NUMBERS - 1),   # the next one must exist
+            _of(str, record["release"]), _number(record["issued_ms"]),
+            None if record["order"] is None else _of(str, record["order"]),
+            _of(str, record.get("kind", "promotion")), None if record.get("key") is None else _of(str, record["key"]),
+        )
+        self._sequences[order.channel] = max(order.sequence, self._sequences.get(order.channel, 0))
+        orders = self.orders.setdefault(order.channel, [])
+        if orders and orders[-1].order is None and orders[-1].sequence == order.sequence:
+            orders.pop()   # what was about to be sent was sent
+        orders.append(order)
+        self._withdrawn.pop((order.channel, order.release), None)   # somebody ordered it all the same
 
     def _add_released(self, record: Mapping[str, Any]) -> None:
         envelope, new_digests = _of(bytes, record["manifest"]), _of(bytes, record["new_digests"])
@@ -183,8 +235,27 @@ class Catalog:
 
     def last_order(self, channel: str) -> Ordered | None:
         """Return the channel's last order if it is known to have been sent, or None."""
-        last = self._last.get(channel)
-        return last if last is not None and last.order is not None else None
+        orders = self.orders.get(channel)
+        return orders[-1] if orders and orders[-1].order is not None else None
+
+    def by_id(self, release: str) -> KnownRelease | None:
+        """Return the latest record of a release id, or None."""
+        return next((known for known in reversed(self.releases) if known.release == release), None)
+
+    def withdrawn(self, channel: str, release: str) -> Withdrawal | None:
+        """Return the withdrawal of a release in a channel that still holds, or None."""
+        return self._withdrawn.get((channel, release))
+
+    def refuse_withdrawn(self, channel: str, release: str, version: str) -> None:
+        """Raise ``Withdrawn`` when a release was rolled back in a channel."""
+        withdrawal = self.withdrawn(channel, release)
+        if withdrawal is not None:
+            why = f" ({withdrawal.reason})" if withdrawal.reason else ""
+            raise Withdrawn(
+                f"{version} was rolled back in {channel}{why}.",
+                hint="Release a higher version; or order it all the same with --again (publish: --resend).",
+                facts={"channel": channel, "release": release, "withdrawn_ms": withdrawal.at_ms, "reason": withdrawal.reason},
+            )
 
 
 Kind = TypeVar("Kind", bytes, str)

@@ -78,15 +78,15 @@ def publish(path: Path, *, as_json: bool, **options: Any) -> int:
     _tell(output, publication)
     if instances is None and share is None:
         if as_json:
-            output.document(_document(publication, None))
+            output.document(document_of(publication, None))
         return 0
     outcome = publisher.wait(
         publication, instances=instances, share=share, timeout_seconds=options["timeout"],
-        on_verdict=lambda report: output.data(_line(report)),
+        on_verdict=lambda report: output.data(line_of(report)),
     )
     if as_json:
-        output.document(_document(publication, outcome))
-    output.note(_conclusion(outcome))
+        output.document(document_of(publication, outcome))
+    output.note(conclusion(outcome))
     return outcome.exit_code
 
 
@@ -100,19 +100,22 @@ def _tell(output: Output, publication: "Publication") -> None:
     output.data(f"reused {as_size(publication.reused_bytes)}, sent {as_size(publication.sent_bytes)}{packed}")
 
 
-def _line(report: "Report") -> str:
+def line_of(report: "Report") -> str:
+    """Return a verdict as a line for people."""
     why = f"  {report.reason}: {report.message}" if report.reason else ""
     return printable(f"{report.instance:<24} {report.verdict}{why}")
 
 
-def _conclusion(outcome: "Outcome") -> str:
+def conclusion(outcome: "Outcome") -> str:
+    """Return what came of waiting as a sentence."""
     counts = f"{len(outcome.promoted)} promoted, {len(outcome.rejected)} rejected, {len(outcome.superseded)} superseded"
     silent = f", {len(outcome.silent)} silent ({', '.join(outcome.silent[:5])})" if outcome.silent else ""
     away = f" Verdicts may be missing: {outcome.fault}" if outcome.fault else ""
     return printable(f"{'Time is over: ' if outcome.timed_out else ''}{counts}{silent}; asked for: {outcome.needed}.{away}")
 
 
-def _document(publication: "Publication", outcome: "Outcome | None") -> dict[str, object]:
+def document_of(publication: "Publication", outcome: "Outcome | None") -> dict[str, object]:
+    """Return what was ordered, and what came of it, for JSON."""
     from dataclasses import asdict  # noqa: PLC0415 - see above
 
     document: dict[str, object] = {"publication": asdict(publication)}

@@ -13,6 +13,7 @@ from modelcast.publisher.catalog import Begun, Catalog, KnownRelease, Ordered, R
 from modelcast.publisher.codec_choice import CodecChoice
 from modelcast.publisher.hashing import Hashing
 from modelcast.publisher.holding import has_lost, held
+from modelcast.publisher.ordering import Instruction, send_order
 from modelcast.publisher.plan import Plan
 from modelcast.publisher.progress import Progress, Watcher
 from modelcast.shared.digest import digest, same
@@ -20,7 +21,7 @@ from modelcast.shared.errors import ChangedWhileReading, ReleaseTooLarge, Sender
 from modelcast.shared.failpoints import Point, reach
 from modelcast.shared.limits import MIB
 from modelcast.shared.manifest import MANIFEST_TYPE, Manifest, release_id
-from modelcast.shared.order import ANNOUNCEMENT_TYPE, DRAFT_TYPE, ORDER_TYPE, AnnouncementMessage, Kind, Order, OrderMessage, order_id
+from modelcast.shared.order import ANNOUNCEMENT_TYPE, DRAFT_TYPE, AnnouncementMessage, Kind, Order
 from modelcast.shared.road import ChunkCheck, PublisherRoad
 from modelcast.shared.signing import Envelope, KeyRing, SigningKey
 
@@ -97,12 +98,15 @@ def carry_out(road: PublisherRoad, intent: Intent, watch: Watcher) -> Publicatio
 
     Raises:
         VersionConflict: The version exists with other bytes.
+        Withdrawn: It was rolled back in this channel; ``resend`` orders it all the same.
         ReleaseTooLarge: It is over half of what the road keeps.
         ChangedWhileReading: A file changed while it was read.
         HostFault: The road broke; call again, and only what is missing is sent.
     """
     catalog = Catalog(road.register.read())
     known = catalog.release(intent.draft.facts.version)
+    if known is not None and not intent.resend:
+        catalog.refuse_withdrawn(intent.channel, known.release, known.manifest.version)
     if known is None:
         return _order(road, catalog, intent, _send_chunks(road, catalog, intent, watch))
     manifest = describe(intent.draft, watch)
@@ -266,21 +270,10 @@ def _send(
 
 
 def _order(road: PublisherRoad, catalog: Catalog, intent: Intent, recorded: _Recorded) -> Publication:
-    sequence, record, release = catalog.next_sequence(intent.channel, intent.now_ms), recorded.released, recorded.release
-    order = Order(
-        model=intent.draft.facts.model, channel=intent.channel, kind=Kind.PROMOTION, release=bytes.fromhex(release), sequence=sequence,
-        issued_ms=intent.now_ms, expires_ms=intent.expires_ms, chunks_offset=record.chunks_offset,
-        oldest_offset=record.oldest_offset,
+    wanted = Instruction(
+        intent.draft.facts.model, intent.channel, recorded.release, recorded.released, expires_ms=intent.expires_ms
     )
-    body = OrderMessage(intent.keys.orders.sign(ORDER_TYPE, order.to_bytes()), record.manifest).to_bytes()
-    intended = Ordered(intent.channel, sequence, release, intent.now_ms)
-    road.register.append(intended.to_bytes())
-    reach(Point.BEFORE_ORDER)
-    road.order(intent.channel, body)
-    reach(Point.AFTER_ORDER)
-    ordered = Ordered(intent.channel, sequence, release, intent.now_ms, order_id(body))
-    road.register.append(ordered.to_bytes())
-    reach(Point.AFTER_ORDERED)
+    ordered = send_order(road, catalog, wanted, intent.keys.orders, intent.now_ms)
     return _publication(intent, ordered, recorded, was_current=False)
 
 

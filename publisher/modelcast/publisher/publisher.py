@@ -118,7 +118,7 @@ class Publisher:
         return self._carry_out(Intent(draft, channel, self._keys, now_ms, expires_ms, resend), watch)
 
     def _carry_out(self, intent: Intent, watch: Watcher) -> Publication:
-        session = self._open(intent.draft.facts.model, intent.channel)
+        session = open_session(self._road, intent.draft.facts.model, intent.channel, self._busy_seconds)
         try:
             publication = carry_out(session, intent, watch)
         finally:
@@ -152,26 +152,39 @@ class Publisher:
             MisuseError: Not exactly one of ``instances`` and ``share`` is given, or a number is out of range.
             HostFault: The road does not let us read reports. One that is away is waited for.
         """
-        check_wish(instances, share, timeout_seconds)
-        minutes = minutes_to_read(publication.issued_ms, time.time_ns() // 1_000_000)
-        source = LastingReports(
-            lambda since: self._road.reports(since_minutes=since), minutes, clock=time.monotonic, rest=time.sleep
+        return wait_for_verdicts(
+            self._road, publication, instances=instances, share=share, timeout_seconds=timeout_seconds, on_verdict=on_verdict
         )
-        try:
-            tally = Tally(publication, instances, share)
-            outcome = await_verdicts(
-                source, tally, timeout_seconds=timeout_seconds, clock=time.monotonic, on_verdict=on_verdict
-            )
-            return replace(outcome, fault=source.fault)
-        finally:
-            source.close()
 
-    def _open(self, model: str, channel: str) -> PublisherRoad:
-        deadline = time.monotonic() + self._busy_seconds
-        while True:
-            try:
-                return self._road.publish(model, channel)
-            except PublisherBusy:
-                if time.monotonic() >= deadline:
-                    raise
-                time.sleep(BUSY_RETRY_SECONDS)
+
+def open_session(road: Road, model: str, channel: str, busy_seconds: float) -> PublisherRoad:
+    """Open a publisher's session; waits so long for another one of the same model to end.
+
+    Raises:
+        PublisherBusy: It did not end.
+        HostFault: The road is away.
+    """
+    deadline = time.monotonic() + busy_seconds
+    while True:
+        try:
+            return road.publish(model, channel)
+        except PublisherBusy:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(BUSY_RETRY_SECONDS)
+
+
+def wait_for_verdicts(
+    road: Road, publication: Publication, *, instances: int | None, share: float | None, timeout_seconds: float,
+    on_verdict: Callable[[Report], None],
+) -> Outcome:
+    """Wait until instances have decided on an order; see ``Publisher.wait``."""
+    check_wish(instances, share, timeout_seconds)
+    minutes = minutes_to_read(publication.issued_ms, time.time_ns() // 1_000_000)
+    source = LastingReports(lambda since: road.reports(since_minutes=since), minutes, clock=time.monotonic, rest=time.sleep)
+    try:
+        tally = Tally(publication, instances, share)
+        outcome = await_verdicts(source, tally, timeout_seconds=timeout_seconds, clock=time.monotonic, on_verdict=on_verdict)
+        return replace(outcome, fault=source.fault)
+    finally:
+        source.close()

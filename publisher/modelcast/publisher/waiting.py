@@ -104,7 +104,8 @@ class Tally:
         return report
 
     def _note_service(self, report: Report) -> None:
-        if report.active_release == self.publication.release and report.instance not in self.decided:
+        serves = report.active_release == self.publication.release and (report.sequence or 0) >= self.publication.sequence
+        if serves and report.instance not in self.decided:   # by this order: it may have served the release before, too
             self.serving[report.instance] = report
         else:
             self.serving.pop(report.instance, None)   # it went on to something else since

@@ -7,14 +7,14 @@ Imports link, topology and the road's protocols; no client library.
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TypeVar, cast
 
 from modelcast.shared import topology as names
 from modelcast.shared.amqp_history import ORDERS_AHEAD, AmqpHistory
-from modelcast.shared.amqp_publishing import READ_AHEAD, AmqpPublisherRoad
+from modelcast.shared.amqp_publishing import READ_AHEAD, AmqpPublisherRoad, AmqpRegister
 from modelcast.shared.amqp_reach import Reach
 from modelcast.shared.chunk_message import ANNOUNCEMENT, PROBE, arrived_chunk
 from modelcast.shared.link import Broker, Delivery, Inbox, Offset, WaitingLink
@@ -67,6 +67,15 @@ class AmqpRoad:
             return _closing_on_error(link, lambda: AmqpChunkSource(link, model, "first" if offset is None else offset))
 
         return by_amqp() if self._open_chunks is None else self._open_chunks(model, offset, by_amqp)
+
+    def records(self, model: str) -> Sequence[bytes]:
+        """See ``road.Road.records``."""
+        link = self._broker.connect(name=f"{self._name} register of {model}")
+        try:
+            link.declare(names.register_parts(model))
+            return AmqpRegister(link, model).read()
+        finally:
+            link.close()
 
     def reports(self, *, since_minutes: int | None) -> "AmqpReportSource":
         """See ``road.Road.reports``."""

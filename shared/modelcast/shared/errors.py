@@ -234,3 +234,15 @@ class NotFound(MisuseError):
     """What was asked for does not exist (a dead letter, a release)."""
 
     exit_code = 27
+
+
+class Withdrawn(MisuseError):
+    """The release was rolled back in this channel, and would only come back because somebody insists."""
+
+    exit_code = 30
+
+
+class NotAccepted(MisuseError):
+    """Not enough instances of the channel before accepted the release."""
+
+    exit_code = 31

@@ -19,7 +19,7 @@ from modelcast.shared.depot.layout import REPORTS, ModelPlaces
 from modelcast.shared.depot.reports import ReportWriter, now_ms
 from modelcast.shared.depot.settled import MAX_BYTES, Settled
 from modelcast.shared.errors import DepotUnusable, HostFault, StorageFault
-from modelcast.shared.file_publishing import FilePublisherRoad
+from modelcast.shared.file_publishing import FilePublisherRoad, FileRegister
 from modelcast.shared.file_reading import FileChunkFinder, FileChunkSource, FileReportSource
 from modelcast.shared.file_url import FileUrl
 from modelcast.shared.file_watch import Watch
@@ -71,6 +71,11 @@ class FileRoad:
         """Open a model's index of chunks, as above."""
         self.depot.enter(founds=False)
         return self.depot.disk.open_if_there(self.depot.root / ModelPlaces(model).index)
+
+    def records(self, model: str) -> Sequence[bytes]:
+        """See ``road.Road.records``."""
+        self.depot.enter(founds=False)
+        return FileRegister(self.depot.register(model)).read()
 
     def reports(self, *, since_minutes: int | None) -> FileReportSource:
         """See ``road.Road.reports``."""

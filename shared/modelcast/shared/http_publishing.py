@@ -4,7 +4,7 @@ Decides what waits for its answer: all but chunks, which are on their way while 
 the road's errors.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -96,7 +96,11 @@ class HttpRegister:
 
     def read(self) -> Sequence[bytes]:
         """See ``road.Register.read``."""
-        return [record for page in _pages(self._session, "/register", "register") for record in _blobs(page, "records")]
+        def get(query: Query) -> Answer:
+            """Ask for one page."""
+            return self._session.call(self._session.ask("GET", "/register", query=query, wait_seconds=SYNC_SECONDS), "register")
+
+        return read_register(get)
 
     def append(self, record: bytes) -> None:
         """See ``road.Register.append``."""
@@ -152,7 +156,13 @@ class HttpChunkSink:
     def held_since(self, offset: int) -> Iterator[bytes]:
         """See ``road.ChunkSink.held_since``: the server reads and hashes what it holds."""
         self._flush()
-        for page in _pages(self._session, "/chunks:held", "list of chunks", offset):
+        what = "list of chunks"
+
+        def get(query: Query) -> Answer:
+            """Ask for one page."""
+            return self._session.call(self._session.ask("GET", "/chunks:held", query=query, wait_seconds=SYNC_SECONDS), what)
+
+        for page in _pages(get, what, offset):
             yield from _blobs(page, "digests")
 
     def close(self) -> None:
@@ -165,11 +175,20 @@ class HttpChunkSink:
         self._sending.close()
 
 
-def _pages(session: Session, path: str, what: str, first: int | None = None) -> Iterator[dict[str, Any]]:
+Get = Callable[[Query], Answer]
+"""Asks for a page of a list."""
+
+
+def read_register(get: Get) -> list[bytes]:
+    """Return all records of a register, page by page."""
+    return [record for page in _pages(get, "register") for record in _blobs(page, "records")]
+
+
+def _pages(get: Get, what: str, first: int | None = None) -> Iterator[dict[str, Any]]:
     """Yield the pages of a list."""
     start = first
     while True:
-        page = session.call(session.ask("GET", path, query={"from": start}, wait_seconds=SYNC_SECONDS), what).message(what)
+        page = get({"from": start}).message(what)
         yield page
         following = page.get("next")
         if not isinstance(following, int) or following == start:

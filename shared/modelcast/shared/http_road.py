@@ -7,7 +7,7 @@ chunks and reports. An instance's question for orders stays with the server unti
 import secrets
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ from modelcast.shared.errors import HostFault, MisuseError, ModelcastError, Prot
 from modelcast.shared.http_answers import ServerBusy
 from modelcast.shared.http_getting import HttpChunkFinder, spread
 from modelcast.shared.http_line import MESSAGE_TYPE, Ask, Query, Server, rested
-from modelcast.shared.http_publishing import HttpPublisherRoad
+from modelcast.shared.http_publishing import HttpPublisherRoad, read_register
 from modelcast.shared.http_reading import WAIT_SECONDS, HttpChunkSource, HttpReportSource
 from modelcast.shared.http_sending import Sending
 from modelcast.shared.http_wire import Bell
@@ -56,6 +56,14 @@ class HttpRoad:
     def finder(self, model: str) -> HttpChunkFinder:
         """See ``finding.FindingRoad.finder``."""
         return HttpChunkFinder(self.server, model)
+
+    def records(self, model: str) -> Sequence[bytes]:
+        """See ``road.Road.records``."""
+        line = self.server.line()
+        try:
+            return read_register(lambda query: line.call(Ask("GET", f"/models/{model}/register", query), "register"))
+        finally:
+            line.close()
 
     def reports(self, *, since_minutes: int | None) -> HttpReportSource:
         """See ``road.Road.reports``."""

@@ -44,7 +44,7 @@ class Report(WireValue):
         order: Identity of the order that was decided on, 64 hexadecimal digits.
         release: Id of the release, 64 hexadecimal digits.
         version: Version of the release.
-        sequence: Sequence of the order.
+        sequence: Sequence of the order; in a report of the state, of the one that put what is served into service.
         verdict: The verdict.
         reason: Code of the reason of a rejection (``reasons.Reason``); text, so that newer codes can be read.
         message: The reason in a sentence.

@@ -4,7 +4,7 @@ Decides the protocols that a road keeps, each of at most four methods. Nothing a
 Imports nothing of any road.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -288,12 +288,4 @@ class DeadLetterRoad(Protocol):
 
     def dead_letters(self, limit: int) -> Iterator[DeadLetter]:
         """Yield up to ``limit`` dead letters, oldest first, and leave them where they are."""
-        ...
-
-
-class OpenRoad(Road, DeadLetterRoad, Protocol):
-    """A road with all that a command needs of it."""
-
-    def retire(self, model: str, channel: str, instances: Iterable[str]) -> None:
-        """Remove all that a model has in one channel, its dead letters too; for demonstrations. Reports stay."""
         ...

@@ -2,7 +2,8 @@
 
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.errors import MisuseError
-from modelcast.shared.road import OpenRoad, Road
+from modelcast.shared.operating_road import OpenRoad
+from modelcast.shared.road import Road
 from modelcast.shared.topology import CHUNKS_RETENTION_BYTES
 
 

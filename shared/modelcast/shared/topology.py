@@ -96,16 +96,20 @@ def publishing_lock(model: str) -> Queue:
 
 def model_parts(model: str, *, retention_bytes: int = CHUNKS_RETENTION_BYTES) -> list[Part]:
     """What a model's publisher needs before it sends a chunk."""
-    chunks, releases = chunks_name(model), releases_name(model)
+    chunks = chunks_name(model)
     segment_bytes = max(16 * MIB, min(MAX_SEGMENT_BYTES, retention_bytes // 8))
     return [
         Exchange(chunks),
         stream(chunks, max_bytes=retention_bytes, segment_bytes=segment_bytes),
         Binding(chunks, chunks),
-        Exchange(releases),
-        stream(releases, max_bytes=1 * GIB, segment_bytes=64 * MIB),
-        Binding(releases, releases),
+        *register_parts(model),
     ]
+
+
+def register_parts(model: str) -> list[Part]:
+    """What holds a model's register."""
+    releases = releases_name(model)
+    return [Exchange(releases), stream(releases, max_bytes=1 * GIB, segment_bytes=64 * MIB), Binding(releases, releases)]
 
 
 def channel_parts(model: str, channel: str) -> list[Part]:

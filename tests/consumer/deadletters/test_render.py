@@ -5,7 +5,7 @@ from dataclasses import replace
 from tests.fakes import specimens
 
 from modelcast.consumer.deadletters.letter import open_letter
-from modelcast.consumer.deadletters.render import COLUMNS, explained, row, shown, when
+from modelcast.consumer.deadletters.render import COLUMNS, explained, row, shown
 from modelcast.shared.order import order_id
 from modelcast.shared.report import ReportKind, Verdict
 from modelcast.shared.road import DeadLetter, Target
@@ -45,5 +45,4 @@ def test_a_stranger_s_control_characters_never_reach_the_terminal(signing_key: S
 def test_a_row_has_a_cell_for_every_column_also_when_nothing_is_known() -> None:
     nothing = open_letter(DeadLetter(b"x", None))
     assert len(row(nothing)) == len(COLUMNS)
-    assert when(None) == "?"
     assert "unknown" in "\n".join(shown(nothing))

@@ -1,10 +1,9 @@
 """Dead letters as text for people: sentences, and both sides of what did not match. Escapes everything that is foreign."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from modelcast.consumer.deadletters.letter import Letter
-from modelcast.shared.cli.output import printable
+from modelcast.shared.cli.output import as_time, printable
 from modelcast.shared.limits import shortened
 
 COLUMNS = ("id", "died (UTC)", "model", "version", "channel", "instance", "reason")
@@ -13,22 +12,18 @@ COLUMNS = ("id", "died (UTC)", "model", "version", "channel", "instance", "reaso
 def row(letter: Letter) -> tuple[object, ...]:
     """Return a letter as a row of the table."""
     return (
-        letter.id, when(letter.died_ms), letter.model or "?", letter.version or "?", letter.channel or "?", letter.instance or "?",
+        letter.id, as_time(letter.died_ms), letter.model or "?", letter.version or "?", letter.channel or "?", letter.instance or "?",
         letter.reason or f"({letter.cause}; no report)",
     )
-
-
-def when(time_ms: int | None) -> str:
-    """Return a time for people."""
-    return "?" if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def explained(letter: Letter) -> list[str]:
     """Return what happened, whose fault it is and what to do, as lines."""
     explanation, report = letter.explanation, letter.report
     what = f"{letter.model or 'an unknown model'} {letter.version or '(version unknown)'}"
+    died = as_time(letter.died_ms)
     lines = [
-        f"{letter.id}: {letter.instance or 'an instance'} refused {what} for {letter.channel or '?'} at {when(letter.died_ms)} UTC.",
+        f"{letter.id}: {letter.instance or 'an instance'} refused {what} for {letter.channel or '?'} at {died} UTC.",
         f"  Reason          {letter.reason or 'unknown'}",
         f"  What happened   {explanation.happened}",
     ]

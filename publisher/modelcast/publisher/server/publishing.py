@@ -68,11 +68,12 @@ async def end(call: Call) -> Response:
 
 
 async def register(call: Call) -> Response:
-    """The records of the model's register, oldest first."""
+    """The records of the model's register, oldest first; of a session if one is named, and without one for whoever may fetch."""
+    offset, log = call.count("from", 0, most=2**62), call.service.depot.register(call.model)
+    if SESSION_HEADER not in call.request.headers:
+        return wire(await work(_records, log, offset, call.service.limits.answer_bytes))
     _may_change(call)
-    offset = call.count("from", 0, most=2**62)
     async with _session(call).turn():
-        log = call.service.depot.register(call.model)
         return wire(await work(_records, log, offset, call.service.limits.answer_bytes))
 
 
@@ -109,7 +110,7 @@ def _ordered_channel(body: bytes, max_bytes: int) -> str | None:
         record = unpack(body, what="record", max_bytes=max_bytes)
     except SenderFault:
         return None
-    return str(record.get("channel")) if record.get("record") in {"ordering", "ordered"} else None
+    return str(record.get("channel")) if record.get("record") in {"ordering", "ordered", "withdrawn"} else None
 
 
 # --------------------------------------------------------------------------- chunks

@@ -82,7 +82,7 @@ ROUTES: Sequence[Route] = (
     Route("POST", f"{MODEL}/publishing", publishing.begin, CHANGE, takes=JSON_TYPE, gives=BOTH, success=(201,), errors=(409,),
           fields=("channel",)),
     Route("DELETE", f"{MODEL}/publishing/{{session}}", publishing.end, CHANGE, gives=NOTHING, success=(204,)),
-    Route("GET", f"{MODEL}/register", publishing.register, CHANGE, ("from",), SESSION, gives=WIRE, errors=(409,)),
+    Route("GET", f"{MODEL}/register", publishing.register, CHANGE + FETCH, ("from",), SESSION, gives=WIRE, errors=(409,)),
     Route("POST", f"{MODEL}/register", publishing.add_record, CHANGE, (), SESSION, WIRE_TYPE, NOTHING, (204,), (409,)),
     Route("POST", f"{MODEL}/chunks:mark", publishing.mark, (Scope.PUBLISH,), (), SESSION, None, BOTH, errors=(409,)),
     Route("PUT", f"{MODEL}/chunks/{{digest}}", publishing.put_chunk, (Scope.PUBLISH,), (), SESSION + CHUNK, CHUNK_TYPE, NOTHING,

@@ -32,11 +32,17 @@ _SUMMARIES = {
     "broker": "A private local RabbitMQ: start, status, stop, logs.",
     "dead-letters": "What instances rejected, and why: list, show, explain.",
     "demo": "The whole story with a real broker, a real model and a real application.",
+    "fleet": "Which instance serves which version, who is behind, and why.",
+    "history": "What was ordered when, by which key, and what came of it.",
     "keys": "Signing keys: generate, show.",
+    "promote": "Order a channel to run a release that is there, such as one that staging accepted.",
     "prune": "Remove old releases from a shared directory.",
+    "releases": "The releases of a model, and the channels that run them.",
+    "rollback": "Order a channel to go back.",
     "serve": "Serve a shared directory by HTTP.",
     "tokens": "Bearer tokens for modelcast serve: create, list, revoke.",
     "publish": "Publish a model file or directory as a signed release.",
+    "why": "Why instances took a version or refused it.",
 }
 
 

@@ -22,6 +22,21 @@ def printable(text: object) -> str:
     )
 
 
+def as_time(time_ms: int | None) -> str:
+    """Return a time for people, in UTC: ``2026-01-31 12:00:05``; ``?`` where none is known."""
+    from datetime import UTC, datetime  # noqa: PLC0415 - tables only
+
+    return "?" if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def as_span(seconds: float) -> str:
+    """Return a length of time for people: ``8 s``, ``12 min``, ``5 h``, ``3 d``."""
+    for unit, most, each in (("s", 120, 1), ("min", 7200, 60), ("h", 172_800, 3600)):
+        if seconds < most:
+            return f"{max(0.0, seconds) / each:.0f} {unit}"
+    return f"{seconds / 86_400:.0f} d"
+
+
 def as_size(count: float) -> str:
     """Return a number of bytes for people, in powers of 1,000: ``900 B``, ``12.5 kB``, ``1.2 GB``."""
     for unit in ("B", "kB", "MB"):

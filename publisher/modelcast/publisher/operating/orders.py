@@ -1,0 +1,114 @@
+"""The commands ``modelcast promote`` and ``modelcast rollback``: orders for releases that are there. Importing it loads click only."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from modelcast.publisher.commands import conclusion, document_of, line_of
+from modelcast.shared.cli.connection import json_option, quiet_logs, resolve_url, url_option
+from modelcast.shared.cli.output import Output
+
+if TYPE_CHECKING:
+    from modelcast.publisher.operator import Operator
+    from modelcast.publisher.publication import Publication
+
+
+def ordering(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of every command that orders something and may wait for verdicts."""
+    for option in reversed((
+        click.option("--key", required=True, type=click.Path(path_type=Path), envvar="MODELCAST_ORDER_KEY",
+                     help="Private key that signs the order."),
+        click.option("--expires", type=float, metavar="SECONDS", help="Instances that see the order later reject it."),
+        click.option("--wait", "wait_instances", type=int, metavar="N", help="Wait until N instances decided."),
+        click.option("--wait-share", type=float, metavar="SHARE", help="Wait for this share of the known instances, such as 0.95."),
+        click.option("--timeout", default=600.0, show_default=True, metavar="SECONDS", help="Longest wait for verdicts."),
+        url_option, json_option,
+    )):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("model")
+@click.argument("version")
+@click.option("--to", "to_channel", default="production", show_default=True, metavar="CHANNEL", help="The channel that shall run it.")
+@click.option("--from", "from_channel", metavar="CHANNEL", help="The channel that must have run it before, such as staging.")
+@click.option("--require-verdicts", type=float, metavar="SHARE",
+              help="Share of the instances of --from that must have promoted it, such as 0.95.")
+@click.option("--again", is_flag=True, help="Order it even if it runs already, or was rolled back there.")
+@ordering
+def promote(model: str, version: str, *, as_json: bool, **options: Any) -> int:
+    """Order a channel to run a release that is there. No byte of it is sent again, and its signature stays what it was.
+
+    Ends with 31, and orders nothing, when too few instances of --from accepted it; with 27 when it was never there.
+
+    \b
+    Example:
+      modelcast promote fraud 2.1.0 --from staging --to production --require-verdicts 0.95 \\
+          --key keys/operations.key --wait-share 0.95
+    """  # noqa: D301 - \b is click's mark for text that is not wrapped
+    output, operator = _begin(options, as_json=as_json)
+    publication = operator.promote(
+        model, version, to_channel=options["to_channel"], from_channel=options["from_channel"],
+        require_verdicts=options["require_verdicts"], expires_seconds=options["expires"], again=options["again"],
+    )
+    if publication.was_current:
+        output.data(f"{model} {publication.version} is what {publication.channel} runs already: nothing to do.")
+    else:
+        output.data(f"{model} {publication.version} ordered for {publication.channel}: order {publication.sequence}, nothing sent")
+    return _end(output, operator, publication, options)
+
+
+@click.command()
+@click.argument("model")
+@click.option("--channel", default="production", show_default=True, help="The channel that shall go back.")
+@click.option("--to", "to_version", metavar="VERSION", help="The version to go back to; without it, the one that ran before.")
+@click.option("--reason", default="", help="Why, in your words; it stands in the history.")
+@ordering
+def rollback(model: str, *, as_json: bool, **options: Any) -> int:
+    """Order a channel to go back. What it leaves does not come back by itself: to order it again takes --again.
+
+    Instances that still have the release switch without any transfer; others fetch it.
+
+    \b
+    Example:
+      modelcast rollback fraud --channel production --reason "answers drift" --key keys/operations.key --wait-share 1.0
+    """  # noqa: D301 - \b is click's mark for text that is not wrapped
+    output, operator = _begin(options, as_json=as_json)
+    publication = operator.rollback(
+        model, channel=options["channel"], to=options["to_version"], reason=options["reason"], expires_seconds=options["expires"],
+    )
+    output.data(f"{model} goes back to {publication.version} in {publication.channel}: order {publication.sequence}, nothing sent")
+    return _end(output, operator, publication, options)
+
+
+def _begin(options: dict[str, Any], *, as_json: bool) -> "tuple[Output, Operator]":
+    from modelcast.publisher.operator import Operator  # noqa: PLC0415 - --help need not load the library
+    from modelcast.publisher.waiting import check_wish  # noqa: PLC0415
+
+    quiet_logs()
+    output = Output(as_json=as_json)
+    if _waits(options):
+        check_wish(options["wait_instances"], options["wait_share"], options["timeout"])   # before anything is ordered
+    return output, Operator(resolve_url(options["url"], output.note), order_key=options["key"])
+
+
+def _waits(options: dict[str, Any]) -> bool:
+    return options["wait_instances"] is not None or options["wait_share"] is not None
+
+
+def _end(output: Output, operator: "Operator", publication: "Publication", options: dict[str, Any]) -> int:
+    if not _waits(options):
+        if output.as_json:
+            output.document(document_of(publication, None))
+        return 0
+    outcome = operator.wait(
+        publication, instances=options["wait_instances"], share=options["wait_share"], timeout_seconds=options["timeout"],
+        on_verdict=lambda report: output.data(line_of(report)),
+    )
+    if output.as_json:
+        output.document(document_of(publication, outcome))
+    output.note(conclusion(outcome))
+    return outcome.exit_code

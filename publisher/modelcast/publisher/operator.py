@@ -1,0 +1,228 @@
+"""What operations do with releases that are there: promote one from channel to channel, and roll a channel back.
+
+Decides which release a rollback goes back to, and what a promotion demands of the channel before. No byte of an artifact is sent,
+and the manifest with its signature stays what it was. Imports the other modules of this room.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelcast.publisher.acceptance import check_accepted
+from modelcast.publisher.catalog import Catalog, KnownRelease, Ordered, Withdrawal
+from modelcast.publisher.ordering import Instruction, send_order
+from modelcast.publisher.publication import Publication
+from modelcast.publisher.publisher import MAX_EXPIRES_SECONDS, open_session, wait_for_verdicts
+from modelcast.publisher.waiting import Outcome
+from modelcast.shared.errors import MisuseError, NotFound
+from modelcast.shared.keyfiles import load_signing_key
+from modelcast.shared.names import Version, check_name
+from modelcast.shared.order import Kind
+from modelcast.shared.report import Report
+from modelcast.shared.road import PublisherRoad, Road
+from modelcast.shared.roads import as_road
+from modelcast.shared.signing import SigningKey
+
+SHOWN_VERSIONS = 8
+"""So many are named where one was asked for that does not exist."""
+
+
+class Operator:
+    """Orders channels to run releases that were published before.
+
+    Args:
+        url: The road: ``amqp://user:password@host:5672/vhost``, ``file:///srv/models``, or a road of your own.
+        order_key: Private key, or the path of one, that signs orders. It need not be one that may sign manifests: who trains
+            cannot thereby release, and who releases cannot thereby make models.
+        busy_seconds: How long to wait for a publisher of the same model.
+
+    Raises:
+        MisuseError: An argument cannot work.
+        InvalidKey, MissingPath: The key cannot be read.
+    """
+
+    def __init__(self, url: str | Road, *, order_key: str | Path | SigningKey, busy_seconds: float = 60.0) -> None:
+        self._key = order_key if isinstance(order_key, SigningKey) else load_signing_key(order_key)
+        self._road, self._busy_seconds = as_road(url), busy_seconds
+
+    def promote(
+        self, model: str, version: str, *, to_channel: str = "production", from_channel: str | None = None,
+        require_verdicts: float | None = None, expires_seconds: float | None = None, again: bool = False,
+    ) -> Publication:
+        """Order a channel to run a release that is there.
+
+        Args:
+            model: Name of the model.
+            version: Its version.
+            to_channel: The channel that shall run it.
+            from_channel: The channel that ran it before, such as ``staging``; None asks for none.
+            require_verdicts: Share of the instances of ``from_channel`` that must have promoted it, above 0 and up to 1. One
+                that rejected it counts against it, and so does one that has not decided.
+            expires_seconds: Instances that see the order later reject it.
+            again: Order it even if it runs already, or was rolled back in this channel.
+
+        Returns:
+            What was ordered, with nothing sent; ``was_current`` when the channel runs it already.
+
+        Raises:
+            NotFound: There is no such release, its chunks were removed, or ``from_channel`` never ran it.
+            NotAccepted: Not enough instances of ``from_channel`` accepted it.
+            Withdrawn: It was rolled back in this channel.
+            HostFault: The road broke; call again.
+        """
+        if require_verdicts is not None and (from_channel is None or not 0 < require_verdicts <= 1):
+            raise MisuseError(
+                "A share of verdicts is asked of the channel before: above 0 and up to 1.",
+                hint='promote(..., from_channel="staging", require_verdicts=0.95)',
+            )
+        wish = _Wish(check_name("channel", to_channel), Version(version).text, expires_seconds, again)
+        if from_channel is not None:
+            check_name("channel", from_channel)
+
+        def act(session: PublisherRoad, catalog: Catalog) -> Publication:
+            known = _release(catalog, model, wish.version)
+            if from_channel is not None:
+                before = _order_for(catalog, from_channel, known)
+                if require_verdicts is not None:
+                    check_accepted(self._road, _publication(known, before, was_current=True), require_verdicts)
+            last = catalog.last_order(wish.channel)
+            if last is not None and last.release == known.release and not again:
+                return _publication(known, last, was_current=True)
+            if not again:
+                catalog.refuse_withdrawn(wish.channel, known.release, known.manifest.version)
+            return self._order(session, catalog, known, wish)
+
+        return self._in_session(model, wish.channel, act)
+
+    def rollback(
+        self, model: str, *, channel: str = "production", to: str | None = None, reason: str = "",
+        expires_seconds: float | None = None,
+    ) -> Publication:
+        """Order a channel to go back, and withdraw the release that it leaves: it comes back only when somebody insists.
+
+        Instances that still have the release switch without any transfer.
+
+        Args:
+            model: Name of the model.
+            channel: The channel.
+            to: The version to go back to; the one that the channel ran before when left out.
+            reason: Why, for the history.
+            expires_seconds: Instances that see the order later reject it.
+
+        Returns:
+            What was ordered.
+
+        Raises:
+            NotFound: The channel runs nothing, or ran nothing before, or there is no such release.
+            HostFault: The road broke; call again.
+        """
+        wish = _Wish(check_name("channel", channel), None if to is None else Version(to).text, expires_seconds, again=True)
+
+        def act(session: PublisherRoad, catalog: Catalog) -> Publication:
+            left, target = _before_and_after(catalog, model, wish)
+            now_ms = time.time_ns() // 1_000_000
+            if left is not None and left.release != target.release:
+                withdrawal = Withdrawal(wish.channel, left.release, left.manifest.version, now_ms, reason)
+                session.register.append(withdrawal.to_bytes())   # first: whoever comes after a crash knows it
+            return self._order(session, catalog, target, wish, kind=Kind.ROLLBACK)
+
+        return self._in_session(model, wish.channel, act)
+
+    def wait(
+        self, publication: Publication, *, instances: int | None = None, share: float | None = None, timeout_seconds: float = 600.0,
+        on_verdict: Callable[[Report], None] = lambda _report: None,
+    ) -> Outcome:
+        """Wait until instances have decided; see ``Publisher.wait``."""
+        return wait_for_verdicts(
+            self._road, publication, instances=instances, share=share, timeout_seconds=timeout_seconds, on_verdict=on_verdict
+        )
+
+    def _order(
+        self, session: PublisherRoad, catalog: Catalog, known: KnownRelease, wish: "_Wish", kind: Kind = Kind.PROMOTION
+    ) -> Publication:
+        now_ms, model = time.time_ns() // 1_000_000, known.manifest.model
+        instruction = Instruction(model, wish.channel, known.release, known.record, kind, wish.expires_ms(now_ms))
+        ordered = send_order(session, catalog, instruction, self._key, now_ms)
+        return _publication(known, ordered, was_current=False)
+
+    def _in_session(self, model: str, channel: str, act: Callable[[PublisherRoad, Catalog], Publication]) -> Publication:
+        session = open_session(self._road, check_name("model", model), channel, self._busy_seconds)
+        try:
+            return act(session, Catalog(session.register.read()))
+        finally:
+            session.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    channel: str
+    version: Any
+    expires_seconds: float | None
+    again: bool
+
+    def __post_init__(self) -> None:
+        if self.expires_seconds is not None and not 0 < self.expires_seconds <= MAX_EXPIRES_SECONDS:
+            raise MisuseError(
+                f"An order cannot expire after {self.expires_seconds} seconds.", hint="Give more than 0, up to 100 years."
+            )
+
+    def expires_ms(self, now_ms: int) -> int | None:
+        return None if self.expires_seconds is None else now_ms + round(self.expires_seconds * 1000)
+
+
+def _release(catalog: Catalog, model: str, version: str) -> KnownRelease:
+    known = catalog.release(version)
+    if known is None:
+        versions = [found.manifest.version for found in catalog.releases if not found.is_pruned]
+        listed = ", ".join(dict.fromkeys(reversed(versions[-SHOWN_VERSIONS:])))
+        raise NotFound(
+            f"There is no release {model} {version}.",
+            hint=f"There are: {listed}." if listed else "Nothing of this model was published.",
+        )
+    if known.is_pruned:
+        raise NotFound(f"The chunks of {model} {version} were removed.", hint="Publish the same bytes again.")
+    return known
+
+
+def _order_for(catalog: Catalog, channel: str, known: KnownRelease) -> Ordered:
+    """Return the latest order for a release in a channel."""
+    for order in reversed(catalog.orders.get(channel, [])):
+        if order.release == known.release and order.order is not None:
+            return order
+    last = catalog.last_order(channel)
+    current = None if last is None else catalog.by_id(last.release)
+    runs = f"it runs {current.manifest.version}" if current else "nothing was ordered there"
+    raise NotFound(
+        f"{known.manifest.version} was never ordered for {channel}; {runs}.",
+        hint=f"Promote it to {channel} first, or leave --from out.",
+    )
+
+
+def _before_and_after(catalog: Catalog, model: str, wish: _Wish) -> tuple[KnownRelease | None, KnownRelease]:
+    """Return the release that a channel leaves and the one that it goes back to."""
+    orders = [order for order in catalog.orders.get(wish.channel, []) if order.order is not None]
+    if not orders:
+        raise NotFound(f"Nothing was ever ordered for {wish.channel} of {model}.")
+    left = catalog.by_id(orders[-1].release)
+    if wish.version is not None:
+        return left, _release(catalog, model, wish.version)
+    for order in reversed(orders[:-1]):
+        target = catalog.by_id(order.release)
+        is_left = order.release == orders[-1].release or catalog.withdrawn(wish.channel, order.release) is not None
+        if target is not None and not is_left and not target.is_pruned:
+            return left, target
+    raise NotFound(
+        f"{wish.channel} of {model} ran nothing before that it could go back to.", hint="Say which version: --to VERSION.",
+    )
+
+
+def _publication(known: KnownRelease, ordered: Ordered, *, was_current: bool) -> Publication:
+    size = known.manifest.artifact.size
+    return Publication(
+        model=known.manifest.model, version=known.manifest.version, channel=ordered.channel, release=known.release,
+        order=ordered.order or "",
+        sequence=ordered.sequence, issued_ms=ordered.issued_ms, total_bytes=size, sent_bytes=0, reused_bytes=size, wire_bytes=0,
+        was_current=was_current,
+    )

@@ -1,0 +1,53 @@
+"""Sending an order: numbered, signed, recorded before and after. Whatever sends one goes through here.
+
+Decides what an order says, and the two records around it. Imports catalog, the road's protocols and the wire values.
+"""
+
+from dataclasses import dataclass
+
+from modelcast.publisher.catalog import Catalog, Ordered, Released
+from modelcast.shared.failpoints import Point, reach
+from modelcast.shared.order import ORDER_TYPE, Kind, Order, OrderMessage, order_id
+from modelcast.shared.road import PublisherRoad
+from modelcast.shared.signing import SigningKey
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """What a channel is to run.
+
+    Attributes:
+        model: Name of the model.
+        channel: Name of the channel.
+        release: Release id.
+        record: What the register says of the release.
+        kind: Promotion or rollback.
+        expires_ms: When the order expires, or None.
+    """
+
+    model: str
+    channel: str
+    release: str
+    record: Released
+    kind: Kind = Kind.PROMOTION
+    expires_ms: int | None = None
+
+
+def send_order(road: PublisherRoad, catalog: Catalog, wanted: Instruction, key: SigningKey, now_ms: int) -> Ordered:
+    """Order a channel to run a release whose chunks are on the road; returns the record of it."""
+    sequence = catalog.next_sequence(wanted.channel, now_ms)
+    order = Order(
+        model=wanted.model, channel=wanted.channel, kind=wanted.kind, release=bytes.fromhex(wanted.release), sequence=sequence,
+        issued_ms=now_ms, expires_ms=wanted.expires_ms, chunks_offset=wanted.record.chunks_offset,
+        oldest_offset=wanted.record.oldest_offset,
+    )
+    body = OrderMessage(key.sign(ORDER_TYPE, order.to_bytes()), wanted.record.manifest).to_bytes()
+    intended = Ordered(wanted.channel, sequence, wanted.release, now_ms, kind=wanted.kind.value, key=key.key_id)
+    road.register.append(intended.to_bytes())
+    reach(Point.BEFORE_ORDER)
+    road.order(wanted.channel, body)
+    reach(Point.AFTER_ORDER)
+    ordered = Ordered(wanted.channel, sequence, wanted.release, now_ms, order_id(body), wanted.kind.value, key.key_id)
+    road.register.append(ordered.to_bytes())
+    reach(Point.AFTER_ORDERED)
+    return ordered

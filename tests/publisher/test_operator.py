@@ -1,0 +1,182 @@
+"""Operations: a release goes from channel to channel without a byte, and a channel goes back, whatever carries it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.contract.conftest import road_of
+from tests.fakes.life import Life
+from tests.fakes.stage import LONG
+
+from modelcast.publisher import Operator
+from modelcast.publisher.catalog import Catalog
+from modelcast.shared.errors import MisuseError, NotAccepted, NotFound, Withdrawn
+from modelcast.shared.signing import SigningKey, TrustedKey
+
+
+@pytest.fixture(params=["fake", "rabbitmq", "file", "http"])
+def life(request: pytest.FixtureRequest, tmp_path: Path, signing_key: SigningKey) -> Iterator[Life]:
+    life = Life(road_of(request.param, request, tmp_path), tmp_path, signing_key)
+    yield life
+    life.stop()
+
+
+@pytest.fixture
+def operator(life: Life, signing_key: SigningKey) -> Operator:
+    return Operator(life.road, order_key=signing_key)
+
+
+def weights(seed: int) -> dict[str, Any]:
+    return {"weights": np.random.default_rng(seed).standard_normal(8192), "seed": seed}
+
+
+def staged(life: Life, version: str, **options: Any) -> None:
+    life.publisher.publish(weights(1), model="fraud", version=version, channel="staging", **options)
+
+
+# --------------------------------------------------------------------------- promote
+
+
+def test_a_release_of_staging_is_promoted_without_a_byte_and_with_the_same_signature(life: Life, operator: Operator) -> None:
+    here, there = life.joined(instance="s", channel="staging"), life.joined(instance="p")
+    staged(life, "2.1.0")
+    life.serves(here, "2.1.0")
+    assert there.status().version is None
+    publication = operator.promote("fraud", "2.1.0", from_channel="staging", require_verdicts=1.0)
+    assert (publication.channel, publication.sent_bytes, publication.wire_bytes, publication.was_current) == ("production", 0, 0, False)
+    assert operator.wait(publication, instances=1, timeout_seconds=LONG).ok
+    assert there.active.release == here.active.release == publication.release
+    assert operator.promote("fraud", "2.1.0").was_current
+
+
+def test_what_staging_did_not_accept_is_not_promoted_and_it_says_who_did_not(life: Life, operator: Operator) -> None:
+    accepts, refuses = life.started(instance="s1", channel="staging"), life.started(instance="s2", channel="staging", accept="<2")
+    life.eventually(lambda: accepts.status().connected and refuses.status().connected)
+    staged(life, "2.1.0")
+    life.serves(accepts, "2.1.0")
+    life.eventually(lambda: refuses.status().rejected == 1 and refuses.status().unsent_reports == 0)
+    with pytest.raises(NotAccepted, match=r"1 of 2 instances of staging promoted 2\.1\.0; 2 are asked for\. Rejected by: s2\.") as refusal:
+        operator.promote("fraud", "2.1.0", from_channel="staging", require_verdicts=0.95)
+    assert refusal.value.facts["rejected"]["s2"].startswith("version-out-of-range: ")
+    assert "modelcast why fraud 2.1.0 --channel staging" in (refusal.value.hint or "")
+    assert operator.promote("fraud", "2.1.0", from_channel="staging", require_verdicts=0.5).sequence > 0
+
+
+def test_where_nobody_decided_nothing_is_promoted(life: Life, operator: Operator) -> None:
+    staged(life, "2.1.0")
+    with pytest.raises(NotAccepted, match="0 of 0 instances"):
+        operator.promote("fraud", "2.1.0", from_channel="staging", require_verdicts=0.1)
+
+
+def test_a_release_that_is_not_there_is_named_with_those_that_are(life: Life, operator: Operator) -> None:
+    with pytest.raises(NotFound, match=r"There is no release fraud 2\.1\.0") as missing:
+        operator.promote("fraud", "2.1.0")
+    assert missing.value.hint == "Nothing of this model was published."
+    staged(life, "2.0.0")
+    with pytest.raises(NotFound) as missing:
+        operator.promote("fraud", "2.1.0")
+    assert missing.value.hint == "There are: 2.0.0."
+
+
+def test_a_release_that_never_was_in_the_channel_before_is_refused(life: Life, operator: Operator) -> None:
+    life.publisher.publish(weights(1), model="fraud", version="2.0.0", channel="canary")
+    staged(life, "1.9.0")
+    with pytest.raises(NotFound, match=r"2\.0\.0 was never ordered for staging; it runs 1\.9\.0"):
+        operator.promote("fraud", "2.0.0", from_channel="staging")
+
+
+@pytest.mark.parametrize("options", [{"require_verdicts": 0.9}, {"from_channel": "staging", "require_verdicts": 1.5}, {"expires_seconds": -1}])
+def test_what_cannot_be_meant_is_refused_before_anything_happens(operator: Operator, options: dict[str, Any]) -> None:
+    with pytest.raises(MisuseError):
+        operator.promote("fraud", "2.1.0", **options)
+
+
+def test_who_may_order_need_not_be_able_to_sign_models(life: Life, signing_key: SigningKey, other_key: SigningKey) -> None:
+    """The ring says: one key makes models and orders staging, another one orders production and makes nothing."""
+    training = TrustedKey(signing_key.private.public_key(), channels=("staging",))
+    operations = TrustedKey(other_key.private.public_key(), models=(), channels=("production",))
+    consumer = life.joined(instance="p", trust=[training, operations])
+    life.publisher.publish(weights(1), model="fraud", version="2.1.0", channel="production")   # training tries to release by itself
+    life.eventually(lambda: consumer.status().rejected == 1)
+    assert consumer.status().last_verdict.reason == "key-not-allowed"
+    publication = Operator(life.road, order_key=other_key).promote("fraud", "2.1.0", again=True)
+    assert Operator(life.road, order_key=other_key).wait(publication, instances=1, timeout_seconds=LONG).ok
+    assert consumer.active.version == "2.1.0"
+
+
+# --------------------------------------------------------------------------- roll back
+
+
+def test_a_channel_goes_back_without_a_byte_and_the_release_it_left_does_not_come_back_by_itself(life: Life, operator: Operator) -> None:
+    consumer = life.joined()
+    for seed, version in enumerate(("2.0.0", "2.1.0")):
+        life.publisher.publish(weights(seed), model="fraud", version=version)
+        life.serves(consumer, version)
+    publication = operator.rollback("fraud", reason="answers drift")
+    assert (publication.version, publication.sent_bytes) == ("2.0.0", 0)
+    outcome = operator.wait(publication, instances=1, timeout_seconds=LONG)
+    assert outcome.promoted["a"].transfer.get("fetched_bytes", 0) == 0   # it was still there
+    assert consumer.active.version == "2.0.0"
+    with pytest.raises(Withdrawn, match=r"2\.1\.0 was rolled back in production \(answers drift\)"):
+        operator.promote("fraud", "2.1.0")
+    with pytest.raises(Withdrawn):
+        life.publisher.publish(weights(1), model="fraud", version="2.1.0")
+    late = life.started(instance="late")
+    life.serves(late, "2.0.0")
+    assert operator.promote("fraud", "2.1.0", again=True).was_current is False
+    life.serves(consumer, "2.1.0")
+    life.serves(late, "2.1.0")
+
+
+def test_a_second_rollback_goes_further_back_and_never_to_what_was_rolled_back(life: Life, operator: Operator) -> None:
+    for seed, version in enumerate(("1.0.0", "1.1.0", "1.2.0")):
+        life.publisher.publish(weights(seed), model="fraud", version=version)
+    assert operator.rollback("fraud").version == "1.1.0"
+    assert operator.rollback("fraud").version == "1.0.0"
+    with pytest.raises(NotFound, match="ran nothing before that it could go back to"):
+        operator.rollback("fraud")
+    life.publisher.publish(weights(7), model="fraud", version="1.3.0")
+    assert operator.rollback("fraud").version == "1.0.0"
+
+
+def test_a_channel_goes_back_to_the_version_that_is_named(life: Life, operator: Operator) -> None:
+    consumer = life.joined()
+    for seed, version in enumerate(("1.0.0", "1.1.0", "1.2.0")):
+        life.publisher.publish(weights(seed), model="fraud", version=version)
+        life.serves(consumer, version)
+    assert operator.rollback("fraud", to="1.0.0").version == "1.0.0"   # its bytes are fetched: two releases are kept
+    life.serves(consumer, "1.0.0")
+    assert np.array_equal(consumer.active.model["weights"], weights(0)["weights"])
+    with pytest.raises(NotFound):
+        operator.rollback("fraud", to="9.0.0")
+
+
+def test_a_channel_that_runs_nothing_cannot_go_back(operator: Operator) -> None:
+    with pytest.raises(NotFound, match="Nothing was ever ordered for production of fraud"):
+        operator.rollback("fraud")
+
+
+# --------------------------------------------------------------------------- what the register says
+
+
+def test_the_register_tells_who_ordered_what_and_is_read_while_somebody_publishes(
+    life: Life, operator: Operator, signing_key: SigningKey
+) -> None:
+    assert life.road.records("fraud") == []
+    for seed, version in enumerate(("1.0.0", "1.1.0")):
+        life.publisher.publish(weights(seed), model="fraud", version=version)
+    operator.rollback("fraud", reason="slow")
+    session = life.road.publish("fraud", "production")
+    try:
+        catalog = Catalog(life.road.records("fraud"))
+    finally:
+        session.close()
+    assert [(order.kind, order.key, order.order is not None) for order in catalog.orders["production"]] == [
+        ("promotion", signing_key.key_id, True), ("promotion", signing_key.key_id, True), ("rollback", signing_key.key_id, True),
+    ]
+    left = catalog.release("1.1.0")
+    withdrawal = catalog.withdrawn("production", left.release)
+    assert (withdrawal.version, withdrawal.reason) == ("1.1.0", "slow")
+    assert catalog.foreign == 0

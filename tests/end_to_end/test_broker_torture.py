@@ -164,7 +164,9 @@ def test_a_queue_that_expired_while_its_instance_was_away_is_made_again_and_the_
     run.finish(broker_url)
 
 
-@pytest.mark.parametrize("same", [True, False], ids=["the same release again", "the next release"])
+@pytest.mark.parametrize(
+    "same", [True, pytest.param(False, marks=pytest.mark.torture)], ids=["the same release again", "the next release"]
+)
 def test_a_virtual_host_that_was_wiped_is_laid_out_again_and_the_register_begins_anew(
     operator: Operator, broker_url: str, run: Harness, same: bool
 ) -> None:

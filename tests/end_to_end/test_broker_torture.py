@@ -1,9 +1,10 @@
 """What somebody deletes on the broker, under instances and publishers: it is made again, and the next release is everywhere."""
 
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from tests.end_to_end.harness import Harness
+from tests.end_to_end.harness import Harness, eventually
 from tests.fakes.operator import Operator
 
 from modelcast.shared.errors import HostFault
@@ -106,6 +107,8 @@ def test_what_is_deleted_in_mid_transfer_is_an_error_of_the_host_and_publishing_
 ) -> None:
     one = run.joined("one", broker_url)
     one.serves(run.publish(broker_url).version)
+    began = time.time()
+    eventually(lambda: time.time() > began + 1.0, "the next second: an order of an empty register is numbered by the clock")
     in_mid_transfer(lambda: delete(operator, part))
     if part in TELLING:
         run.lost_messages()

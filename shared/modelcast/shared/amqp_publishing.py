@@ -42,7 +42,12 @@ class AmqpPublisherRoad:
         self._outbox.post(exchange, body, headers={names.HEADER_KIND: ANNOUNCEMENT}, mandatory=False)   # nobody may be there
 
     def order(self, channel: str, body: bytes) -> None:
-        """See ``road.PublisherRoad.order``."""
+        """See ``road.PublisherRoad.order``.
+
+        What the order passes through is made sure of again: a history that was deleted during the transfer would miss it, and nobody
+        would say so, since the instances' queues still take it.
+        """
+        self._link.declare(names.channel_parts(self._model, channel))
         self._outbox.post(names.orders_name(self._model, channel), body)
         self._outbox.flush()
 

@@ -94,6 +94,7 @@ class Serve:
     dies_at: Fatal | None = None
     timing: Timing = TIMING
     probes: bool = True
+    queue_type: str = "classic"
     clock: Path | None = None
 
 
@@ -194,6 +195,7 @@ def serve(job: Serve) -> None:
         _follow_clock(job.clock)
     consumer = ModelConsumer(
         job.url, model="fraud", trust=[job.trust], store=job.store, instance=job.name, timing=job.timing,
+        queue_type=job.queue_type,
     )
     consumer.validator(_no_monster)
     consumer.start()

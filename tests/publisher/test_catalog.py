@@ -95,3 +95,15 @@ def test_strangers_in_the_register_are_counted_and_passed_over(bodies: list[byte
     catalog = Catalog([*bodies, good.to_bytes()])
     assert catalog.next_sequence("production", 0) == 5
     assert catalog.foreign <= len(bodies)
+
+
+def test_an_offset_below_one_before_says_that_the_stream_was_made_anew(signing_key: SigningKey) -> None:
+    first = released(signing_key, "1.0.0").to_bytes()
+    before = [Begun("1.0.0", 5).to_bytes(), first, Begun("2.0.0", 7).to_bytes()]
+    assert [known.is_pruned for known in Catalog(before).releases] == [False]
+    catalog = Catalog([*before, Begun("1.1.0", 7).to_bytes(), released(signing_key, "1.1.0").to_bytes()])
+    assert [known.is_pruned for known in catalog.releases] == [True, False]
+    assert catalog.releases[0].record.chunks_offset is None
+    assert (catalog.begun("2.0.0"), catalog.begun("1.1.0")) == (None, None)
+    catalog.begin(Begun("1.2.0", 3))
+    assert [known.is_pruned for known in catalog.releases] == [True, True]

@@ -65,3 +65,9 @@ def test_a_stream_that_was_made_anew_holds_nothing_of_before() -> None:
 def test_the_latest_place_of_a_chunk_is_the_one_that_counts() -> None:
     word = [b"w" * 100]
     assert held_by_earlier([known(10, word, 100), known(20, word, 100)], mark=30, budget_bytes=None) == {digest(word[0]): 20}
+
+
+def test_nothing_is_counted_on_that_stood_before_what_is_kept() -> None:
+    releases = [known(5, [b"one"], 3), known(9, [b"two"], 3)]
+    assert held_by_earlier(releases, mark=20, budget_bytes=None, oldest=9) == {digest(b"two"): 9}
+    assert held_by_earlier(releases, mark=20, budget_bytes=None, oldest=10) == {}

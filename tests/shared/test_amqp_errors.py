@@ -31,6 +31,13 @@ URL = BrokerUrl.parse("amqp://user:secret@broker:5673/prod")
         (pika.exceptions.ProbableAuthenticationError(repr(LOST)), BrokerUnreachable, "lost before it was open"),
         (pika.exceptions.ProbableAccessDeniedError(repr(LOST)), BrokerUnreachable, "lost before it was open"),
         (pika.exceptions.ConnectionOpenAborted("Connection.close() called before connection finished opening"), BrokerUnreachable, "in time"),
+        (
+            pika.exceptions.ProbableAccessDeniedError(
+                f"""ConnectionClosedByBroker: (530) "NOT_ALLOWED - access to vhost '{'long' * 60}' refused for user 'user': connection """
+                'limit (9) is reached"'
+            ),
+            BrokerUnreachable, "takes no more connections: connection limit (9) is reached.",
+        ),
         (ConnectionRefusedError(111, "Connection refused"), BrokerUnreachable, "Connection refused"),
         (TimeoutError("no answer within 15 s"), BrokerUnreachable, "no answer within 15 s"),
         (pika.exceptions.AMQPConnectionError(), BrokerUnreachable, "AMQPConnectionError"),
@@ -71,6 +78,15 @@ def test_endless_words_of_a_broker_are_cut() -> None:
     error = channel_error(pika.exceptions.ChannelClosedByBroker(404, "x" * 100_000), "read q")
     assert len(str(error)) < 1000
     assert len(str(connect_error(URL, OSError("x" * 100_000)))) < 1000
+
+
+def test_a_connection_that_ended_in_an_alarm_names_it_and_what_to_do() -> None:
+    error = lost_error(URL, pika.exceptions.ConnectionBlockedTimeout("Blocked connection timeout expired."), blocked="low on memory")
+    assert isinstance(error, BrokerUnreachable)
+    assert str(error) == (
+        "The broker at broker:5673 takes no messages now: low on memory. The connection ended: Blocked connection timeout expired."
+    )
+    assert error.hint == "Free memory or disk on the broker's host: rabbitmq-diagnostics alarms"
 
 
 def test_a_connection_that_broke_says_why_and_where() -> None:

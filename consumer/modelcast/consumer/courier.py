@@ -148,6 +148,7 @@ class Courier:
         self._failures += 1
         seconds = min(pause_seconds(self.timing, self._failures), error.longest_pause_seconds or math.inf)
         self._next_join = time.monotonic() + seconds
-        if str(error) != self.fault or self._failures & (self._failures - 1) == 0:   # the same again: at each doubling
-            self.log.warning("not connected; the model in service stays", fault=str(error), seconds=round(seconds, 1))
-        self.fault = str(error)
+        told = f"{error} {error.hint or ''}".rstrip()
+        if told != self.fault or self._failures & (self._failures - 1) == 0:   # the same again: at each doubling
+            self.log.warning("not connected; the model in service stays", fault=told, seconds=round(seconds, 1))
+        self.fault = told

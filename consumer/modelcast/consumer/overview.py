@@ -10,6 +10,7 @@ from modelcast.consumer.runtime import Runtime
 from modelcast.consumer.status import Status
 from modelcast.consumer.updater import Updater
 from modelcast.consumer.verdicts import Verdicts
+from modelcast.shared.reasons import EXPLANATIONS, Reason
 from modelcast.shared.report import Verdict
 
 LIVE_WITHIN_SECONDS = 75.0
@@ -100,5 +101,6 @@ def _why_nothing(updater: Updater) -> str:
     """Say what stood between a connected instance and its first model."""
     last = updater.verdicts.last
     if last is not None and last.verdict == Verdict.REJECTED:
-        return f" It refused {last.version or 'an order'} ({last.reason}): {last.message}"
+        remedy = EXPLANATIONS[Reason(last.reason)].remedy if last.reason else ""
+        return f" It refused {last.version or 'an order'} ({last.reason}): {last.message} {remedy}".rstrip()
     return f" It passed over an order of the history ({updater.passed_over})" if updater.passed_over else ""

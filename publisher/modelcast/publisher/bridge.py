@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from modelcast.publisher.catalog import Begun, Catalog, Ordered, Released
-from modelcast.publisher.plan import Plan, held_by_earlier
+from modelcast.publisher.holding import has_lost, held
+from modelcast.publisher.plan import Plan
 from modelcast.shared.compression import CODEC, unpack_chunk
 from modelcast.shared.digest import digest, same
 from modelcast.shared.errors import HostFault, SenderFault, VersionConflict
@@ -149,7 +150,7 @@ class Bridge:
                 hint="A version never changes its meaning: find out who published the other one.",
             )
         sent_bytes = 0
-        if known is None or known.release != opened.release or known.is_pruned:
+        if known is None or known.release != opened.release or has_lost(session, catalog, known):
             sent_bytes = self._send(session, catalog, opened)
         signers = Envelope.from_bytes(OrderMessage.from_bytes(opened.body).order, what="order").signatures
         intended = Ordered(
@@ -170,8 +171,8 @@ class Bridge:
             begun = None
         resumed = set(session.chunks.held_since(begun.offset)) if begun else set[bytes]()
         budget = None if session.retention_bytes is None else session.retention_bytes // 2 - opened.manifest.artifact.size
-        held = held_by_earlier(catalog.releases, mark=mark, budget_bytes=budget)
-        plan = Plan(mark=mark, resumed_from=begun.offset if begun else None, resumed=resumed, held=held)
+        still = held(session, catalog, mark=mark, budget_bytes=budget)
+        plan = Plan(mark=mark, resumed_from=begun.offset if begun else None, resumed=resumed, held=still)
         missing = {chunk.digest: index for index, chunk in enumerate(chunks) if plan.sends(chunk.digest, chunk.size)}
         if missing and begun is None:
             session.register.append(Begun(version, mark).to_bytes())

@@ -5,7 +5,7 @@ before the order), so that whoever comes after a crash knows what may have happe
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from modelcast.shared.digest import DIGEST_BYTES
@@ -41,7 +41,7 @@ class Released:
     Attributes:
         manifest: The signed envelope of its manifest.
         chunks_offset: Where its own new chunks begin, or None when it brought none.
-        oldest_offset: Where the oldest chunk it needs lies, or None when its chunks were pruned.
+        oldest_offset: Where the oldest chunk it needs lies, or None when its chunks were pruned or lost.
         new_digests: Digests of the chunks that it brought into the stream, 32 bytes each, joined.
         new_bytes: Bytes of those chunks.
     """
@@ -144,6 +144,7 @@ class Catalog:
         self.releases: list[KnownRelease] = []
         self.foreign = 0
         self._begun: dict[str, Begun] = {}
+        self._last_offset = -1
         self._sequences: dict[str, int] = {}
         self.orders: dict[str, list[Ordered]] = {}
         self._withdrawn: dict[tuple[str, str], Withdrawal] = {}
@@ -156,8 +157,7 @@ class Catalog:
     def _add(self, record: Mapping[str, Any]) -> None:
         kind = record.get("record")
         if kind == "begun":
-            begun = Begun(_of(str, record["version"]), _number(record["offset"]))
-            self._begun[begun.version] = begun
+            self.begin(Begun(_of(str, record["version"]), _number(record["offset"])))
         elif kind == "released":
             self._add_released(record)
         elif kind in {"ordering", "ordered"}:
@@ -170,6 +170,22 @@ class Catalog:
             self._withdrawn[withdrawal.channel, withdrawal.release] = withdrawal
         else:
             self.foreign += 1
+
+    def begin(self, begun: Begun) -> None:
+        """Take note of a record that was read or is being written.
+
+        Offsets only rise: one below those before says that the chunk stream was deleted and made anew, and what lay in it is gone.
+        """
+        if begun.offset <= self._last_offset:
+            self._forget_chunks()
+        self._last_offset = begun.offset
+        self._begun[begun.version] = begun
+
+    def _forget_chunks(self) -> None:
+        self._begun.clear()
+        self.releases = [
+            replace(known, record=replace(known.record, chunks_offset=None, oldest_offset=None)) for known in self.releases
+        ]
 
     def _add_ordered(self, record: Mapping[str, Any]) -> None:
         order = Ordered(

@@ -10,13 +10,16 @@ from modelcast.publisher.catalog import KnownRelease
 from modelcast.shared.digest import DIGEST_BYTES
 
 
-def held_by_earlier(releases: Iterable[KnownRelease], *, mark: int, budget_bytes: int | None) -> dict[bytes, int]:
+def held_by_earlier(
+    releases: Iterable[KnownRelease], *, mark: int, budget_bytes: int | None, oldest: int = 0
+) -> dict[bytes, int]:
     """Return the digests that earlier releases left in the stream, each with an offset at or before it.
 
     Args:
         releases: Earlier releases, oldest first.
         mark: Where the stream ends now; an offset beyond it belongs to a stream that was deleted since.
         budget_bytes: How many bytes may have been sent after a chunk for it to count; None is any number.
+        oldest: Where the stream begins now; what stood before it is gone, whatever was reckoned.
     """
     held: dict[bytes, int] = {}
     sent_after = 0
@@ -25,7 +28,7 @@ def held_by_earlier(releases: Iterable[KnownRelease], *, mark: int, budget_bytes
         offset = known.record.chunks_offset
         if offset is None:
             continue
-        if offset >= mark or (budget_bytes is not None and sent_after > budget_bytes):
+        if not oldest <= offset < mark or (budget_bytes is not None and sent_after > budget_bytes):
             break
         digests = known.record.new_digests
         for start in range(0, len(digests), DIGEST_BYTES):

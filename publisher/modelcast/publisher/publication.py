@@ -12,8 +12,9 @@ from modelcast.publisher.build import Draft, describe
 from modelcast.publisher.catalog import Begun, Catalog, KnownRelease, Ordered, Released
 from modelcast.publisher.codec_choice import CodecChoice
 from modelcast.publisher.hashing import Hashing
+from modelcast.publisher.holding import has_lost, held
 from modelcast.publisher.ordering import Instruction, send_order
-from modelcast.publisher.plan import Plan, held_by_earlier
+from modelcast.publisher.plan import Plan
 from modelcast.publisher.progress import Progress, Watcher
 from modelcast.shared.digest import digest, same
 from modelcast.shared.errors import ChangedWhileReading, ReleaseTooLarge, SenderFault, VersionConflict
@@ -112,9 +113,10 @@ def carry_out(road: PublisherRoad, intent: Intent, watch: Watcher) -> Publicatio
     _check_same_bytes(known, manifest)
     envelope = _own_envelope(known, intent.keys.manifests)
     last = catalog.last_order(intent.channel)
-    if envelope is not None and last is not None and last.release == known.release and not intent.resend:
+    sends = intent.resend or has_lost(road, catalog, known)
+    if envelope is not None and last is not None and last.release == known.release and not sends:
         return _publication(intent, last, _Recorded(known.record, known.release), was_current=True)
-    if intent.resend or known.is_pruned or _has_lost(road, manifest):
+    if sends:
         record = _send_chunks(road, catalog, intent, watch, again=manifest, envelope=envelope)
     elif envelope is None:   # the chunks are there, but another key signed for them
         envelope = intent.keys.manifests.sign(MANIFEST_TYPE, manifest.to_bytes())
@@ -136,12 +138,6 @@ def _check_same_bytes(known: KnownRelease, manifest: Manifest) -> None:
                 "new_files": {entry.path: entry.identity.hex() for entry in manifest.artifact.files},
             },
         )
-
-
-def _has_lost(road: PublisherRoad, manifest: Manifest) -> bool:
-    """Whether the road can tell that a chunk of a release is gone that the register has."""
-    sink = road.chunks
-    return isinstance(sink, ChunkCheck) and not all(sink.has(chunk.digest) for chunk in manifest.artifact.chunks())
 
 
 def _own_envelope(known: KnownRelease, key: SigningKey) -> bytes | None:
@@ -188,8 +184,8 @@ def _send_chunks(
     if begun is not None and begun.offset >= mark:
         begun = None   # the stream was deleted and made anew
     resumed = _left_behind(road, begun, watch, intent.draft) if begun else set[bytes]()
-    held = {} if intent.resend else held_by_earlier(catalog.releases, mark=mark, budget_bytes=budget)
-    plan = Plan(mark=mark, resumed_from=begun.offset if begun else None, resumed=resumed, held=held)
+    still = {} if intent.resend else held(road, catalog, mark=mark, budget_bytes=budget)
+    plan = Plan(mark=mark, resumed_from=begun.offset if begun else None, resumed=resumed, held=still)
     begin = None if begun else Begun(intent.draft.facts.version, mark)
     first = partial(_begin, road, catalog, intent, begin, (begun.offset if begun else mark, mark), is_new=again is None)
     manifest, wire_bytes = _send(road, intent.draft, plan, first, watch)

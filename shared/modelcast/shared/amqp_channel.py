@@ -170,7 +170,10 @@ class AmqpOutbox:
                 self._failure = BrokerUnreachable(f"The broker could not store a message for {exchange}; try again.")
 
     def _on_return(self, _channel: object, method: Any, _properties: object, _body: bytes) -> None:
-        self._failure = TopologyMismatch(f"No queue takes what is published to {method.exchange}: its binding is missing.")
+        self._failure = TopologyMismatch(
+            f"No queue takes what is published to {method.exchange}: its binding is missing.",
+            hint="Somebody deleted the queue behind it; call again: what is missing is made again.",
+        )
 
     def post(
         self, exchange: str, body: bytes | memoryview, *, headers: Mapping[str, str | int] | None = None, routing_key: str = "",

@@ -17,6 +17,17 @@ from modelcast.shared.errors import (
 )
 from modelcast.shared.limits import shortened
 
+FREE_HINT = "Free memory or disk on the broker's host: rabbitmq-diagnostics alarms"
+"""What to do about a broker in alarm."""
+DOWN_HINT = (
+    "It starts, or a node of its cluster is down; call again when it is back. Where streams stay down (rabbitmqctl list_queues name "
+    "state), RabbitMQ has lost its record of them: a single node that is killed within three minutes of its first stream never gets "
+    "them back, not even by deleting them or their virtual host. Use another virtual host, and publish again."
+)
+"""What to do about queues that are there and cannot be had."""
+SILENT_HINT = "Is a node of the broker's cluster down, or is the broker overloaded? See: rabbitmqctl cluster_status"
+"""What to do about a broker that is connected and does not answer: a stream without its majority confirms nothing."""
+
 
 def connect_error(url: BrokerUrl, cause: BaseException) -> HostFault:
     """Return the error for a connection that did not come about."""
@@ -29,6 +40,14 @@ def connect_error(url: BrokerUrl, cause: BaseException) -> HostFault:
         return AuthenticationRefused(
             f"The broker at {url.host}:{url.port} refuses user {url.user!r} with this password.",
             hint=f"Check the URL; set a new password with: rabbitmqctl change_password {url.user}",
+            facts={"url": str(url)},
+        )
+    words = _sentence(cause, 600)
+    if "connection limit" in words:   # with the same code as a virtual host that is not there
+        return BrokerUnreachable(
+            f"The broker at {url.host}:{url.port} takes no more connections: {_limit(words)}.",
+            hint=f"Raise the limit or close connections that nobody needs: rabbitmqctl list_vhost_limits -p {url.vhost}; "
+            f"rabbitmqctl list_user_limits --user {url.user}",
             facts={"url": str(url)},
         )
     if name == "ProbableAccessDeniedError" or "NOT_ALLOWED" in text:
@@ -45,8 +64,13 @@ def connect_error(url: BrokerUrl, cause: BaseException) -> HostFault:
     )
 
 
-def lost_error(url: BrokerUrl, cause: BaseException) -> HostFault:
-    """Return the error for a connection that broke."""
+def lost_error(url: BrokerUrl, cause: BaseException, *, blocked: str | None = None) -> HostFault:
+    """Return the error for a connection that broke; ``blocked`` says why the broker took no messages then, if it did not."""
+    if blocked is not None:
+        return BrokerUnreachable(
+            f"The broker at {url.host}:{url.port} takes no messages now: {blocked}. The connection ended: {_sentence(cause)}.",
+            hint=FREE_HINT, facts={"url": str(url), "blocked": blocked},
+        )
     return BrokerUnreachable(f"The connection to {url.host}:{url.port} broke: {_sentence(cause)}.", facts={"url": str(url)})
 
 
@@ -72,7 +96,7 @@ def channel_error(cause: BaseException, what: str) -> ModelcastError:
     if code == 404 and "down or inaccessible" in text:   # nothing is missing: deleting what is named would lose it
         return BrokerUnreachable(
             f"The broker has not got everything back yet: {text}.",
-            hint="It starts, or a node of its cluster is down; call again when it is back.", facts=facts,
+            hint=DOWN_HINT, facts=facts,
         )
     if code in {404, 406}:
         return TopologyMismatch(
@@ -83,7 +107,12 @@ def channel_error(cause: BaseException, what: str) -> ModelcastError:
     return BrokerUnreachable(f"The broker closed the channel ({what}): {text}.", facts=facts)
 
 
-def _sentence(cause: BaseException) -> str:
+def _limit(text: str) -> str:
+    """Return which limit the broker named last, without what it and the client library wrote around it."""
+    return shortened(text.rpartition("': ")[2].rstrip("\"'.,)"), 200)
+
+
+def _sentence(cause: BaseException, most: int = 200) -> str:
     """Return the innermost cause in a few words; the library's own texts nest three of them."""
     inner: BaseException = cause
     while True:
@@ -93,4 +122,4 @@ def _sentence(cause: BaseException) -> str:
             break
         inner = found
     strerror = getattr(inner, "strerror", None)
-    return shortened(strerror or str(inner) or type(inner).__name__, 200).rstrip(".")
+    return shortened(strerror or str(inner) or type(inner).__name__, most).rstrip(".")

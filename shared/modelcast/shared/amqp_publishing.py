@@ -6,7 +6,7 @@ Imports link, topology, compression and errors; no client library.
 """
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 from modelcast.shared import topology as names
 from modelcast.shared.chunk_message import ANNOUNCEMENT, BEGIN, CHUNK, END, MARKERS, PROBE
@@ -42,7 +42,12 @@ class AmqpPublisherRoad:
         self._outbox.post(exchange, body, headers={names.HEADER_KIND: ANNOUNCEMENT}, mandatory=False)   # nobody may be there
 
     def order(self, channel: str, body: bytes) -> None:
-        """See ``road.PublisherRoad.order``."""
+        """See ``road.PublisherRoad.order``.
+
+        What the order passes through is made sure of again: a history that was deleted during the transfer would miss it, and nobody
+        would say so, since the instances' queues still take it.
+        """
+        self._link.declare(names.channel_parts(self._model, channel))
         self._outbox.post(names.orders_name(self._model, channel), body)
         self._outbox.flush()
 
@@ -85,6 +90,14 @@ class AmqpChunkSink:
             raise BrokerUnreachable(f"{self._name} is no stream: its messages have no offsets.")
         return last.offset
 
+    def oldest(self) -> int:
+        """See ``holding.ChunkExtent.oldest``: reading from the first, the first that comes, perhaps one's own marker."""
+        reading = _read_to_own_marker(self._link, self._outbox, self._name, "first", read_ahead=1)
+        try:
+            return next(reading).offset or 0
+        finally:
+            reading.close()
+
     def send(
         self, body: bytes | memoryview, *, version: str, index: int, count: int, digest: str, codec: str = "none"
     ) -> None:
@@ -112,11 +125,11 @@ class AmqpChunkSink:
 
 
 def _read_to_own_marker(
-    link: WaitingLink, outbox: Outbox, name: str, offset: Offset, *, kind: str = PROBE
-) -> Iterator[Delivery]:
+    link: WaitingLink, outbox: Outbox, name: str, offset: Offset, *, kind: str = PROBE, read_ahead: int = READ_AHEAD
+) -> Generator[Delivery]:
     """Post a marker to a stream and yield what stands from ``offset`` up to and with the marker."""
     nonce = secrets.token_hex(8)
-    inbox = link.inbox(name, prefetch=READ_AHEAD, offset=offset)
+    inbox = link.inbox(name, prefetch=read_ahead, offset=offset)
     try:
         outbox.post(name, b"", headers={names.HEADER_KIND: kind, names.HEADER_RELEASE: nonce})
         outbox.flush()

@@ -15,6 +15,7 @@ from typing import TypeVar, cast
 from modelcast.shared import topology as names
 from modelcast.shared.amqp_history import ORDERS_AHEAD, AmqpHistory
 from modelcast.shared.amqp_publishing import READ_AHEAD, AmqpPublisherRoad, AmqpRegister
+from modelcast.shared.amqp_reach import Reach
 from modelcast.shared.chunk_message import ANNOUNCEMENT, PART, PROBE, arrived_chunk
 from modelcast.shared.link import Broker, Delivery, Inbox, Offset, WaitingLink
 from modelcast.shared.road import ArrivedChunk, ArrivedOrder, Bookmark, ChunkSource, Confirmed, DeadLetter, Target, Wanted
@@ -139,6 +140,10 @@ class AmqpInstanceRoad:
             *names.channel_parts(target.model, target.channel),
             *names.instance_parts(target.model, target.channel, target.instance, queue_type=queue_type),
         ])
+        self._bindings = [
+            part for part in names.instance_parts(target.model, target.channel, target.instance) if isinstance(part, names.Binding)
+        ]
+        self._reach = Reach(time.monotonic)
         self._history = AmqpHistory(link, names.history_name(target.model, target.channel), bookmark, time.monotonic)
         queue = names.instance_queue_name(target.model, target.channel, target.instance)
         self._orders = link.inbox(queue, prefetch=ORDERS_AHEAD, exclusive=queue_type == "classic")
@@ -155,10 +160,15 @@ class AmqpInstanceRoad:
         return arrived
 
     def _pending(self) -> ArrivedOrder | None:
+        if self._reach.is_doubtful:
+            self._reach.begin()
+            self._link.declare(self._bindings)   # changes nothing where they are; of a deleted exchange nobody tells a queue
         past = self._history.next()
         if past is not None:
+            self._reach.by_history(past.body)
             return past
         while (delivery := self._orders.receive(0)) is not None:
+            self._reach.by_queue(delivery.body)
             is_announcement = delivery.headers.get(names.HEADER_KIND) == ANNOUNCEMENT
             self._arrived.append(ArrivedOrder(delivery.body, (self._orders, delivery), is_announcement=is_announcement))
         return self._arrived.popleft() if self._arrived and self._may_be_judged(self._arrived[0]) else None

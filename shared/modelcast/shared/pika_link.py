@@ -17,7 +17,7 @@ from pika.adapters.select_connection import IOLoop
 from pika.exceptions import AMQPError
 
 from modelcast.shared.amqp_channel import AmqpChannel, AmqpInbox, AmqpOutbox
-from modelcast.shared.amqp_errors import connect_error, lost_error
+from modelcast.shared.amqp_errors import FREE_HINT, SILENT_HINT, connect_error, lost_error
 from modelcast.shared.broker_url import BrokerUrl
 from modelcast.shared.errors import BrokerUnreachable, HostFault, MisuseError
 from modelcast.shared.link import Offset
@@ -113,6 +113,11 @@ class PikaLink:
 
     def _on_blocked(self, _connection: object, frame: Any) -> None:
         self._blocked = str(frame.method.reason)
+        import structlog  # noqa: PLC0415 - consumers have imported it; others need it when this happens
+
+        structlog.get_logger("modelcast.shared").warning(
+            "the broker takes no messages; it is waited for", connection=self._name, why=self._blocked, hint=FREE_HINT
+        )
 
     def _on_unblocked(self, _connection: object, _frame: object) -> None:
         self._blocked = None
@@ -134,7 +139,7 @@ class PikaLink:
                 if time.monotonic() >= deadline:
                     return done()
         except (OSError, ValueError, OverflowError, RecursionError, AMQPError) as error:
-            raise lost_error(self.url, error) from error   # a poisonous header breaks pika's decoder (pika#1698)
+            raise lost_error(self.url, error, blocked=self._blocked) from error   # a poisonous header (pika#1698)
         finally:
             self._loop.remove_timeout(timer)
         return True
@@ -142,7 +147,7 @@ class PikaLink:
     def check(self) -> None:
         """Raise HostFault when the connection is gone."""
         if self._lost is not None:
-            raise lost_error(self.url, self._lost)
+            raise lost_error(self.url, self._lost, blocked=self._blocked)
 
     def await_reply(self, done: Callable[[], bool], what: str) -> None:
         """Serve the connection until ``done()``; raises HostFault when it breaks, or nothing comes in time after all was sent."""
@@ -151,7 +156,7 @@ class PikaLink:
             why = f" It takes no messages now: {self._blocked}." if self._blocked else ""
             raise BrokerUnreachable(
                 f"The broker did not answer within {REPLY_SECONDS:.0f} s: {what}.{why}",
-                hint="Free memory or disk on the broker's host: rabbitmq-diagnostics alarms" if self._blocked else None,
+                hint=FREE_HINT if self._blocked else SILENT_HINT,
             )
         if not done():
             self.check()

@@ -7,7 +7,7 @@ Imports link, topology and the road's protocols; no client library.
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TypeVar, cast
@@ -82,7 +82,7 @@ class AmqpRoad:
         link = self._broker.connect(name=f"{self._name} reports")
         return _closing_on_error(link, lambda: AmqpReportSource(link, since_minutes))
 
-    def dead_letters(self, limit: int) -> Iterator[DeadLetter]:
+    def dead_letters(self, limit: int) -> Generator[DeadLetter]:
         """See ``road.DeadLetterRoad.dead_letters``: held unsettled while looking, given back by closing."""
         link = self._broker.connect(name=f"{self._name} dead letters")
         try:

@@ -6,7 +6,7 @@ chunks and reports. Imports the depot, the locks and the watch.
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +83,7 @@ class FileRoad:
         since_ms = None if since_minutes is None else now_ms() - since_minutes * 60_000
         return FileReportSource(self.depot, since_ms, self._poll_seconds)
 
-    def dead_letters(self, limit: int) -> Iterator[DeadLetter]:
+    def dead_letters(self, limit: int) -> Generator[DeadLetter]:
         """See ``road.DeadLetterRoad.dead_letters``."""
         self.depot.enter(founds=False)
         yield from self.depot.letters().read(limit)

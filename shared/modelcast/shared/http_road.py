@@ -7,7 +7,7 @@ chunks and reports. An instance's question for orders stays with the server unti
 import secrets
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -69,7 +69,7 @@ class HttpRoad:
         """See ``road.Road.reports``."""
         return HttpReportSource(self.server, since_minutes)
 
-    def dead_letters(self, limit: int) -> Iterator[DeadLetter]:
+    def dead_letters(self, limit: int) -> Generator[DeadLetter]:
         """See ``road.DeadLetterRoad.dead_letters``."""
         line = self.server.line()
         start: str | int | None = None

@@ -4,7 +4,7 @@ Decides the protocols that a road keeps, each of at most four methods. Nothing a
 Imports nothing of any road.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -286,6 +286,6 @@ class Road(Protocol):
 class DeadLetterRoad(Protocol):
     """A road whose dead letters can be looked at."""
 
-    def dead_letters(self, limit: int) -> Iterator[DeadLetter]:
+    def dead_letters(self, limit: int) -> Generator[DeadLetter]:
         """Yield up to ``limit`` dead letters, oldest first, and leave them where they are."""
         ...

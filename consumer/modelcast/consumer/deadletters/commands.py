@@ -1,6 +1,7 @@
-"""The command ``modelcast dead-letters``: list, show, explain. Looks only. Importing it loads click only."""
+"""The command ``modelcast dead-letters``: list, show, explain, and what others add. These look only. Importing it loads click only."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -8,57 +9,122 @@ from modelcast.shared.cli.connection import json_option, quiet_logs, resolve_url
 from modelcast.shared.cli.output import Output
 
 if TYPE_CHECKING:
+    from modelcast.consumer.deadletters.choosing import Wish
     from modelcast.consumer.deadletters.letter import Letter
+    from modelcast.shared.operating_road import OpenRoad
 
 MOST = 65_535
 """Letters that can be looked at without taking them: AMQP counts unsettled messages in 16 bits."""
 DEFAULT_LIMIT = 1000
-"""Letters held at once while looking; each is an order of some ten kilobytes."""
+"""Letters listed at once."""
+GROUPS = ("reason", "model", "version", "channel", "instance")
+FILTERS = ("model", "version", "channel", "instance", "reason", "since")
 
 
 @click.group("dead-letters")
 def dead_letters() -> None:
-    """What instances refused, and why. Nothing is taken from the queue, nothing in a letter is ever unpickled.
+    """What instances refused, and why. Nothing in a letter is ever unpickled.
 
     \b
     Example:
-      modelcast dead-letters list
+      modelcast dead-letters list --since 2h --by reason
       modelcast dead-letters explain 3f9a
     """  # noqa: D301 - \b is click's mark for text that is not wrapped
 
 
-def _read(url: str | None, output: Output, limit: int, wanted: str = "") -> "list[Letter]":
-    from modelcast.consumer.deadletters.browse import read_letters  # noqa: PLC0415 - --help need not load the library
-    from modelcast.shared.roads import open_road  # noqa: PLC0415
+def filtering(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the filters of every command that looks for some letters; each that is named must fit."""
+    for option in reversed((
+        click.option("--model", help="Of this model."),
+        click.option("--version", help="Whose message claims this version."),
+        click.option("--channel", help="Of this channel."),
+        click.option("--instance", help="Refused by this instance."),
+        click.option("--reason", help="Refused for this reason, such as load-failed; 'unreported' where the report is not there."),
+        click.option("--since", metavar="TIME", help="Refused since then: 90m, 2h or 7d ago, or 2026-01-31T12:00 (UTC)."),
+    )):
+        command = option(command)
+    return command
+
+
+def wish_of(options: dict[str, Any], output: Output) -> "Wish":
+    """Return what the filters ask for; a reason that is not known here is said to be so."""
+    from modelcast.consumer.deadletters.choosing import UNREPORTED, Wish, since_ms  # noqa: PLC0415 - --help need not load the library
+    from modelcast.consumer.reporting import now_ms  # noqa: PLC0415
+    from modelcast.shared.reasons import Reason  # noqa: PLC0415
+
+    reason, since = options["reason"], options["since"]
+    if reason is not None and reason not in {UNREPORTED, *map(str, Reason)}:
+        output.note(f"Note: {reason!r} is no reason that this version of modelcast knows.")
+    return Wish(
+        options["model"], options["version"], options["channel"], options["instance"], reason,
+        None if since is None else since_ms(since, now_ms()),
+    )
+
+
+def road_of(url: str | None, output: Output) -> "OpenRoad":
+    """Return the road that a command means."""
+    from modelcast.shared.roads import open_road  # noqa: PLC0415 - see above
 
     quiet_logs()
-    return read_letters(open_road(resolve_url(url, output.note)), limit=limit, wanted=wanted)
+    return open_road(resolve_url(url, output.note))
+
+
+def _read(url: str | None, output: Output, limit: int, wanted: str = "") -> "list[Letter]":
+    from modelcast.consumer.deadletters.browse import read_letters  # noqa: PLC0415 - see above
+
+    return read_letters(road_of(url, output), limit=limit, wanted=wanted)
 
 
 @dead_letters.command("list")
+@filtering
+@click.option("--by", type=click.Choice(GROUPS), help="Count all that fit, in groups, instead of listing them.")
 @click.option("--limit", default=DEFAULT_LIMIT, show_default=True, type=click.IntRange(1, MOST), help="At most so many.")
+@click.option("--after", metavar="ID", help="Go on behind this one, the last of the page before.")
 @url_option
 @json_option
-def list_letters(*, url: str | None, as_json: bool, limit: int) -> None:
-    """List the dead letters, oldest first.
+def list_letters(*, url: str | None, as_json: bool, limit: int, by: str | None, after: str | None, **options: Any) -> None:
+    """List the dead letters, oldest first, or count them in groups.
+
+    Filters are joined: each must fit. JSON names in 'next' the id for --after when there are more, otherwise null. Ends with 0, also
+    when there are none; with 27 when the letter of --after is gone.
 
     \b
     Example:
       modelcast dead-letters list --json
+      modelcast dead-letters list --model fraud --since 7d --by reason
     """  # noqa: D301 - \b is click's mark for text that is not wrapped
+    from modelcast.consumer.deadletters.browse import page_after, read_letters  # noqa: PLC0415 - see above
+    from modelcast.consumer.deadletters.choosing import grouped  # noqa: PLC0415
+    from modelcast.consumer.deadletters.render import GROUP_COLUMNS, group_row  # noqa: PLC0415
+
+    output = Output(as_json=as_json)
+    wish, road = wish_of(options, output), road_of(url, output)
+    if by is None:
+        _show_page(output, *page_after(road, after, limit=limit, wish=wish, with_facts=as_json))
+        return
+    groups = grouped(read_letters(road, limit=MOST, wish=wish, with_facts=False), by)
+    if as_json:
+        output.document({"by": by, "groups": [group.to_dict() for group in groups]})
+    elif not groups:
+        output.data("No dead letters.")
+    else:
+        output.table((by, *GROUP_COLUMNS), [group_row(group) for group in groups], whole=(by, "letters"))
+
+
+def _show_page(output: Output, letters: "list[Letter]", following: str | None) -> None:
     from modelcast.consumer.deadletters.render import COLUMNS, row  # noqa: PLC0415 - see above
     from modelcast.shared.limits import counted  # noqa: PLC0415
 
-    output = Output(as_json=as_json)
-    letters = _read(url, output, limit)
-    if as_json:
-        output.document({"dead_letters": [letter.to_dict() for letter in letters]})
+    if output.as_json:
+        output.document({"dead_letters": [letter.to_dict() for letter in letters], "next": following})
         return
     if not letters:
         output.data("No dead letters.")
         return
     output.table(COLUMNS, [row(letter) for letter in letters], whole=("id", "reason"))
     output.note(f"{counted(len(letters), 'dead letter')}. For one of them: modelcast dead-letters explain {letters[-1].id}")
+    if following is not None:
+        output.note(f"There are more: --after {following}")
 
 
 @dead_letters.command()
@@ -67,6 +133,8 @@ def list_letters(*, url: str | None, as_json: bool, limit: int) -> None:
 @json_option
 def show(*, letter_id: str, url: str | None, as_json: bool) -> None:
     """Show all that is known of one: the manifest, and both sides of what did not match.
+
+    Ends with 27 when there is no such letter.
 
     \b
     Example:
@@ -78,11 +146,7 @@ def show(*, letter_id: str, url: str | None, as_json: bool) -> None:
     output = Output(as_json=as_json)
     letter = find_letter(_read(url, output, MOST, letter_id), letter_id)
     if as_json:
-        output.document(letter.to_dict() | {
-            "order": letter.order.model_dump(mode="python") if letter.order else None,
-            "manifest": letter.manifest.model_dump(mode="python") if letter.manifest else None,
-            "report": letter.report.model_dump(mode="python") if letter.report else None,
-        })
+        output.document(letter.in_full())
         return
     for line in shown(letter):
         output.data(line)
@@ -95,6 +159,8 @@ def show(*, letter_id: str, url: str | None, as_json: bool) -> None:
 @json_option
 def explain(*, letter_id: str | None, limit: int, url: str | None, as_json: bool) -> None:
     """Explain one, or all: what happened, whose fault it is, what to do.
+
+    Ends with 27 when there is no such letter.
 
     \b
     Example:

@@ -99,11 +99,19 @@ class Letter:
             "signed_by": list(self.signed_by), "size_bytes": self.size_bytes,
         }
 
+    def in_full(self) -> dict[str, Any]:
+        """Return the letter as plain values with order, manifest and report."""
+        return self.to_dict() | {
+            "order": self.order.model_dump(mode="python") if self.order else None,
+            "manifest": self.manifest.model_dump(mode="python") if self.manifest else None,
+            "report": self.report.model_dump(mode="python") if self.report else None,
+        }
+
 
 def letter_id(dead: DeadLetter) -> str:
-    """Return the short name of a dead letter: the same order refused by two instances makes two letters."""
+    """Return the short name of a dead letter: the same order refused by two instances, or again later, makes two letters."""
     instance = dead.target.instance if dead.target else None
-    return digest(f"{order_id(dead.body)} {instance}".encode()).hex()[:12]
+    return digest(f"{order_id(dead.body)} {instance} {dead.died_ms}".encode()).hex()[:12]
 
 
 def open_letter(dead: DeadLetter) -> Letter:

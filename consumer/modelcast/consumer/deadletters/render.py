@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from modelcast.consumer.deadletters.choosing import Group
 from modelcast.consumer.deadletters.letter import Letter
 from modelcast.shared.cli.output import as_time, printable
 from modelcast.shared.limits import shortened
@@ -15,6 +16,22 @@ def row(letter: Letter) -> tuple[object, ...]:
         letter.id, as_time(letter.died_ms), letter.model or "?", letter.version or "?", letter.channel or "?", letter.instance or "?",
         letter.reason or f"({letter.cause}; no report)",
     )
+
+
+GROUP_COLUMNS = ("letters", "instances", "models", "first (UTC)", "last (UTC)", "whose fault")
+
+
+def group_row(group: Group) -> tuple[object, ...]:
+    """Return a group as a row of the table: its name, then ``GROUP_COLUMNS``."""
+    return (
+        group.name or "?", group.letters, _few(group.instances), _few(group.models), as_time(group.first_ms), as_time(group.last_ms),
+        group.fault or "",
+    )
+
+
+def _few(names: set[str]) -> str:
+    few = sorted(names)[:3]
+    return ", ".join(few) + (f" and {len(names) - len(few)} more" if len(names) > len(few) else "")
 
 
 def explained(letter: Letter) -> list[str]:

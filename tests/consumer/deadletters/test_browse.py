@@ -4,16 +4,18 @@ import pytest
 from tests.fakes import specimens
 from tests.fakes.fake_broker import FakeBroker
 
-from modelcast.consumer.deadletters.browse import find_letter, read_letters
+from modelcast.consumer.deadletters.browse import find_dead, find_letter, page_after, read_letters, reports_about
+from modelcast.consumer.deadletters.choosing import Wish
+from modelcast.consumer.deadletters.letter import letter_id
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.errors import BrokerUnreachable, NotFound
 from modelcast.shared.order import order_id
 from modelcast.shared.report import ReportKind, Verdict
-from modelcast.shared.road import Target
+from modelcast.shared.road import Road, Target
 from modelcast.shared.signing import SigningKey
 
 
-def refuse(road: AmqpRoad, body: bytes, instance: str, reason: str | None) -> None:
+def refuse(road: Road, body: bytes, instance: str, reason: str | None) -> None:
     joined = road.join(Target("fraud", "production", instance))
     session = road.publish("fraud", "production")
     session.order("production", body)
@@ -101,3 +103,48 @@ def test_a_letter_is_found_by_the_beginning_of_its_id(fake_broker: FakeBroker, s
 def _other(road: AmqpRoad) -> list[object]:
     refuse(road, b"other", "web-9", "malformed")
     return read_letters(road, limit=10)  # type: ignore[return-value]
+
+
+def test_of_several_reports_on_an_order_the_newest_refusal_counts(fake_broker: FakeBroker) -> None:
+    road = AmqpRoad(fake_broker)
+    refuse(road, b"random bytes", "web-1", "load-failed")
+    refuse(road, b"random bytes", "web-1", "timed-out")
+    assert {letter.reason for letter in read_letters(road, limit=10)} == {"timed-out"}
+    (newest, *_) = [letter for letter in read_letters(road, limit=10) if letter.reason]
+    told = reports_about(road, newest)
+    assert [report.reason for report in told] == ["load-failed", "timed-out"]
+
+
+def test_a_letter_is_found_with_its_body_or_said_not_to_be_there(fake_broker: FakeBroker) -> None:
+    road = AmqpRoad(fake_broker)
+    for number in range(3):
+        refuse(road, b"bytes %d" % number, "web-1", None)
+    for letter in read_letters(road, limit=10):
+        assert letter_id(find_dead(road, letter.id[:6])) == letter.id
+    with pytest.raises(NotFound, match="is not unique"):
+        find_dead(road, "")
+    with pytest.raises(NotFound, match="is no dead letter"):
+        find_dead(road, "zzzz")
+
+
+def test_a_page_ends_where_the_next_one_begins(fake_broker: FakeBroker) -> None:
+    road = AmqpRoad(fake_broker)
+    for number in range(4):
+        refuse(road, b"bytes %d" % number, "web-1", "malformed")
+    every = [letter.id for letter in read_letters(road, limit=10)]
+    first, following = page_after(road, None, limit=2)
+    assert ([letter.id for letter in first], following) == (every[:2], every[1])
+    second, following = page_after(road, following, limit=2)
+    assert ([letter.id for letter in second], following) == (every[2:], None)
+    assert page_after(road, every[-1], limit=2) == ([], None)
+    with pytest.raises(NotFound, match="not there"):
+        page_after(road, "zzzz", limit=2)
+
+
+def test_without_facts_a_report_keeps_what_a_list_shows(fake_broker: FakeBroker) -> None:
+    road = AmqpRoad(fake_broker)
+    refuse(road, b"random bytes", "web-1", "malformed")
+    (letter,) = read_letters(road, limit=10, wish=Wish(reason="malformed"), with_facts=False)
+    assert (letter.reason, letter.report and letter.report.facts) == ("malformed", {})
+    assert read_letters(road, limit=10, wish=Wish(reason="timed-out")) == []
+    assert read_letters(road, limit=0) == []

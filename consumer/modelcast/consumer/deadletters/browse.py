@@ -5,6 +5,7 @@ may be large: of all that are listed no body is held, and besides them only what
 letter, choosing and the road's protocols.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -14,7 +15,7 @@ from modelcast.consumer.deadletters.choosing import ANY, Wish
 from modelcast.consumer.deadletters.letter import Letter, letter_id, open_letter
 from modelcast.shared.errors import BrokerUnreachable, NotFound, SenderFault
 from modelcast.shared.report import Report, Verdict
-from modelcast.shared.road import DeadLetterRoad, ReportSource
+from modelcast.shared.road import DeadLetter, DeadLetterRoad, ReportSource
 
 POLL_SECONDS = 0.2
 """Between two looks whether the past is read; only a source without a report in it waits so long."""
@@ -22,6 +23,7 @@ STALLED_SECONDS = 30.0
 """Longest silence before the end of what was there; the broker answers in milliseconds or takes no messages."""
 MOST_LOOKED_AT = 65_535
 """Letters that can be looked at without taking them: AMQP counts unsettled messages in 16 bits."""
+MOST_REPORTS = 100
 _WITHOUT_FACTS: dict[str, Any] = {"facts": {}, "host": {}, "transfer": {}, "stages_ms": {}}
 
 
@@ -107,6 +109,37 @@ def page_after(
     return letters[:limit], letters[limit - 1].id if len(letters) > limit else None
 
 
+def find_dead(road: DeadLetterRoad, wanted: str) -> DeadLetter:
+    """Return the dead letter whose id begins with ``wanted``, with its body.
+
+    Raises:
+        NotFound: There is none, or more than one.
+        HostFault: The road broke.
+    """
+    found: dict[str, DeadLetter] = {}
+    with closing(road.dead_letters(MOST_LOOKED_AT)) as every:
+        for dead in every:
+            identity = letter_id(dead)
+            if identity.startswith(wanted):
+                found = {**found, identity: dead} if len(found) < 2 else found   # two are one too many already
+    if len(found) != 1:
+        raise _not_found(wanted, is_unique=not found)
+    return next(iter(found.values()))
+
+
+def reports_about(road: BrowsableRoad, letter: Letter) -> list[Report]:
+    """Return what a letter's instance reported of its order, oldest first; the newest hundred.
+
+    Raises:
+        HostFault: The road broke.
+    """
+    about = deque[Report](maxlen=MOST_REPORTS)
+    for report in past_reports(road):
+        if (report.order, report.instance) == _key(letter) and report not in about:   # one may be sent twice
+            about.append(report)
+    return list(about)
+
+
 def find_letter(letters: list[Letter], wanted: str) -> Letter:
     """Return the letter whose id begins with ``wanted``.
 
@@ -116,8 +149,12 @@ def find_letter(letters: list[Letter], wanted: str) -> Letter:
     found = [letter for letter in letters if letter.id.startswith(wanted)]
     if len({letter.id for letter in found}) == 1:
         return found[-1]   # the same order, refused by the same instance more than once: the newest
-    what = "is not unique" if found else "is no dead letter that is there"
-    raise NotFound(f"{wanted!r} {what}.", hint="See the ids with: modelcast dead-letters list")
+    raise _not_found(wanted, is_unique=not found)
+
+
+def _not_found(wanted: str, *, is_unique: bool) -> NotFound:
+    what = "is no dead letter that is there" if is_unique else "is not unique"
+    return NotFound(f"{wanted!r} {what}.", hint="See the ids with: modelcast dead-letters list")
 
 
 def _key(letter: Letter) -> tuple[str, str]:

@@ -1,24 +1,22 @@
 """The command ``modelcast dead-letters``: list, show, explain, and what others add. These look only. Importing it loads click only."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from modelcast.shared.cli.connection import json_option, quiet_logs, resolve_url, url_option
+from modelcast.consumer.deadletters.asking import filtering, road_of, wish_of
+from modelcast.consumer.deadletters.handling import export
+from modelcast.shared.cli.connection import json_option, url_option
 from modelcast.shared.cli.output import Output
 
 if TYPE_CHECKING:
-    from modelcast.consumer.deadletters.choosing import Wish
     from modelcast.consumer.deadletters.letter import Letter
-    from modelcast.shared.operating_road import OpenRoad
 
 MOST = 65_535
 """Letters that can be looked at without taking them: AMQP counts unsettled messages in 16 bits."""
 DEFAULT_LIMIT = 1000
 """Letters listed at once."""
 GROUPS = ("reason", "model", "version", "channel", "instance")
-FILTERS = ("model", "version", "channel", "instance", "reason", "since")
 
 
 @click.group("dead-letters")
@@ -30,43 +28,6 @@ def dead_letters() -> None:
       modelcast dead-letters list --since 2h --by reason
       modelcast dead-letters explain 3f9a
     """  # noqa: D301 - \b is click's mark for text that is not wrapped
-
-
-def filtering(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the filters of every command that looks for some letters; each that is named must fit."""
-    for option in reversed((
-        click.option("--model", help="Of this model."),
-        click.option("--version", help="Whose message claims this version."),
-        click.option("--channel", help="Of this channel."),
-        click.option("--instance", help="Refused by this instance."),
-        click.option("--reason", help="Refused for this reason, such as load-failed; 'unreported' where the report is not there."),
-        click.option("--since", metavar="TIME", help="Refused since then: 90m, 2h or 7d ago, or 2026-01-31T12:00 (UTC)."),
-    )):
-        command = option(command)
-    return command
-
-
-def wish_of(options: dict[str, Any], output: Output) -> "Wish":
-    """Return what the filters ask for; a reason that is not known here is said to be so."""
-    from modelcast.consumer.deadletters.choosing import UNREPORTED, Wish, since_ms  # noqa: PLC0415 - --help need not load the library
-    from modelcast.consumer.reporting import now_ms  # noqa: PLC0415
-    from modelcast.shared.reasons import Reason  # noqa: PLC0415
-
-    reason, since = options["reason"], options["since"]
-    if reason is not None and reason not in {UNREPORTED, *map(str, Reason)}:
-        output.note(f"Note: {reason!r} is no reason that this version of modelcast knows.")
-    return Wish(
-        options["model"], options["version"], options["channel"], options["instance"], reason,
-        None if since is None else since_ms(since, now_ms()),
-    )
-
-
-def road_of(url: str | None, output: Output) -> "OpenRoad":
-    """Return the road that a command means."""
-    from modelcast.shared.roads import open_road  # noqa: PLC0415 - see above
-
-    quiet_logs()
-    return open_road(resolve_url(url, output.note))
 
 
 def _read(url: str | None, output: Output, limit: int, wanted: str = "") -> "list[Letter]":
@@ -181,3 +142,6 @@ def explain(*, letter_id: str | None, limit: int, url: str | None, as_json: bool
         for line in explained(letter):
             output.data(line)
         output.data("")
+
+
+dead_letters.add_command(export)

@@ -66,7 +66,7 @@ class Output:
 
     def document(self, document: Mapping[str, object] | Sequence[object]) -> None:
         """Print a JSON document on stdout, whatever the mode."""
-        click.echo(json.dumps(_finite(document), ensure_ascii=True, default=_as_text, indent=None if self.as_json else 2))
+        click.echo(json_text(document, indent=None if self.as_json else 2))
 
     def table(
         self, columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None, whole: Sequence[str] = ()
@@ -83,6 +83,11 @@ class Output:
             table.add_row(*(Text(printable(cell), overflow="fold") for cell in row))
         console = Console(file=sys.stderr if self.as_json else sys.stdout, width=None if sys.stdout.isatty() else 140)
         console.print(table)
+
+
+def json_text(value: object, *, indent: int | None = None, sorts: bool = False) -> str:
+    """Return a value as JSON in ASCII: bytes in hexadecimal, no number that JSON does not know; ``sorts`` by key."""
+    return json.dumps(_finite(value), ensure_ascii=True, default=_as_text, indent=indent, sort_keys=sorts)
 
 
 def _as_text(value: object) -> str:

@@ -1,19 +1,31 @@
 """Every road: what a publisher, an instance and an operator can rely on, on the broker in memory, on RabbitMQ and in a directory."""
 
+import shutil
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from tests.fakes.faulty_broker import CutAfter, FaultyBroker
 
 from modelcast.shared.amqp_road import AmqpInstanceRoad, AmqpRoad
 from modelcast.shared.compression import pack_chunk
+from modelcast.shared.depot.layout import InstancePlaces
 from modelcast.shared.digest import digest
-from modelcast.shared.errors import AuthenticationRefused, BrokerUnreachable, HostFault, PublisherBusy, SenderFault, VhostMissing
+from modelcast.shared.errors import (
+    AuthenticationRefused,
+    BrokerUnreachable,
+    HostFault,
+    NotFound,
+    PublisherBusy,
+    SenderFault,
+    VhostMissing,
+)
+from modelcast.shared.file_road import FileRoad
 from modelcast.shared.http_road import HttpRoad
 from modelcast.shared.link import Broker
 from modelcast.shared.operating_road import OpenRoad
@@ -22,6 +34,7 @@ from modelcast.shared.pika_link import PikaBroker
 from modelcast.shared.reasons import Reason
 from modelcast.shared.road import ArrivedOrder, Bookmark, InstanceRoad, Target
 from modelcast.shared.stream_source import ChosenChunks
+from modelcast.shared.topology import Queue, instance_queue_name
 
 SOON = 20.0
 BRIEF = 0.2
@@ -471,6 +484,148 @@ def test_looking_may_stop_early(road: OpenRoad, opened) -> None:
     assert next(looking).body == b"1"
     looking.close()
     assert len(list(road.dead_letters(10))) == 3
+
+
+def test_a_letter_that_is_removed_is_gone_and_the_others_stay_in_order(road: OpenRoad, opened) -> None:
+    refuse(road, opened, b"1", b"2", b"3")
+    desk = opened(road.letters())
+    for letter in desk.read(10):
+        if letter.body == b"2":
+            desk.remove(letter)
+    desk.close()
+    assert [letter.body for letter in road.dead_letters(10)] == [b"1", b"3"]
+
+
+def test_a_desk_that_is_left_gives_everything_back(road: OpenRoad, opened) -> None:
+    refuse(road, opened, b"1", b"2", b"3")
+    desk = road.letters()
+    reading = desk.read(2)
+    assert next(reading).body == b"1"
+    reading.close()
+    desk.close()
+    assert [letter.body for letter in road.dead_letters(10)] == [b"1", b"2", b"3"]
+
+
+def test_an_order_goes_back_to_the_instance_that_refused_it_and_to_no_other(road: OpenRoad, opened) -> None:
+    other = opened(road.join(Target("fraud", "production", "b")))
+    refuse(road, opened, b"order")
+    assert next_from_queue(other).body == b"order"   # as it was ordered
+    here = opened(road.join(HERE))
+    assert next_order(here).receipt is None   # the history, in which it stands once
+    desk = opened(road.letters())
+    (letter,) = desk.read(10)
+    desk.send_back(letter)
+    back = next_from_queue(here)
+    assert (back.body, back.is_announcement, back.offset, bool(back.replay)) == (b"order", False, None, True)
+    assert other.next_order(BRIEF) is None
+    desk.remove(letter)
+    here.settle(back, accept=True)
+    assert here.next_order(BRIEF) is None
+    desk.close()
+    assert list(road.dead_letters(10)) == []
+    here.close()
+    again = opened(road.join(HERE))
+    assert next_order(again).receipt is None
+    assert again.next_order(BRIEF) is None   # it was settled
+
+
+def test_what_is_sent_back_waits_for_an_instance_that_is_away(road: OpenRoad, opened) -> None:
+    refuse(road, opened, b"order")
+    desk = opened(road.letters())
+    (letter,) = desk.read(10)
+    desk.send_back(letter)
+    desk.remove(letter)
+    desk.close()
+    here = opened(road.join(HERE))
+    first = next_from_queue(here)
+    here.close()   # not settled: it comes again, as the same replay
+    back = next_from_queue(opened(road.join(HERE)))
+    assert (back.body, back.replay) == (b"order", first.replay)
+
+
+def test_what_is_refused_again_is_another_letter_and_loses_none(road: OpenRoad, opened) -> None:
+    refuse(road, opened, b"order")
+    here, seen = opened(road.join(HERE)), set[str | None]()
+    for _ in range(3):
+        desk = road.letters()
+        (letter,) = desk.read(10)
+        desk.send_back(letter)
+        back = next_from_queue(here)
+        here.settle(back, accept=False)   # before its letter is removed: the quickest instance there is
+        here.next_order(BRIEF)
+        desk.remove(letter)
+        desk.close()
+        (left,) = road.dead_letters(10)
+        assert (left.body, left.target, left.cause) == (b"order", HERE, "rejected")
+        seen.add(back.replay)
+    assert len(seen) == (3 if isinstance(road, FileRoad | HttpRoad) else len(seen))   # RabbitMQ tells deaths apart by the second
+
+
+def test_sending_back_twice_is_the_same_replay(road: OpenRoad, opened) -> None:
+    refuse(road, opened, b"order")
+    names = set[str | None]()
+    for _ in range(2):   # the second time after an end between sending back and removing
+        desk = road.letters()
+        (letter,) = desk.read(10)
+        desk.send_back(letter)
+        desk.close()
+    here = opened(road.join(HERE))
+    names.add(next_from_queue(here).replay)
+    while (arrived := here.next_order(1.0)) is not None:   # on a broker it is there twice
+        names.add(arrived.replay)
+    assert len(names) == 1
+    assert len(list(road.dead_letters(10))) == 1
+
+
+def test_nothing_goes_back_to_an_instance_that_has_no_place_any_more(road: OpenRoad, opened, tmp_path: Path) -> None:
+    refuse(road, opened, b"1", b"2")
+    refuse(road, opened, b"3", target=Target("fraud", "production", "b"))
+    forget(road, HERE, tmp_path / "depot")
+    desk, went = opened(road.letters()), list[bytes]()
+    for letter in desk.read(10):
+        try:
+            desk.send_back(letter)
+        except NotFound:
+            continue
+        went.append(letter.body)
+        desk.remove(letter)
+    desk.close()
+    assert went == [b"3"]
+    assert [letter.body for letter in road.dead_letters(10)] == [b"1", b"2"]
+
+
+def forget(road: OpenRoad, target: Target, depot: Path) -> None:
+    """Remove an instance's place, as an operator does, or a week of absence."""
+    if isinstance(road, AmqpRoad):
+        link = road._broker.connect(name="an operator")
+        link.remove([Queue(instance_queue_name(target.model, target.channel, target.instance))])
+        link.close()
+        return
+    shutil.rmtree(depot / InstancePlaces(target.model, target.channel, target.instance).folder)
+
+
+def test_two_desks_at_once_move_each_letter_and_lose_none(road: OpenRoad, opened) -> None:
+    refuse(road, opened, *[b"%d" % number for number in range(12)])
+    one, other = opened(road.letters()), opened(road.letters())
+    for desk, limit in ((one, 6), (other, 12)):   # on a broker the second sees only what the first does not hold
+        for letter in desk.read(limit):
+            desk.send_back(letter)
+            desk.remove(letter)
+    one.close()
+    other.close()
+    left = opened(road.letters())
+    for letter in left.read(12):
+        left.send_back(letter)
+        left.remove(letter)
+    left.close()
+    here = opened(road.join(HERE))
+    found = set[bytes]()
+    while len(found) < 12:
+        arrived = next_from_queue(here)
+        here.settle(arrived, accept=True)
+        found.add(arrived.body)
+    assert found == {b"%d" % number for number in range(12)}
+    assert list(road.dead_letters(10)) == []
 
 
 def test_without_dead_letters_there_is_nothing_to_see(road: OpenRoad) -> None:

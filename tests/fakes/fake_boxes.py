@@ -12,6 +12,7 @@ from tests.fakes.fake_queues import ClassicQueue, Held, Message, StreamQueue
 
 from modelcast.shared.errors import BrokerUnreachable, HostFault, ModelcastError, TopologyMismatch
 from modelcast.shared.link import Delivery
+from modelcast.shared.topology import DEFAULT_EXCHANGE
 
 
 class Link(Protocol):
@@ -135,7 +136,7 @@ class FakeOutbox:
         """See ``link.Outbox.post``."""
         with self._node.changed:
             self._check()
-            if exchange not in self._node.exchanges:
+            if exchange not in {DEFAULT_EXCHANGE, *self._node.exchanges}:
                 self._closed = f"The broker's queues are not as they should be: no exchange {exchange!r}."
             elif not self._node.route(Message(bytes(body), dict(headers or {}), exchange, routing_key)) and mandatory:
                 self._failure = f"No queue takes what is published to {exchange}: its binding is missing."

@@ -11,7 +11,7 @@ from typing import Any
 from tests.fakes.fake_queues import ClassicQueue, Message, StreamQueue
 
 from modelcast.shared.errors import PublisherBusy, TopologyMismatch
-from modelcast.shared.topology import Binding, Exchange, Part, Queue
+from modelcast.shared.topology import DEFAULT_EXCHANGE, Binding, Exchange, Part, Queue
 
 
 class FakeNode:
@@ -49,6 +49,12 @@ class FakeNode:
 
     def route(self, message: Message) -> bool:
         """Put a message into every queue that its exchange passes it on to; returns whether there was one."""
+        if message.exchange == DEFAULT_EXCHANGE:
+            queue = self.queues.get(message.routing_key)
+            if queue is not None:
+                queue.put(message)
+                self.changed.notify_all()
+            return queue is not None
         exchange = self.exchanges[message.exchange]
         takers = {
             binding.queue for binding in self.bindings if binding.exchange == exchange.name

@@ -122,6 +122,7 @@ class MemoryCheck:
         text = f"{_expected(artifact, short)}; {short.limit} leaves {max(0, short.available_bytes) // MIB:,} MiB"
         facts = _facts(artifact, short) | {"waited_seconds": round(waited_seconds, 1)}
         if waited_seconds >= patience_seconds:
+            self._short_for = None   # sent back by an operator it is waited for again
             raise SenderFault(Reason.TOO_LARGE_FOR_MEMORY, f"{text}, and no more for {waited_seconds:.0f} s.", facts=facts)
         raise HostFault(
             f"{text} now.", hint=f"Free memory; it is rejected when that lasts {patience_seconds:g} s in all.", facts=facts

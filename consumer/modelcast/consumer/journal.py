@@ -7,7 +7,7 @@ Imports the store's fs and sealed.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,18 @@ class Rejection:
         reason: Code of the reason.
         message: The reason in a sentence.
         version: Version of the release, if it was known.
+        replay: The last time that an operator sent the order back, by its name, or None.
+        replays: How often it was sent back and judged anew.
+        is_open: Whether it is being judged anew, so that this refusal does not count any more.
     """
 
     order: str
     reason: str
     message: str
     version: str | None
+    replay: str | None = None
+    replays: int = 0
+    is_open: bool = False
 
 
 class Journal:
@@ -115,8 +121,7 @@ class Journal:
 
     def remember(self, rejection: Rejection) -> None:
         """Remember a rejection."""
-        fields = {"order": rejection.order, "reason": rejection.reason, "message": rejection.message, "version": rejection.version}
-        self._keep(f"{REJECTION_PREFIX}{rejection.order}", REJECTION_MAGIC, fields)
+        self._keep(f"{REJECTION_PREFIX}{rejection.order}", REJECTION_MAGIC, asdict(rejection))
         reach(Point.AFTER_REMEMBERED)
         names = self._named(REJECTION_PREFIX)
         if len(names) > MAX_REJECTIONS:
@@ -127,6 +132,9 @@ class Journal:
         """Return what is remembered, by order; a file that cannot be read counts as forgotten."""
         kept = [self._kept(name, REJECTION_MAGIC) for name in self._named(REJECTION_PREFIX)]
         return {
-            fields["order"]: Rejection(fields["order"], fields["reason"], fields["message"], fields["version"])
+            fields["order"]: Rejection(
+                fields["order"], fields["reason"], fields["message"], fields["version"],
+                fields.get("replay"), fields.get("replays", 0), fields.get("is_open", False),
+            )
             for fields in kept if fields is not None
         }

@@ -64,6 +64,14 @@ class Ledger:
         while len(self._verdicts) > MAX_DECIDED:
             self._verdicts.popitem(last=False)
 
+    def reopen(self, order: str) -> bool:
+        """Forget that an order was refused, so that it is judged anew; returns False when it was not, or is not told yet."""
+        verdict, name = self._verdicts.get(order, (None, None))
+        if verdict is not Verdict.REJECTED or name in self._unsent or order in self._expected:
+            return False
+        del self._verdicts[order]
+        return True
+
     def owe(self, name: str, body: bytes) -> None:
         """Note a report left over from an earlier start."""
         self._unsent[name] = body

@@ -85,7 +85,7 @@ class Updater:
         self.standing = standing
         for name, body in unsent:
             self.verdicts.ledger.owe(name, body)
-        for order, rejection in rejections.items():
+        for order, rejection in self.verdicts.replays.recall(rejections).items():
             if rejection.reason not in OF_THE_SETTING:
                 self.verdicts.ledger.decide(order, Verdict.REJECTED, None)
 
@@ -122,6 +122,7 @@ class Updater:
     def _judge(self, identity: str, arrived: ArrivedOrder) -> None:
         ledger = self.verdicts.ledger
         ledger.hold(identity, arrived)
+        self.verdicts.reopen(identity, arrived.replay)
         if ledger.knows(identity) or identity in self._agenda:
             return   # decided or in hand: the receipt joins it
         target = self.setting.target

@@ -12,6 +12,7 @@ from typing import Any
 from modelcast.consumer.active import Slot
 from modelcast.consumer.journal import Rejection
 from modelcast.consumer.ledger import Ledger
+from modelcast.consumer.replays import Replays
 from modelcast.consumer.reporting import Reporter
 from modelcast.consumer.status import LastVerdict
 from modelcast.consumer.trial import Trial
@@ -74,8 +75,15 @@ class Verdicts:
     ledger: Ledger = field(default_factory=Ledger)
     counts: dict[Verdict, int] = field(default_factory=lambda: dict.fromkeys(Verdict, 0))
     last: LastVerdict | None = None
+    replays: Replays = field(default_factory=Replays)
     _under_way: dict[str, Confirmed] = field(default_factory=dict)
     _names: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    def reopen(self, order: str, replay: str | None) -> None:
+        """Have a refused order that was sent back judged anew, unless this very time was answered already, or it is too often."""
+        if replay is not None and self.replays.is_new(order, replay) and self.ledger.reopen(order):
+            self.submit(partial(self.workshop.journal.remember, self.replays.begin(order, replay)), self._ignore_replay)
+            self.log.info("sent back by an operator; judged anew", order=order[:12])
 
     def note(self, decision: Decision) -> None:
         """Note a decision: log it, keep its report, and settle it once that is written."""
@@ -90,7 +98,7 @@ class Verdicts:
             stages_ms=trial.stages_ms if trial else None, transfer=trial.transfer if trial else None,
         )
         if decision.verdict is Verdict.REJECTED:
-            rejection = Rejection(decision.order, reason or "", message or "", version)
+            rejection = self.replays.marked(Rejection(decision.order, reason or "", message or "", version))
             job: Job = partial(self.workshop.reject, trial, rejection, report)
         else:
             job = partial(self.workshop.journal.add_report, report)
@@ -138,6 +146,10 @@ class Verdicts:
             self.ledger.confirmed(name)
             if not name.startswith(IN_MEMORY):
                 self.submit(partial(self.workshop.journal.forget_report, name), self._ignore)
+
+    def _ignore_replay(self, _result: object, error: BaseException | None) -> None:
+        if error is not None:
+            self.log.warning("that an order is judged anew could not be journaled", error=str(error))
 
     def _ignore(self, _result: object, error: BaseException | None) -> None:
         if error is not None:

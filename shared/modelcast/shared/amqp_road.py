@@ -7,21 +7,19 @@ Imports link, topology and the road's protocols; no client library.
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import partial
 from typing import TypeVar, cast
 
 from modelcast.shared import topology as names
 from modelcast.shared.amqp_history import ORDERS_AHEAD, AmqpHistory
+from modelcast.shared.amqp_letters import MOST_UNSETTLED, AmqpLetterDesk, replay_of
 from modelcast.shared.amqp_publishing import READ_AHEAD, AmqpPublisherRoad, AmqpRegister
 from modelcast.shared.amqp_reach import Reach
 from modelcast.shared.chunk_message import ANNOUNCEMENT, PART, PROBE, arrived_chunk
 from modelcast.shared.link import Broker, Delivery, Inbox, Offset, WaitingLink
 from modelcast.shared.road import ArrivedChunk, ArrivedOrder, Bookmark, ChunkSource, Confirmed, DeadLetter, Target, Wanted
 
-MOST_UNSETTLED = 65_535
-"""AMQP counts unsettled messages in 16 bits."""
 REPORTS_UNDER_WAY = 64
 """More than an instance sends at once, so that sending never waits."""
 
@@ -82,20 +80,18 @@ class AmqpRoad:
         link = self._broker.connect(name=f"{self._name} reports")
         return _closing_on_error(link, lambda: AmqpReportSource(link, since_minutes))
 
+    def letters(self) -> AmqpLetterDesk:
+        """See ``operating_road.LetterRoad.letters``."""
+        link = self._broker.connect(name=f"{self._name} dead letters")
+        return _closing_on_error(link, lambda: AmqpLetterDesk(link))
+
     def dead_letters(self, limit: int) -> Generator[DeadLetter]:
         """See ``road.DeadLetterRoad.dead_letters``: held unsettled while looking, given back by closing."""
-        link = self._broker.connect(name=f"{self._name} dead letters")
+        desk = self.letters()
         try:
-            link.declare(names.common_parts())
-            waiting = min(limit, link.depth(names.DEAD))
-            inbox = link.inbox(names.DEAD, prefetch=max(1, min(waiting, MOST_UNSETTLED)))
-            for _ in range(waiting):
-                delivery = inbox.receive(5.0)
-                if delivery is None:
-                    return   # somebody else took or purged some meanwhile
-                yield _dead_letter(delivery)
+            yield from desk.read(limit)
         finally:
-            link.close()
+            desk.close()
 
     def retire(self, model: str, channel: str, instances: Iterable[str]) -> None:
         """Remove all that a model has in one channel, its dead letters too; for demonstrations. Reports stay.
@@ -103,18 +99,15 @@ class AmqpRoad:
         Raises:
             HostFault: The broker did not let it; call again.
         """
+        desk = self.letters()
+        try:
+            for letter in desk.read(MOST_UNSETTLED):
+                if letter.target is not None and letter.target.model == model:
+                    desk.remove(letter)
+        finally:
+            desk.close()   # the others go back
         link = self._broker.connect(name=f"{self._name} retiring {model}")
         try:
-            if waiting := link.depth(names.DEAD):
-                inbox = link.inbox(names.DEAD, prefetch=min(waiting, MOST_UNSETTLED))
-                for _ in range(waiting):
-                    delivery = inbox.receive(5.0)
-                    if delivery is None:
-                        break
-                    target = _dead_letter(delivery).target
-                    if target is not None and target.model == model:
-                        inbox.accept(delivery)
-                inbox.close()   # the others go back
             link.remove(names.parts_of(model, channel, instances))
         finally:
             link.close()
@@ -168,9 +161,11 @@ class AmqpInstanceRoad:
             self._reach.by_history(past.body)
             return past
         while (delivery := self._orders.receive(0)) is not None:
-            self._reach.by_queue(delivery.body)
-            is_announcement = delivery.headers.get(names.HEADER_KIND) == ANNOUNCEMENT
-            self._arrived.append(ArrivedOrder(delivery.body, (self._orders, delivery), is_announcement=is_announcement))
+            is_announcement, replay = delivery.headers.get(names.HEADER_KIND) == ANNOUNCEMENT, replay_of(delivery)
+            if replay is None:   # of the exchange it tells nothing: it came to the queue alone
+                self._reach.by_queue(delivery.body)
+            receipt = (self._orders, delivery)
+            self._arrived.append(ArrivedOrder(delivery.body, receipt, is_announcement=is_announcement, replay=replay))
         return self._arrived.popleft() if self._arrived and self._may_be_judged(self._arrived[0]) else None
 
     def _may_be_judged(self, arrived: ArrivedOrder) -> bool:
@@ -258,14 +253,3 @@ class AmqpReportSource:
     def close(self) -> None:
         """See ``road.ReportSource.close``."""
         self._link.close()
-
-
-def _dead_letter(delivery: Delivery) -> DeadLetter:
-    deaths = delivery.headers.get("x-death")
-    first = deaths[0] if isinstance(deaths, list) and deaths and isinstance(deaths[0], Mapping) else {}
-    parts = names.target_of_queue(str(first.get("queue", "")))
-    when = first.get("time")
-    died_ms = int(when.timestamp() * 1000) if isinstance(when, datetime) else None
-    target = Target(*parts) if parts else None
-    every = tuple(deaths) if isinstance(deaths, list) else ()
-    return DeadLetter(delivery.body, target, died_ms, str(first.get("reason", "unknown")), every)

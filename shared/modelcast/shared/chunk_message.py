@@ -10,7 +10,7 @@ from modelcast.shared import topology as names
 from modelcast.shared.compression import CODEC
 from modelcast.shared.road import ArrivedChunk
 
-CHUNK, BEGIN, END, PROBE, ANNOUNCEMENT = "chunk", "begin", "end", "probe", "announcement"
+CHUNK, BEGIN, END, PROBE, ANNOUNCEMENT, REPLAY = "chunk", "begin", "end", "probe", "announcement", "replay"
 MARKERS = frozenset({BEGIN, END, PROBE})
 CHUNK_HEADERS = frozenset({
     names.HEADER_KIND, names.HEADER_RELEASE, names.HEADER_DIGEST, names.HEADER_CODEC, names.HEADER_VERSION, names.HEADER_INDEX,

@@ -242,6 +242,12 @@ class Withdrawn(MisuseError):
     exit_code = 30
 
 
+class NotConfirmed(MisuseError):
+    """Something would be removed for good, and nobody confirmed it."""
+
+    exit_code = 33
+
+
 class NotAccepted(MisuseError):
     """Not enough instances of the channel before accepted the release."""
 

@@ -19,6 +19,7 @@ from modelcast.shared.depot.layout import REPORTS, ModelPlaces
 from modelcast.shared.depot.reports import ReportWriter, now_ms
 from modelcast.shared.depot.settled import MAX_BYTES, Settled
 from modelcast.shared.errors import DepotUnusable, HostFault, StorageFault
+from modelcast.shared.file_letters import FileLetterDesk, Replays
 from modelcast.shared.file_publishing import FilePublisherRoad, FileRegister
 from modelcast.shared.file_reading import FileChunkFinder, FileChunkSource, FileReportSource
 from modelcast.shared.file_url import FileUrl
@@ -85,8 +86,12 @@ class FileRoad:
 
     def dead_letters(self, limit: int) -> Generator[DeadLetter]:
         """See ``road.DeadLetterRoad.dead_letters``."""
+        yield from self.letters().read(limit)
+
+    def letters(self) -> FileLetterDesk:
+        """See ``operating_road.LetterRoad.letters``."""
         self.depot.enter(founds=False)
-        yield from self.depot.letters().read(limit)
+        return FileLetterDesk(self.depot)
 
     def retire(self, model: str, channel: str, instances: Iterable[str]) -> None:
         """See ``road.OpenRoad.retire``: the model's folder goes, whoever is in it."""
@@ -116,6 +121,7 @@ class FileInstanceRoad:
         self._orders = depot.orders(target.model, target.channel)
         self._announcements = depot.announcements(target.model, target.channel)
         self._reports = ReportWriter(depot.disk, depot.root / REPORTS, target)
+        self._replays = Replays(depot.disk, depot.root / self._places.replays)
         self._unread: set[int] = set()
         self._listed, self._next_listing = 0, 0.0
         self._unwritten: deque[_Report] = deque()
@@ -123,7 +129,8 @@ class FileInstanceRoad:
         self._watch: Watch | None = None
         try:
             depot.sweep(self._places.incoming)
-            folders = [self._orders.folder, self._announcements.folder]
+            depot.sweep(self._places.replays)
+            folders = [self._orders.folder, self._announcements.folder, self._replays.folder]
             self._watch = Watch(folders, poll_seconds)   # before the first look: nothing comes in between
             self._folder = depot.disk.identity_of(self._orders.folder)
             numbers = self._orders.numbers()
@@ -192,7 +199,8 @@ class FileInstanceRoad:
                 return ArrivedOrder(body, (self, number))
             if number not in self._unread:
                 self._settled = self._settled.with_order(number)   # it was pruned
-        return None
+        replay = self._replays.next()   # last: what is newer supersedes it
+        return None if replay is None else ArrivedOrder(replay[2], (self, replay[0]), replay=replay[1])
 
     def _body(self, number: int) -> bytes | None:
         """Return an order, or None when it is gone or cannot be read: one damaged file must not hold up all that is behind it."""
@@ -218,6 +226,7 @@ class FileInstanceRoad:
             if number > self._heard:
                 self._heard = number
                 self._news.append(number)
+        self._replays.look()
 
     def _list(self) -> None:
         """Note the orders that came, beyond a gap too, and those that could not be read."""
@@ -233,9 +242,13 @@ class FileInstanceRoad:
         owner, number = cast("tuple[FileInstanceRoad, int | None]", arrived.receipt)
         if owner is not self or number is None:
             return   # it is given out again by this connection, and that one will be settled; an announcement never is
+        replay = self._replays.name_of(number)
         if not accept:
             incoming = self._depot.root / self._places.incoming
-            self._depot.letters().add(self._target, number, arrived.body, now_ms(), incoming)
+            self._depot.letters().add(self._target, replay or number, arrived.body, now_ms(), incoming)
+        if replay is not None:
+            self._replays.settle(replay)
+            return
         self._settled = self._settled.with_order(number)
         self._keep(self._settled)
 

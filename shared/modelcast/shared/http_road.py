@@ -14,7 +14,8 @@ from typing import Any, cast
 from modelcast.shared.errors import HostFault, MisuseError, ModelcastError, ProtocolViolation
 from modelcast.shared.http_answers import ServerBusy
 from modelcast.shared.http_getting import HttpChunkFinder, spread
-from modelcast.shared.http_line import MESSAGE_TYPE, Ask, Query, Server, rested
+from modelcast.shared.http_letters import HttpLetterDesk, list_of
+from modelcast.shared.http_line import Ask, Query, Server, rested
 from modelcast.shared.http_publishing import HttpPublisherRoad, read_register
 from modelcast.shared.http_reading import WAIT_SECONDS, HttpChunkSource, HttpReportSource
 from modelcast.shared.http_sending import Sending
@@ -25,10 +26,8 @@ GOODBYE_SECONDS = 2.0
 """Longest wait for what was sent last, and for the goodbye itself: a server that is gone must not hold up an application's end."""
 TELLING_SECONDS = 5.0
 """Longest wait for the answer to a report before the next one: the I/O thread does nothing slow."""
-LETTERS_AT_ONCE = 100
 SETTLED_BEFORE = frozenset({404})
 """Answers to a settlement that came twice, since a connection broke between."""
-WHOLE_LIST = {"Accept": MESSAGE_TYPE}
 
 
 class HttpRoad:
@@ -69,22 +68,17 @@ class HttpRoad:
         """See ``road.Road.reports``."""
         return HttpReportSource(self.server, since_minutes)
 
+    def letters(self) -> HttpLetterDesk:
+        """See ``operating_road.LetterRoad.letters``."""
+        return HttpLetterDesk(self.server)
+
     def dead_letters(self, limit: int) -> Generator[DeadLetter]:
         """See ``road.DeadLetterRoad.dead_letters``."""
-        line = self.server.line()
-        start: str | int | None = None
+        desk = self.letters()
         try:
-            while limit > 0:
-                query: Query = {"limit": min(limit, LETTERS_AT_ONCE), "from": start}
-                ask = Ask("GET", "/dead-letters", query, headers=WHOLE_LIST)
-                page = line.call(ask, "dead letters").message("list of dead letters")
-                letters, start = [_letter(told) for told in _list(page, "letters")], page.get("next")
-                yield from letters[:limit]
-                limit -= len(letters)
-                if start is None:
-                    return
+            yield from desk.read(limit)
         finally:
-            line.close()
+            desk.close()
 
     def retire(self, model: str, channel: str, instances: Iterable[str]) -> None:
         """See ``road.OpenRoad.retire``: all that the model has goes, whoever uses it."""
@@ -123,18 +117,21 @@ class HttpInstanceRoad:
             page = self._asking.answer("orders").message("list of orders")
         except MisuseError as error:
             raise HostFault(str(error), hint="Give each instance a name of its own.", facts=error.facts) from error
-        self._arrived.extend(self._order(told) for told in _list(page, "orders"))
+        self._arrived.extend(self._order(told) for told in list_of(page, "orders"))
 
     def _order(self, told: Any) -> ArrivedOrder:
         try:
             body, number, is_history = told["body"], told["number"], told["is_history"] is True
-            is_announcement, offset = told.get("is_announcement") is True, told.get("offset")
+            is_announcement, offset, replay = told.get("is_announcement") is True, told.get("offset"), told.get("replay")
         except (KeyError, TypeError, AttributeError) as error:
             raise ProtocolViolation("The server's list of orders holds one that is none.") from error
         if not isinstance(body, bytes):
             raise ProtocolViolation("The server's list of orders holds one without a body.")
         receipt = None if is_history else (self, number)
-        return ArrivedOrder(body, receipt, is_announcement=is_announcement, offset=offset if isinstance(offset, int) else None)
+        return ArrivedOrder(
+            body, receipt, is_announcement=is_announcement, offset=offset if isinstance(offset, int) else None,
+            replay=replay if isinstance(replay, str) else None,
+        )
 
     def next_order(self, seconds: float) -> ArrivedOrder | None:
         """See ``road.InstanceRoad.next_order``."""
@@ -194,23 +191,3 @@ class HttpInstanceRoad:
         self._asking.close()
         self._sending.close()
         self._bell.close()
-
-
-def _list(page: dict[str, Any], name: str) -> list[Any]:
-    found = page.get(name)
-    if not isinstance(found, list):
-        raise ProtocolViolation(f"The server's answer has no {name}.", hint="Is this a server of modelcast?")
-    return found
-
-
-def _letter(told: Any) -> DeadLetter:
-    try:
-        target = Target(str(told["model"]), str(told["channel"]), str(told["instance"])) if told.get("model") else None
-        body, died_ms, deaths = told["body"], told.get("died_ms"), told.get("deaths")
-        cause = str(told.get("cause") or "unknown")
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ProtocolViolation("The server's list of dead letters holds one that is none.") from error
-    if not isinstance(body, bytes):
-        raise ProtocolViolation("The server's list of dead letters holds one without a body.")
-    deaths = tuple(deaths) if isinstance(deaths, list) else ()
-    return DeadLetter(body, target, died_ms if isinstance(died_ms, int) else None, cause, deaths)

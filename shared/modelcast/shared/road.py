@@ -33,12 +33,15 @@ class ArrivedOrder:
         receipt: What the road needs to settle it; None for one from the history, which nobody settles.
         is_announcement: Whether it claims to say only that an order will follow, when the bytes are there.
         offset: Where it stands in the history; None for one that came to the instance itself.
+        replay: Names the time that an operator sent it back to this instance, which had refused it, or None. A claim of whoever wrote
+            it there.
     """
 
     body: bytes
     receipt: object = None
     is_announcement: bool = False
     offset: int | None = None
+    replay: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +257,7 @@ class DeadLetter:
         died_ms: When, by the broker's clock, milliseconds since 1970 UTC, or None.
         cause: The broker's word for why it is here: ``rejected``, ``expired``, ``maxlen``, …
         deaths: What the broker recorded besides.
+        receipt: What the road needs to take it away; None when it was only looked at.
     """
 
     body: bytes
@@ -261,6 +265,7 @@ class DeadLetter:
     died_ms: int | None = None
     cause: str = "unknown"
     deaths: Sequence[object] = field(default_factory=tuple)
+    receipt: object = field(default=None, compare=False, repr=False)
 
 
 class Road(Protocol):

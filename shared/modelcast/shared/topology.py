@@ -171,6 +171,9 @@ def target_of_queue(queue: str) -> tuple[str, str, str] | None:
     return parts[1], parts[2], parts[4]
 
 
+DEFAULT_EXCHANGE = ""
+"""Passes a message on to the one queue that its routing key names; in RabbitMQ's permissions it is called ``amq.default``."""
+
 HEADER_KIND = "mc-kind"
 HEADER_RELEASE = "mc-release"
 HEADER_VERSION = "mc-version"
@@ -179,7 +182,8 @@ HEADER_COUNT = "mc-count"
 HEADER_DIGEST = "mc-digest"
 HEADER_CODEC = "mc-codec"
 HEADER_SIZE = "mc-size"
-"""Headers of a chunk message: short strings and integers only, and hints only; trust comes from the manifest."""
+HEADER_REPLAY = "mc-replay"
+"""Headers of our messages: short strings and integers only, and hints only; trust comes from the manifest."""
 
 MESSAGE_OVERHEAD_BYTES = 4 * KIB
 """What headers and framing add to a chunk, generously."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modelcast.consumer.deadletters.asking import filtering, road_of, wish_of
-from modelcast.consumer.deadletters.handling import export
+from modelcast.consumer.deadletters.handling import export, purge, replay
 from modelcast.shared.cli.connection import json_option, url_option
 from modelcast.shared.cli.output import Output
 
@@ -27,6 +27,7 @@ def dead_letters() -> None:
     Example:
       modelcast dead-letters list --since 2h --by reason
       modelcast dead-letters explain 3f9a
+      modelcast dead-letters replay 3f9a
     """  # noqa: D301 - \b is click's mark for text that is not wrapped
 
 
@@ -144,4 +145,5 @@ def explain(*, letter_id: str | None, limit: int, url: str | None, as_json: bool
         output.data("")
 
 
-dead_letters.add_command(export)
+for command in (export, replay, purge):
+    dead_letters.add_command(command)

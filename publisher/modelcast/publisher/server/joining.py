@@ -78,7 +78,7 @@ def _numbers(depot: Depot, target: Target) -> tuple[int, int]:
 def _order(arrived: ArrivedOrder) -> dict[str, Any]:
     return {
         "number": number_of(arrived), "body": arrived.body, "is_history": arrived.receipt is None, "offset": arrived.offset,
-        "is_announcement": arrived.is_announcement,
+        "is_announcement": arrived.is_announcement, "replay": arrived.replay,
     }
 
 

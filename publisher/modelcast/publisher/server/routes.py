@@ -98,6 +98,8 @@ ROUTES: Sequence[Route] = (
     Route("POST", "/reports", telling.report, (Scope.REPORT,), telling.KINDS, takes=WIRE_TYPE, gives=NOTHING, success=(204,)),
     Route("GET", "/reports", telling.reports, OPERATE, ("since_minutes", "from=cursor", "wait"), gives=WIRE, errors=(410,)),
     Route("GET", "/dead-letters", telling.dead_letters, OPERATE, ("limit", "from"), gives=BOTH),
+    Route("POST", "/dead-letters/{letter}/replay", telling.replay, OPERATE, gives=NOTHING, success=(204,), errors=(404,)),
+    Route("DELETE", "/dead-letters/{letter}", telling.remove_letter, OPERATE, gives=NOTHING, success=(204,)),
     Route("GET", "/health", welcome.health, is_open=True),
     Route("GET", "/openapi.json", welcome.described, is_open=True),
 )

@@ -3,6 +3,7 @@
 Decides what a token sees of them: what concerns its models and channels. Imports the call and the report desk.
 """
 
+from contextlib import suppress
 from typing import Any
 
 from starlette.responses import Response
@@ -14,8 +15,9 @@ from modelcast.publisher.server.shelves import parsed
 from modelcast.publisher.server.tokens import Scope, Token
 from modelcast.publisher.server.work import work
 from modelcast.shared.depot.depot import Depot
-from modelcast.shared.depot.layout import ModelPlaces
+from modelcast.shared.depot.layout import ChannelPlaces, ModelPlaces, is_letter
 from modelcast.shared.errors import PublisherBusy, SenderFault
+from modelcast.shared.file_letters import FileLetterDesk
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.names import check_name
 from modelcast.shared.report import Report
@@ -91,20 +93,23 @@ def _read(reading: Reading, name: str, number: int, max_bytes: int) -> dict[str,
 async def dead_letters(call: Call) -> Response:
     """Orders that instances refused, oldest first."""
     limit = call.count("limit", 100, least=1, most=MOST_LETTERS)
-    first = call.count("from", 0, most=2**62)
-    fields = await work(_letters, call.service.depot, call.token, first, limit, call.service.limits.answer_bytes)
+    after = call.request.query_params.get("from", "")
+    if after and not is_letter(after):
+        raise Problem(400, f"from={after[:40]} is no place in this list.", hint="Write what 'next' of the page before says.")
+    fields = await work(_letters, call.service.depot, call.token, after, limit, call.service.limits.answer_bytes)
     if call.wants_wire:
         return wire(fields)
     return call.answer({**fields, "letters": [_for_people(letter) for letter in fields["letters"]]})
 
 
-def _letters(depot: Depot, token: Token, first: int, limit: int, max_bytes: int) -> dict[str, Any]:
+def _letters(depot: Depot, token: Token, after: str, limit: int, max_bytes: int) -> dict[str, Any]:
+    """Return a page; it ends with a name and not with a number, because letters are taken away meanwhile."""
     found: list[dict[str, Any]] = []
-    for number, letter in enumerate(depot.letters().read(2**62)):
-        if number < first or letter.target is None or not token.allows(Scope.OPERATE, letter.target.model, letter.target.channel):
+    for letter in depot.letters().read(2**62, after=after):
+        if letter.target is None or not token.allows(Scope.OPERATE, letter.target.model, letter.target.channel):
             continue
         if len(found) >= limit or max_bytes <= 0:
-            return {"next": str(number), "letters": found}
+            return {"next": found[-1]["id"], "letters": found}
         found.append(_letter(letter, letter.target))
         max_bytes -= len(letter.body)
     return {"next": None, "letters": found}
@@ -112,8 +117,8 @@ def _letters(depot: Depot, token: Token, first: int, limit: int, max_bytes: int)
 
 def _letter(letter: DeadLetter, target: Target) -> dict[str, Any]:
     return {
-        "body": letter.body, "model": target.model, "channel": target.channel, "instance": target.instance, "died_ms": letter.died_ms,
-        "cause": letter.cause, "deaths": list(letter.deaths),
+        "id": str(letter.receipt), "body": letter.body, "model": target.model, "channel": target.channel, "instance": target.instance,
+        "died_ms": letter.died_ms, "cause": letter.cause, "deaths": list(letter.deaths),
     }
 
 
@@ -121,6 +126,32 @@ def _for_people(letter: dict[str, Any]) -> dict[str, Any]:
     order = parsed(letter["body"])
     about = {"release": order.release.hex(), "sequence": order.sequence} if order else {"release": None, "sequence": None}
     return {**{name: value for name, value in letter.items() if name not in {"body", "deaths"}}, **about}
+
+
+async def _named(call: Call) -> tuple[str, DeadLetter, Target]:
+    """Return the letter of the path; to a token that does not reach it, it is not there."""
+    name = call.request.path_params["letter"]
+    letter = await work(call.service.depot.letters().get, name)
+    if letter is None or letter.target is None or not call.token.allows(Scope.OPERATE, letter.target.model, letter.target.channel):
+        raise Problem(404, "There is no such dead letter (any more).", hint="Ask for the list again.")
+    return name, letter, letter.target
+
+
+async def replay(call: Call) -> Response:
+    """Send an order back to the instance that refused it, to be judged anew; the dead letter stays until it is removed."""
+    _, letter, target = await _named(call)
+    await work(FileLetterDesk(call.service.depot).send_back, letter)
+    call.service.notices.tell(call.service.depot.root / ChannelPlaces(target.model, target.channel).orders)
+    return done()
+
+
+async def remove_letter(call: Call) -> Response:
+    """Remove a dead letter; one that is gone already is as good."""
+    name = call.request.path_params["letter"]
+    with suppress(Problem):   # what is gone, or is none of its business, says nothing else to a token
+        await _named(call)
+        await work(call.service.depot.letters().remove, name)
+    return done()
 
 
 # --------------------------------------------------------------------------- the end

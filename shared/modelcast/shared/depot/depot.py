@@ -154,8 +154,14 @@ class Depot:
     def make_instance(self, target: Target) -> InstancePlaces:
         """Make an instance's folders and return where they are."""
         places = InstancePlaces(target.model, target.channel, target.instance)
-        self._make(places.incoming)
+        self._make(places.incoming, places.replays)
         return places
+
+    def replays_of(self, target: Target) -> Path | None:
+        """Return where orders are sent back to an instance, or None if it never came, or its modelcast does not look there."""
+        folder = InstancePlaces(target.model, target.channel, target.instance).replays
+        self.refuse_links(folder)
+        return self.root / folder if self.disk.is_folder(self.root / folder) else None
 
     def register(self, model: str) -> NumberedLog:
         """Return a model's register."""

@@ -75,6 +75,7 @@ class InstancePlaces:
         lock: Held while the instance is connected.
         settled: Which orders it is done with.
         incoming: What it is writing; swept when it comes again.
+        replays: Orders that it refused and an operator sent back, until they are settled.
     """
 
     def __init__(self, model: str, channel: str, instance: str) -> None:
@@ -82,6 +83,7 @@ class InstancePlaces:
         self.lock = f"{self.folder}/lock"
         self.settled = f"{self.folder}/settled"
         self.incoming = f"{self.folder}/incoming"
+        self.replays = f"{self.folder}/replays"
 
 
 def is_name(name: str) -> bool:

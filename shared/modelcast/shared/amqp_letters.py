@@ -1,0 +1,109 @@
+"""Dead letters on a broker: looked at, sent back to who refused them, taken away.
+
+Decides how: a letter is held unsettled by one connection while it is at its desk, is sent back through the default exchange to the
+queue that it died in, and is acknowledged only when the broker has confirmed that. Imports link, topology and the road's values.
+"""
+
+from collections.abc import Generator, Mapping
+from contextlib import suppress
+from datetime import datetime
+
+from modelcast.shared import topology as names
+from modelcast.shared.chunk_message import REPLAY
+from modelcast.shared.digest import digest
+from modelcast.shared.errors import HostFault, NotFound, TopologyMismatch
+from modelcast.shared.link import Delivery, FullLink, Inbox, Outbox
+from modelcast.shared.order import order_id
+from modelcast.shared.road import DeadLetter, Target
+
+MOST_UNSETTLED = 65_535
+"""AMQP counts unsettled messages in 16 bits."""
+MOST_REPLAY_CHARACTERS = 64
+RECEIVE_SECONDS = 5.0
+
+
+class AmqpLetterDesk:
+    """See ``operating_road.LetterDesk``: what is at one desk, no other one sees meanwhile.
+
+    Args:
+        link: A connection of its own; closed with the desk.
+    """
+
+    def __init__(self, link: FullLink) -> None:
+        self._link = link
+        link.declare(names.common_parts())
+        self._inbox: Inbox | None = None
+        self._outbox: Outbox | None = None
+
+    def read(self, limit: int) -> Generator[DeadLetter]:
+        """See ``operating_road.LetterDesk.read``."""
+        self._give_back()
+        waiting = min(limit, self._link.depth(names.DEAD), MOST_UNSETTLED)
+        if waiting <= 0:
+            return
+        self._inbox = inbox = self._link.inbox(names.DEAD, prefetch=waiting)
+        for _ in range(waiting):   # what is refused meanwhile stands behind, and is not looked at
+            delivery = inbox.receive(RECEIVE_SECONDS)
+            if delivery is None:
+                return   # somebody else took or purged some meanwhile
+            yield _dead_letter(delivery, (inbox, delivery.tag))
+
+    def send_back(self, letter: DeadLetter) -> None:
+        """See ``operating_road.LetterDesk.send_back``."""
+        if letter.target is None:
+            raise NotFound("This letter does not say who refused it.", hint="Publish again: a new order reaches every instance.")
+        target = letter.target
+        queue = names.instance_queue_name(target.model, target.channel, target.instance)
+        headers = {names.HEADER_KIND: REPLAY, names.HEADER_REPLAY: _replay(letter)}
+        if self._outbox is None:
+            self._outbox = self._link.companion().outbox(window=1)   # in an alarm the broker must not stop taking what we remove
+        try:
+            self._outbox.post(names.DEFAULT_EXCHANGE, letter.body, headers=headers, routing_key=queue)
+            self._outbox.flush()
+        except TopologyMismatch as error:
+            with suppress(HostFault):
+                self._outbox.flush()   # the broker's confirm follows what it gave back
+            raise NotFound(
+                f"{target.instance} of {target.model}/{target.channel} has no queue (any more).",
+                hint="It was away for a week, or never came back under this name; when it joins it gets what was ordered last.",
+                facts={"queue": queue},
+            ) from error
+
+    def remove(self, letter: DeadLetter) -> None:
+        """See ``operating_road.LetterDesk.remove``."""
+        inbox, tag = letter.receipt if isinstance(letter.receipt, tuple) else (None, 0)
+        if inbox is not None and inbox is self._inbox:
+            self._inbox.accept(Delivery(b"", tag=tag))
+
+    def _give_back(self) -> None:
+        if self._inbox is not None:
+            self._inbox.close()
+            self._inbox = None
+
+    def close(self) -> None:
+        """See ``operating_road.LetterDesk.close``."""
+        self._link.close()
+
+
+def replay_of(delivery: Delivery) -> str | None:
+    """Return which replay a message of an instance's queue claims to be, or None."""
+    if delivery.headers.get(names.HEADER_KIND) != REPLAY:
+        return None
+    replay = delivery.headers.get(names.HEADER_REPLAY)
+    return replay[:MOST_REPLAY_CHARACTERS] if isinstance(replay, str) and replay else None
+
+
+def _replay(letter: DeadLetter) -> str:
+    """Return the name of sending a letter back: the same one when it is done again after a crash, another one for another death."""
+    return digest(f"{order_id(letter.body)} {letter.target} {letter.died_ms}".encode()).hex()[:24]
+
+
+def _dead_letter(delivery: Delivery, receipt: object) -> DeadLetter:
+    deaths = delivery.headers.get("x-death")
+    first = deaths[0] if isinstance(deaths, list) and deaths and isinstance(deaths[0], Mapping) else {}
+    parts = names.target_of_queue(str(first.get("queue", "")))
+    when = first.get("time")
+    died_ms = int(when.timestamp() * 1000) if isinstance(when, datetime) else None
+    target = Target(*parts) if parts else None
+    every = tuple(deaths) if isinstance(deaths, list) else ()
+    return DeadLetter(delivery.body, target, died_ms, str(first.get("reason", "unknown")), every, receipt)

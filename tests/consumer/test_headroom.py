@@ -117,6 +117,15 @@ def test_a_shortage_that_passed_and_one_of_another_order_begin_anew() -> None:
     assert isinstance(host.refusal(BIG, "another order"), HostFault)
 
 
+def test_after_it_was_refused_for_a_shortage_the_same_order_is_waited_for_again() -> None:
+    host = Host(Headroom(GIB, 8 * GIB, "this host's memory"), shortage_seconds=60)
+    assert isinstance(host.refusal(BIG), HostFault)
+    host.now = 60.0
+    assert isinstance(host.refusal(BIG), SenderFault)
+    host.now = 61.0   # an operator sent it back
+    assert isinstance(host.refusal(BIG), HostFault)
+
+
 def test_a_shortage_may_be_given_no_time() -> None:
     assert isinstance(Host(Headroom(GIB, 8 * GIB, "this host's memory"), shortage_seconds=0).refusal(BIG), SenderFault)
 

@@ -77,7 +77,7 @@ def test_what_is_damaged_in_the_journal_keeps_nothing_from_going_on(tmp_path: Pa
     assert journal.begin_try("order") == 1
 
 
-@given(st.builds(Rejection, st.text("0123456789abcdef", min_size=64, max_size=64), st.text(max_size=30), st.text(max_size=300), st.none() | st.just("1.0.0")))
+@given(st.builds(Rejection, st.text("0123456789abcdef", min_size=64, max_size=64), st.text(max_size=30), st.text(max_size=300), st.none() | st.just("1.0.0"), st.none() | st.text(max_size=64), st.integers(0, 99), st.booleans()))
 def test_rejections_survive_a_restart(tmp_path: Path, kept: Rejection) -> None:
     again(tmp_path).remember(kept)
     assert again(tmp_path).rejections()[kept.order] == kept

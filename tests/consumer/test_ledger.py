@@ -90,6 +90,21 @@ def test_an_order_whose_verdict_is_being_written_down_is_known() -> None:
     assert ledger.knows("one")
 
 
+def test_only_what_was_refused_and_told_is_judged_anew() -> None:
+    ledger = Ledger()
+    assert not ledger.reopen("one")
+    ledger.expect("one")
+    assert not ledger.reopen("one")   # its verdict is being written down
+    ledger.decide("one", Verdict.REJECTED, ("report-1", b"reason"))
+    assert not ledger.reopen("one")   # nobody has heard why yet
+    ledger.confirmed("report-1")
+    assert ledger.reopen("one")
+    assert not ledger.knows("one")
+    for verdict in (Verdict.PROMOTED, Verdict.SUPERSEDED):
+        ledger.decide("two", verdict, None)
+        assert not ledger.reopen("two")
+
+
 def test_reports_are_sent_oldest_first_those_of_an_earlier_start_before() -> None:
     ledger = Ledger()
     ledger.owe("report-1", b"earlier")

@@ -20,6 +20,7 @@ from modelcast.consumer.headroom import Headroom
 from modelcast.consumer.lifecycle import State
 from modelcast.consumer.pointer import KeptBookmark
 from modelcast.consumer.policy import Loading, Policy, Timing
+from modelcast.consumer.replays import MOST_REPLAYS
 from modelcast.consumer.trust import reader_of
 from modelcast.consumer.updater import pause_seconds
 from modelcast.shared.amqp_road import AmqpRoad
@@ -651,3 +652,135 @@ def test_what_can_never_fit_into_memory_is_not_received_ahead(sim, tmp_path, roa
         desk.hear(sim.announcement(release, chunks_offset=sim.send(release)))
         desk.work()
         assert (desk.updater.state, bench.fs.names(bench.store.root / "incoming")) == (State.IDLE, [])
+
+
+# --------------------------------------------------------------------------- sent back by an operator
+
+
+def refused_once(sim: PublisherSimulator, desk: Desk) -> bytes:
+    """Publish a release of which a chunk is missing, and let it be refused."""
+    body = sim.publish(sim.release("1.0.0"), withheld(0))
+    desk.deliver(body)
+    desk.work()
+    desk.tell()
+    assert desk.verdict_reports() == [("1.0.0", "rejected", "chunks-missing")]
+    return body
+
+
+def refused_by_a_wrong_clock(sim: PublisherSimulator, desk: Desk) -> bytes:
+    """Publish a release and let it be refused as expired; then the clock is set."""
+    body, desk.now_ms = sim.publish(sim.release("1.0.0"), expires_ms=5), 10
+    desk.deliver(body)
+    desk.work()
+    desk.tell()
+    assert desk.verdict_reports() == [("1.0.0", "rejected", "expired")]
+    desk.now_ms = 0
+    return body
+
+
+def test_an_order_that_is_sent_back_is_judged_anew_by_all_the_checks(sim, desk) -> None:
+    body = refused_by_a_wrong_clock(sim, desk)
+    back = desk.deliver(body, replay="first")
+    assert desk.updater.state is State.IDLE
+    desk.work()
+    desk.tell()
+    assert desk.verdict_reports()[1:] == [("1.0.0", "promoted", None)]
+    assert desk.road.settled[1:] == [(back, True)]
+    assert desk.bench.journal.rejections()[order_id(body)].is_open   # and counts no more
+
+
+def test_without_the_mark_it_is_refused_again_without_a_try(sim, desk) -> None:
+    body = refused_by_a_wrong_clock(sim, desk)
+    again_arrived = desk.deliver(body)
+    desk.work()
+    desk.tell()
+    assert len(desk.verdict_reports()) == 1
+    assert desk.road.settled[1:] == [(again_arrived, False)]
+
+
+def test_what_is_sent_back_and_fails_again_is_reported_and_refused_again(sim, desk) -> None:
+    body = refused_once(sim, desk)
+    for time in ("first", "second"):
+        back = desk.deliver(body, replay=time)
+        desk.work()
+        desk.tell()
+        assert desk.road.settled[-1] == (back, False)
+    assert desk.verdict_reports() == [("1.0.0", "rejected", "chunks-missing")] * 3
+    kept = desk.bench.journal.rejections()[order_id(body)]
+    assert (kept.reason, kept.replay, kept.replays, kept.is_open) == ("chunks-missing", "second", 2, False)
+
+
+def test_the_same_time_is_answered_once_however_often_it_comes(sim, bench, desk) -> None:
+    body = refused_once(sim, desk)
+    desk.deliver(body, replay="first")
+    desk.deliver(body, replay="first")   # sent back once more after a crash of the operator
+    desk.work()
+    desk.tell()
+    assert len(desk.verdict_reports()) == 2
+    assert [accepted for _, accepted in desk.road.settled] == [False] * 3
+    later = again(bench)
+    back = later.deliver(body, replay="first")   # the road gives it out again after a crash of the instance
+    later.work()
+    later.tell()
+    assert (later.verdict_reports(), later.road.settled) == ([], [(back, False)])
+
+
+def test_a_crash_while_it_is_judged_anew_goes_on_with_that_and_counts_it_once(sim, bench, desk) -> None:
+    body = refused_by_a_wrong_clock(sim, desk)
+    desk.deliver(body, replay="first")
+    desk.do_one()   # it is journaled that it is judged anew; the process dies here
+    later = again(bench)
+    assert later.bench.journal.rejections()[order_id(body)].replays == 1
+    back = later.deliver(body, replay="first")
+    later.work()
+    later.tell()
+    assert later.verdict_reports() == [("1.0.0", "promoted", None)]
+    assert later.road.settled == [(back, True)]
+
+
+def test_an_older_order_that_is_sent_back_is_superseded_and_never_a_step_back(sim, desk) -> None:
+    body = refused_by_a_wrong_clock(sim, desk)
+    newer = sim.publish(sim.release("1.1.0"))
+    desk.deliver(newer)
+    desk.work()
+    desk.tell()
+    back = desk.deliver(body, replay="first")
+    desk.work()
+    desk.tell()
+    assert desk.verdict_reports()[1:] == [("1.1.0", "promoted", None), ("1.0.0", "superseded", None)]
+    assert desk.road.settled[-1] == (back, True)
+    assert desk.bench.slot.active.version == "1.1.0"
+
+
+def test_a_forged_mark_on_what_is_no_order_changes_nothing(desk) -> None:
+    for time in (None, "first", "second"):
+        arrived = desk.deliver(b"no order at all", replay=time)
+        desk.work()
+        desk.tell()
+        assert desk.road.settled[-1] == (arrived, False)
+    assert {reason for _, _, reason in desk.verdict_reports()} == {"malformed"}
+
+
+def test_a_mark_on_what_serves_does_nothing(sim, desk) -> None:
+    body = sim.publish(sim.release("1.0.0"))
+    desk.deliver(body)
+    desk.work()
+    desk.tell()
+    back = desk.deliver(body, replay="first")
+    desk.work()
+    desk.tell()
+    assert desk.verdict_reports() == [("1.0.0", "promoted", None)]
+    assert desk.road.settled[-1] == (back, True)
+
+
+def test_one_order_is_judged_anew_only_so_often_also_across_restarts(sim, bench, desk) -> None:
+    body = refused_once(sim, desk)
+    for number in range(MOST_REPLAYS + 2):
+        if number == MOST_REPLAYS // 2:
+            desk = again(bench)
+            bench = desk.bench
+        desk.deliver(body, replay=f"forged {number}")
+        desk.work()
+        desk.tell()
+    assert len(desk.verdict_reports()) == MOST_REPLAYS - MOST_REPLAYS // 2
+    assert desk.bench.journal.rejections()[order_id(body)].replays == MOST_REPLAYS

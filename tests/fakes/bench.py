@@ -184,9 +184,9 @@ class Desk:
         self.road = RecordingRoad()
         self.updater.remember(bench.workshop.standing(), bench.journal.rejections(), bench.journal.reports())
 
-    def deliver(self, body: bytes, *, from_history: bool = False) -> ArrivedOrder:
-        """Let an order message arrive."""
-        arrived = ArrivedOrder(body, None if from_history else object())
+    def deliver(self, body: bytes, *, from_history: bool = False, replay: str | None = None) -> ArrivedOrder:
+        """Let an order message arrive; ``replay`` names the time that an operator sent it back."""
+        arrived = ArrivedOrder(body, None if from_history else object(), replay=replay)
         self.updater.on_order(arrived)
         return arrived
 

@@ -72,7 +72,7 @@ class AmqpLetterDesk:
     def remove(self, letter: DeadLetter) -> None:
         """See ``operating_road.LetterDesk.remove``."""
         inbox, tag = letter.receipt if isinstance(letter.receipt, tuple) else (None, 0)
-        if inbox is not None and inbox is self._inbox:
+        if self._inbox is not None and inbox is self._inbox:
             self._inbox.accept(Delivery(b"", tag=tag))
 
     def _give_back(self) -> None:

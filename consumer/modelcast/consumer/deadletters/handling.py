@@ -179,10 +179,15 @@ def _confirm(letters: "list[Letter]") -> None:
     from modelcast.shared.errors import NotConfirmed  # noqa: PLC0415 - see above
 
     question = f"Remove {_counted(letters)} for good?"
-    if not sys.stdin.isatty():
+    if not is_terminal():
         raise NotConfirmed(f"{question} Nobody is there to say so.", hint="Look with --dry-run, then add --yes.")
     if not click.confirm(question, err=True):
         raise NotConfirmed("Nothing was removed.")
+
+
+def is_terminal() -> bool:
+    """Whether somebody is there to be asked."""
+    return sys.stdin.isatty()
 
 
 def _counted(letters: "list[Letter]") -> str:

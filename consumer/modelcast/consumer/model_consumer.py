@@ -79,10 +79,11 @@ class ModelConsumer:
 
         ring = _key_ring(trust)
         self._validators: list[Validator] = []
-        self._slot, self._lock = Slot(), Lock()
+        loading = loading or Loading()
+        self._slot, self._lock = Slot(loading.keeps), Lock()
         self._blueprint = Blueprint(
             as_road(url, queue_type=queue_type), model, channel, instance, Path(store), policy, timing or Timing(), ring,
-            dict(loaders or {}), self._validators, self._slot, loading or Loading(),
+            dict(loaders or {}), self._validators, self._slot, loading,
             None if fallback is None else as_fallback(as_road(fallback)),
         )
         self._join: Callable[[], Member] = partial(Member, self._blueprint)
@@ -126,6 +127,31 @@ class ModelConsumer:
         if running is None:
             return True
         return running.runtime.stop(timeout_seconds)
+
+    def report_bad(self, reason: str = "", *, version: str | None = None) -> bool:
+        """Take the model in service out of it: it passed every check and then failed at its work. Any thread may call it, at any time.
+
+        The model before takes its place: at once where it is kept at hand (``Loading.keep_previous``), otherwise when it was
+        loaded. The release is remembered as bad, also after a restart, and reported as rejected with ``reported-bad``; a new order
+        for it is tried again.
+
+        Args:
+            reason: Why, in the application's words; people read it in ``modelcast why``.
+            version: What was found to be bad. When another version is in service by now nothing happens.
+
+        Returns:
+            Whether another model is in service already; False when it has to be loaded first, or there is none to go back to.
+
+        Raises:
+            NotReady: Nothing is in service, or the consumer is not started.
+            MisuseError: This process follows another one of this host, which receives.
+        """
+        active, running = self.active, self._running
+        if running is None:
+            raise NotReady("The consumer is not started.", hint="Call start() first.")
+        if version is not None and version != active.version:
+            return True
+        return running.report_bad(active, reason)
 
     def __enter__(self) -> Self:
         self.start()

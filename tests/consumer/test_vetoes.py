@@ -1,5 +1,6 @@
 """A release that passed every check and fails at its work: the application takes it out, the one before serves, and everybody hears of it."""
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from tests.fakes.stage import LONG, Doubler, Stage
 
-from modelcast.consumer import Loading, ModelConsumer
+from modelcast.consumer import Loading, ModelConsumer, store
 from modelcast.shared.errors import MisuseError, NotReady
 from modelcast.shared.order import Kind
 from modelcast.shared.report import Verdict
@@ -45,9 +46,11 @@ def refusals(stage: Stage) -> list[tuple[str | None, str | None, str | None]]:
     return [(report.version, report.reason, report.message) for report in stage.reports() if report.verdict is Verdict.REJECTED]
 
 
-@pytest.mark.parametrize(("model", "is_at_once"), [(Heavy, True), (Doubler, False)], ids=["mapped", "not mapped"])
-def test_the_model_before_serves_again_and_the_report_says_why(stage: Stage, model: type, is_at_once: bool) -> None:
-    consumer = stage.joined()
+@pytest.mark.parametrize(("model", "rule", "is_at_once"), [
+    (Heavy, "mapped", True), (Doubler, "mapped", False), (Doubler, "always", True), (Heavy, "never", False),
+])
+def test_the_model_before_serves_again_and_the_report_says_why(stage: Stage, model: type, rule: str, is_at_once: bool) -> None:
+    consumer = stage.joined(loading=Loading(keep_previous=rule))
     served(stage, consumer, model(2.0), model(3.0))
     assert consumer.report_bad("answers drift") is is_at_once
     stage.eventually(lambda: consumer.active.version == "1.0.0" and refusals(stage))
@@ -94,7 +97,7 @@ def test_a_report_about_what_is_served_no_more_changes_nothing(stage: Stage) -> 
 
 @pytest.mark.parametrize("model", [Heavy, Doubler], ids=["mapped", "not mapped"])
 def test_many_requests_that_fail_at_once_take_it_out_once(stage: Stage, model: type) -> None:
-    consumer = stage.joined()
+    consumer = stage.joined(loading=Loading(keep_previous="mapped"))
     served(stage, consumer, model(1.0), model(2.0), model(3.0))
     gate = threading.Barrier(8)
 
@@ -153,3 +156,48 @@ def test_a_rollback_to_what_is_at_hand_loads_nothing(stage: Stage, rule: str, is
 def test_a_rule_that_is_none_is_refused() -> None:
     with pytest.raises(MisuseError, match="no rule for the model before"):
         Loading(keep_previous="perhaps")
+
+
+# --------------------------------------------------------------------------- what was read is not read again
+
+
+def two_releases(stage: Stage) -> tuple[ModelConsumer, object, Path]:
+    """Promote two releases; returns the consumer, the first of them, and the file of its buffers."""
+    consumer = stage.joined()
+    first = stage.sim.pickled("1.0.0", Heavy(2.0))
+    for release in (first, stage.sim.pickled("1.1.0", Heavy(3.0))):
+        stage.sim.publish(release)
+        stage.serves(consumer, release.version)
+    return consumer, first, consumer._blueprint.store_root / "fraud/production/releases" / first.id / "files/model.buffers"
+
+
+def rolled_back(stage: Stage, release: object) -> None:
+    stage.sim.announce(stage.sim.order(release, kind=Kind.ROLLBACK))   # type: ignore[arg-type]
+
+
+def test_a_rollback_reads_what_is_unpickled_and_no_buffers_that_nobody_touched(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    consumer, first, _ = two_releases(stage)
+    read: list[str] = []
+    compare = store._compare_content
+    monkeypatch.setattr(store, "_compare_content", lambda file, entry, buffer: read.append(entry.path) or compare(file, entry, buffer))
+    rolled_back(stage, first)
+    stage.serves(consumer, "1.0.0")
+    assert "model.pickle" in read
+    assert "model.buffers" not in read
+    assert consumer.active.model.predict(np.array([1.0])) == [2.0]
+
+
+@pytest.mark.parametrize("keeps_time", [False, True])
+def test_buffers_that_somebody_touched_are_read_and_never_served(stage: Stage, keeps_time: bool) -> None:
+    consumer, first, buffers = two_releases(stage)
+    facts = buffers.stat()
+    with buffers.open("r+b") as file:
+        file.seek(5000)
+        byte = file.read(1)
+        file.seek(5000)
+        file.write(bytes([byte[0] ^ 1]))
+    if keeps_time:
+        os.utime(buffers, ns=(facts.st_atime_ns, facts.st_mtime_ns))   # the inode's own time cannot be set
+    rolled_back(stage, first)
+    stage.serves(consumer, "1.0.0")   # found, fetched again
+    assert consumer.active.model.weights.min() == consumer.active.model.weights.max() == 2.0

@@ -117,8 +117,14 @@ MUTANTS = (
         ("tests/consumer/test_assembly.py", "tests/consumer/test_receiving.py"),
     ),
     Mutant(
+        "buffers that somebody touched are not read again", f"{CONSUMER}keeper.py",
+        "        is_known = facts is not None and self._read.get(release) == facts\n",
+        "        is_known = facts is not None and release in self._read\n",
+        ("tests/consumer/test_vetoes.py",),
+    ),
+    Mutant(
         "what was written is not compared before it is loaded at a start", f"{CONSUMER}keeper.py",
-        "            damage = damage_in(self._store.folder(release), manifest.artifact)\n            if damage is not None:",
+        "            damage = self._damage(release, manifest.artifact)\n            if damage is not None:",
         "            damage = None\n            if damage is not None:", ("tests/consumer/test_workshop.py",),
     ),
     Mutant(

@@ -74,13 +74,14 @@ class Loading:
             larger than a limit is in all, otherwise tried again for as long as
         shortage_seconds: a shortage may last. After that it is rejected.
         keep_previous: Which model is kept at hand when the next one takes its place, so that a rollback or ``report_bad`` is a swap:
-            one whose weights are ``mapped`` (the default; it costs pages that the system may take back), ``always``, ``never``.
+            one whose weights are ``mapped`` (it costs pages of memory), ``always``, or ``never`` (the default). Without it a model
+            whose weights are mapped is loaded again in milliseconds: large buffers that this process read before are not read again.
     """
 
     collector: str = "pause"
     check_memory: bool = True
     shortage_seconds: float = 600.0
-    keep_previous: str = "mapped"
+    keep_previous: str = "never"
 
     def __post_init__(self) -> None:
         if not self.shortage_seconds >= 0:   # NaN neither: it never passes

@@ -26,7 +26,7 @@ from modelcast.consumer.probing import Bounded, Validator, check_samples, run_va
 from modelcast.consumer.receiving import OpenSource
 from modelcast.consumer.rules import Standing
 from modelcast.consumer.sharing import Borrowing
-from modelcast.consumer.store import Store, damage_in, misfit_in
+from modelcast.consumer.store import Store, misfit_in
 from modelcast.consumer.succession import pointer_after
 from modelcast.consumer.trial import Trial
 from modelcast.consumer.trust import reader_of
@@ -113,12 +113,14 @@ class Workshop(Keeper):
         folder = self._store.incoming(trusted.release) / "files" if is_new else self._store.folder(trusted.release)
         if self._at_hand(trusted.release) is not None:
             return   # this process verified and loaded it, and has held it since
+        artifact = trusted.manifest.artifact
         with trial.timed("verified"):
-            damage = (misfit_in if is_new else damage_in)(folder, trusted.manifest.artifact)
+            damage = misfit_in(folder, artifact) if is_new else self._damage(trusted.release, artifact)
             if damage is not None:
                 self._store.fs.remove_tree(folder.parent)
                 raise StorageFault(f"What was written to {folder} reads back otherwise: {damage.text}.", hint="Check this disk.")
             (self._store.commit if is_new else self._store.sign_again)(trusted.release, trusted.envelope)
+            self._note_read(trusted.release)
 
     def load(self, trial: Trial) -> None:
         """Load the model into the shadow slot."""

@@ -8,6 +8,7 @@ that only imports the class, as every command and test of it does, waits for non
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from modelcast.consumer.active import ActiveModel, Slot
 from modelcast.consumer.policy import Dependencies, Loading, Policy, Timing
+from modelcast.consumer.probation import Probation, Watch
 from modelcast.consumer.status import Status
 from modelcast.shared.errors import ForkedProcess, MisuseError, NotReady
 from modelcast.shared.limits import DEFAULT_LIMITS
@@ -51,6 +53,7 @@ class ModelConsumer:
         timing: Time limits and pauses.
         queue_type: ``classic``, or ``quorum`` on a cluster.
         loading: How a model is loaded beside serving threads.
+        probation: What a model must prove after its promotion, counted by ``record``; None is nothing.
         fallback: Where chunks are fetched that the first road has dropped or cannot give: ``https://models.example`` or
             ``file:///srv/models``.
 
@@ -63,7 +66,7 @@ class ModelConsumer:
         channel: str = "production", accept: str = "*", instance: str | None = None, formats: Iterable[str] = BUILT_IN_FORMATS,
         loaders: Mapping[str, Loader] | None = None, dependencies: str = "minor",
         max_artifact_bytes: int = DEFAULT_LIMITS.artifact_bytes, timing: Timing | None = None, queue_type: str = "classic",
-        loading: Loading | None = None, fallback: str | Road | None = None,
+        loading: Loading | None = None, fallback: str | Road | None = None, probation: Probation | None = None,
     ) -> None:
         check_name("model", model)
         check_name("channel", channel)
@@ -79,6 +82,7 @@ class ModelConsumer:
 
         ring = _key_ring(trust)
         self._validators: list[Validator] = []
+        self._watch = None if probation is None else Watch(probation)
         loading = loading or Loading()
         self._slot, self._lock = Slot(loading.keeps), Lock()
         self._blueprint = Blueprint(
@@ -152,6 +156,25 @@ class ModelConsumer:
         if version is not None and version != active.version:
             return True
         return running.report_bad(active, reason)
+
+    def record(self, *, ok: bool, active: ActiveModel | None = None) -> None:
+        """Count a request that a model answered or failed, for its probation; without a ``probation`` nothing is counted.
+
+        When too many fail the model is taken out of service as by ``report_bad``. Costs a comparison once the probation is over.
+        In a process that follows another one it changes nothing: there the receiving process decides.
+
+        Args:
+            ok: Whether the request went well.
+            active: What answered it; what is in service now when left out.
+        """
+        watch, answered = self._watch, active or self._slot.active
+        if watch is None or answered is None:
+            return
+        reason = watch.record(answered, ok=ok)
+        running = self._running
+        if reason is not None and running is not None:
+            with suppress(MisuseError):   # this process follows
+                running.report_bad(answered, reason)
 
     def __enter__(self) -> Self:
         self.start()

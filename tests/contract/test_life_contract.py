@@ -13,6 +13,7 @@ from tests.fakes.life import Life
 from tests.fakes.publisher_sim import PublisherSimulator, damaged, withheld
 from tests.fakes.stage import LONG
 
+from modelcast.consumer.deadletters.moving import choose, send_back
 from modelcast.shared.errors import HostFault, PublisherBusy, VersionConflict
 from modelcast.shared.order import Kind
 from modelcast.shared.roads import open_road
@@ -104,6 +105,39 @@ def test_each_instance_that_refuses_leaves_a_dead_letter_of_its_own(life: Life) 
     assert sorted((letter.instance, letter.reason) for letter in life.letters()) == [
         ("a", "version-out-of-range"), ("b", "version-out-of-range"),
     ]
+
+
+def test_a_refused_release_that_is_sent_back_is_promoted_when_the_cause_is_gone_and_only_where_it_was_refused(life: Life) -> None:
+    consumer, other, is_good = life.joined(), life.joined(instance="b"), threading.Event()
+    consumer.validator(lambda _candidate, _manifest: is_good.is_set())
+    life.publisher.publish(weights(3, chunks=1), model="fraud", version="1.1.0")
+    life.serves(other, "1.1.0")
+    life.eventually(life.letters)
+    for sent, reason in ((1, "validator-failed"), (2, None)):
+        letters = choose(life.road, ())
+        assert [(letter.instance, letter.reason) for letter in letters] == [("a", "validator-failed")]
+        assert [problem for _, problem in send_back(life.road, letters)] == [None]
+        life.eventually(lambda: len(life.verdicts()) > sent)   # noqa: B023 - it is asked for here and now
+        if reason is not None:
+            life.eventually(life.letters)
+            is_good.set()
+    life.serves(consumer, "1.1.0")
+    assert [verdict for _, verdict, _ in life.verdicts()] == ["rejected", "rejected", "promoted"]
+    assert [verdict for _, verdict, _ in life.verdicts("b")] == ["promoted"]
+    assert life.letters() == []
+
+
+def test_an_order_that_is_sent_back_after_something_newer_is_no_step_back(life: Life) -> None:
+    consumer = life.joined()
+    consumer.validator(lambda _candidate, manifest: manifest.version != "1.1.0")
+    life.publisher.publish(weights(3, chunks=1), model="fraud", version="1.1.0")
+    life.eventually(life.letters)
+    life.publisher.publish(weights(4, chunks=1), model="fraud", version="1.2.0")
+    life.serves(consumer, "1.2.0")
+    assert [problem for _, problem in send_back(life.road, choose(life.road, ()))] == [None]
+    life.eventually(lambda: ("1.1.0", "superseded", None) in life.verdicts())
+    assert consumer.status().version == "1.2.0"
+    assert life.letters() == []
 
 
 @pytest.mark.parametrize(("alter", "reason"), [(damaged(1), "chunk-damaged"), (withheld(1), "chunks-missing")], ids=["damaged", "missing"])

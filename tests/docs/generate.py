@@ -186,6 +186,7 @@ def exit_codes() -> str:
     rows: list[tuple[int, str, str, str]] = [
         (0, "", "", "Done; with `publish --wait`: as many instances promoted as were waited for."),
         (3, "", "", "`publish --wait`: some instance rejected the release. `broker status`: the node does not run."),
+        (34, "", "", "`dead-letters replay`: some could not be sent back; they stay where they are."),
         (10, "", "", "`publish --wait`: the time ran out before enough instances had decided."),
         (130, "", "", "Interrupted (Ctrl-C)."),
     ]

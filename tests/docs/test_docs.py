@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from tests.docs.pages import anchors, links, name_of, pages, snippets
 
 from modelcast.consumer import ModelConsumer
 from modelcast.consumer.deadletters.browse import read_letters
+from modelcast.consumer.deadletters.moving import remove, send_back
 from modelcast.publisher import Publisher
+from modelcast.shared.errors import PermissionRefused
 from modelcast.shared.localbroker.node import PrivateNode
 from modelcast.shared.roads import open_road
 from modelcast.shared.signing import SigningKey
@@ -126,8 +129,8 @@ rabbit_auth_backend_internal:set_permissions(<<"{name}">>, <<"{vhost}">>, <<"{0}
 
 def test_the_permissions_of_the_operations_page_are_enough(node: PrivateNode, broker_url: str, tmp_path: Path) -> None:
     page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
-    found = re.findall(r"(?m)^\| (publisher|instance|operator) \| `(.+?)` \| `(.+?)` \| `(.+?)` \|$", page)
-    assert len(found) == 3
+    found = re.findall(r"(?m)^\| (publisher|instance|operator|replayer) \| `(.+?)` \| `(.+?)` \| `(.+?)` \|$", page)
+    assert len(found) == 4
     vhost, urls, commands = broker_url.rpartition("/")[2], dict[str, str](), list[str]()
     for role, *patterns in found:
         name = f"{role}-{vhost}"
@@ -146,3 +149,18 @@ def test_the_permissions_of_the_operations_page_are_enough(node: PrivateNode, br
         assert [report.reason for report in refused.rejected.values()] == ["unknown-key"]
     letters = read_letters(open_road(urls["operator"]), limit=10)
     assert [letter.reason for letter in letters] == ["unknown-key"]
+    with pytest.raises(PermissionRefused):
+        list(send_back(open_road(urls["operator"]), letters))
+    assert len(read_letters(open_road(urls["operator"]), limit=10)) == 1
+    assert [problem for _, problem in send_back(open_road(urls["replayer"]), letters)] == [None]
+    with consumer_again(urls["instance"], trusted, tmp_path):
+        deadline = time.monotonic() + 30
+        while not (again := read_letters(open_road(urls["operator"]), limit=10)):
+            assert time.monotonic() < deadline
+    assert [letter.reason for letter in again] == ["unknown-key"]   # judged anew, and the key is as unknown as before
+    assert len(list(remove(open_road(urls["operator"]), again))) == 1
+    assert read_letters(open_road(urls["operator"]), limit=10) == []
+
+
+def consumer_again(url: str, trusted: SigningKey, store: Path) -> ModelConsumer:
+    return ModelConsumer(url, model="fraud", trust=[trusted.trusted()], store=store, instance="web-1")

@@ -66,7 +66,7 @@ def test_wherever_the_line_is_cut_each_letter_is_there_or_with_its_instance() ->
 
 def test_a_letter_that_does_not_say_who_refused_it_goes_nowhere(fake_broker: FakeBroker) -> None:
     desk = AmqpLetterDesk(fake_broker.connect(name="operator"))
-    for receipt in (None, "of another road", (object(), 1)):
+    for receipt in (None, "of another road", (object(), 1), (object(), 1, None)):
         letter = DeadLetter(b"order", None, receipt=receipt)
         with pytest.raises(NotFound, match="who refused it"):
             desk.send_back(letter)

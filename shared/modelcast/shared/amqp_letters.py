@@ -46,7 +46,7 @@ class AmqpLetterDesk:
             delivery = inbox.receive(RECEIVE_SECONDS)
             if delivery is None:
                 return   # somebody else took or purged some meanwhile
-            yield _dead_letter(delivery, (inbox, delivery.tag))
+            yield _dead_letter(delivery, (inbox, delivery.tag, replay_of(delivery)))
 
     def send_back(self, letter: DeadLetter) -> None:
         """See ``operating_road.LetterDesk.send_back``."""
@@ -71,7 +71,7 @@ class AmqpLetterDesk:
 
     def remove(self, letter: DeadLetter) -> None:
         """See ``operating_road.LetterDesk.remove``."""
-        inbox, tag = letter.receipt if isinstance(letter.receipt, tuple) else (None, 0)
+        inbox, tag, _ = _receipt(letter)
         if self._inbox is not None and inbox is self._inbox:
             self._inbox.accept(Delivery(b"", tag=tag))
 
@@ -93,9 +93,17 @@ def replay_of(delivery: Delivery) -> str | None:
     return replay[:MOST_REPLAY_CHARACTERS] if isinstance(replay, str) and replay else None
 
 
+def _receipt(letter: DeadLetter) -> tuple[object, int, str | None]:
+    return letter.receipt if isinstance(letter.receipt, tuple) and len(letter.receipt) == 3 else (None, 0, None)
+
+
 def _replay(letter: DeadLetter) -> str:
-    """Return the name of sending a letter back: the same one when it is done again after a crash, another one for another death."""
-    return digest(f"{order_id(letter.body)} {letter.target} {letter.died_ms}".encode()).hex()[:24]
+    """Return the name of sending a letter back: the same one when it is done again after a crash, another one for another death.
+
+    The broker tells deaths apart by the second only; a letter of an order that was sent back before still has the name of that.
+    """
+    *_, before = _receipt(letter)
+    return digest(f"{order_id(letter.body)} {letter.target} {letter.died_ms} {before}".encode()).hex()[:24]
 
 
 def _dead_letter(delivery: Delivery, receipt: object) -> DeadLetter:

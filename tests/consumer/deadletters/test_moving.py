@@ -1,19 +1,35 @@
 """Dead letters are sent back and taken away; wherever the line is cut none is lost."""
 
+import os
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests.consumer.deadletters.test_browse import refuse
+from tests.fakes import specimens
 from tests.fakes.fake_broker import FakeBroker
 from tests.fakes.faulty_broker import CutAfter, FaultyBroker
 
-from modelcast.consumer.deadletters.browse import read_letters
-from modelcast.consumer.deadletters.choosing import Wish
+from modelcast.consumer.deadletters.browse import page_after, read_letters
+from modelcast.consumer.deadletters.choosing import Wish, grouped
 from modelcast.consumer.deadletters.letter import Letter
 from modelcast.consumer.deadletters.moving import choose, remove, send_back
 from modelcast.shared.amqp_road import AmqpRoad
+from modelcast.shared.depot.depot import Depot
+from modelcast.shared.depot.layout import letter_name
+from modelcast.shared.depot.reports import ReportWriter
 from modelcast.shared.errors import HostFault, NotFound
-from modelcast.shared.topology import DEAD
+from modelcast.shared.limits import MIB
+from modelcast.shared.order import order_id
+from modelcast.shared.packing import pack
+from modelcast.shared.pika_link import PikaBroker
+from modelcast.shared.report import ReportKind, Verdict
+from modelcast.shared.road import Target
+from modelcast.shared.roads import open_road
+from modelcast.shared.topology import DEAD, instance_queue_name
 
 QUEUE = "modelcast.fraud.production.at."
 
@@ -97,3 +113,101 @@ def test_wherever_the_line_is_cut_nothing_is_lost_and_the_next_call_finishes(act
             break
         operations += 1
     assert operations >= 9
+
+
+# --------------------------------------------------------------------------- ten thousand
+
+
+MANY = 10_000
+BOUND_BYTES = 64 * MIB
+"""Ten thousand letters of ten kilobytes are a hundred megabytes; their reports with facts as many again."""
+
+
+def many(depot: Depot, count: int) -> None:
+    """Write letters as instances do, without syncing each, and the report of every other one."""
+    folder, reports = depot.root / "dead-letters", ReportWriter(depot.disk, depot.root / "reports", Target("fraud", "production", "web-0"))
+    for number in range(count):
+        target, body = Target("fraud", "production", f"web-{number % 50}"), b"order %d " % (number // 50) + b"x" * 10_000
+        fields = {"format": 1, "model": target.model, "channel": target.channel, "instance": target.instance, "number": number // 50 + 1}
+        content = pack(fields | {"died_ms": 1_767_225_600_000 + number, "cause": "rejected", "body": body})
+        (folder / letter_name(1_767_225_600_000 + number, f"{number:024x}")).write_bytes(content)
+        if number % 2:
+            reports.append(specimens.report(
+                kind=ReportKind.VERDICT, verdict=Verdict.REJECTED, instance=target.instance, order=order_id(body), reason="load-failed",
+                facts={"traceback": "y" * 10_000},
+            ).to_bytes())
+    reports.close()
+
+
+@pytest.fixture
+def peak() -> Iterator[Callable[[], int]]:
+    """The most memory that Python held since the test began to ask."""
+    tracemalloc.start()
+    yield lambda: tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("count", [500, pytest.param(MANY, marks=pytest.mark.torture)])
+def test_very_many_letters_are_counted_paged_sent_back_and_removed_in_little_memory(depot_url: str, tmp_path: Path, count: int, request) -> None:
+    depot = Depot(tmp_path / "depot")
+    many(depot, count)
+    depot.make_model("fraud")
+    depot.make_channel("fraud", "production")
+    for number in range(50):
+        depot.make_instance(Target("fraud", "production", f"web-{number}"))
+    road = open_road(depot_url)
+    peak = request.getfixturevalue("peak")
+    groups = grouped(read_letters(road, limit=MANY + 1, with_facts=False), "reason")
+    assert {group.name: group.letters for group in groups} == {"load-failed": count // 2, "unreported": count // 2}
+    page, following = page_after(road, read_letters(road, limit=count // 2)[-1].id[:12], limit=100, with_facts=False)
+    assert (len(page), following) == (100, page[-1].id)
+    failed = choose(road, (), Wish(reason="load-failed"))
+    assert sum(problem is None for _, problem in send_back(road, failed)) == count // 2
+    assert sum(1 for _ in remove(road, choose(road, (), Wish(instance="web-0")))) == count // 50
+    assert peak() < BOUND_BYTES * count // MANY + 16 * MIB
+    left = len(list(road.dead_letters(MANY)))
+    sent = sum(len(os.listdir(tmp_path / "depot/models/fraud/channels/production/at" / f"web-{number}" / "replays")) for number in range(50))
+    assert (left, sent) == (count // 2 - count // 50, count // 2)
+
+
+@pytest.mark.torture
+def test_thousands_of_letters_on_a_broker_are_sent_back_in_little_memory_though_it_is_cut_again_and_again(broker_url: str) -> None:
+    count, road, target = 3000, AmqpRoad(PikaBroker(broker_url)), Target("fraud", "production", "web-1")
+    road.join(target).close()   # its queue is there
+    link = PikaBroker(broker_url).connect(name="an instance that refuses everything")
+    queue = instance_queue_name("fraud", "production", "web-1")
+    outbox, inbox = link.companion().outbox(window=500), link.inbox(queue, prefetch=500)
+    for number in range(count):
+        outbox.post("", b"order %d " % number + b"x" * 10_000, routing_key=queue)
+    outbox.flush()
+    for _ in range(count):
+        delivery = inbox.receive(30.0)
+        assert delivery is not None
+        inbox.refuse(delivery)
+    deadline = time.monotonic() + 60
+    while link.depth(DEAD) < count:
+        assert time.monotonic() < deadline
+    link.close()
+    tracemalloc.start()
+    cuts = 0
+    while letters := choose(road, ()):
+        fault = CutAfter(1500, times=100_000)
+        try:
+            for _ in send_back(AmqpRoad(FaultyBroker(PikaBroker(broker_url), fault)), letters):
+                pass
+        except HostFault:
+            cuts += 1
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    back, seen = PikaBroker(broker_url).connect(name="who looks"), set[bytes]()
+    inbox, copies = back.inbox(queue, prefetch=500), back.depth(queue)
+    while len(seen) < count:
+        delivery = inbox.receive(30.0)
+        assert delivery is not None
+        inbox.accept(delivery)
+        seen.add(delivery.body)
+    back.close()
+    print(f"{count} letters, {cuts} cuts, {copies} copies, {most / MIB:.1f} MiB at most")
+    assert cuts >= 5
+    assert copies <= count + cuts   # one more at most for each cut
+    assert most < BOUND_BYTES

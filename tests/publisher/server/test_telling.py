@@ -127,6 +127,49 @@ def test_dead_letters_come_in_pages_oldest_first(site: Site, client: Client, mod
         assert ([letter["body"] for letter in second["letters"]], second["next"]) == ([b"three"], None)
 
 
+def test_a_page_goes_on_where_the_one_before_ended_though_letters_were_removed_meanwhile(site: Site, client: Client, model: str) -> None:
+    refuse(client, model, [b"one", b"two", b"three"])
+    with site.client(f"operate:{model}") as operator:
+        operator.http.headers["Accept"] = "application/vnd.modelcast"
+        first = operator.wire("/dead-letters?limit=2")
+        for letter in first["letters"]:
+            assert operator.ask("DELETE", f"/dead-letters/{letter['id']}").status_code == 204
+        second = operator.wire(f"/dead-letters?limit=2&from={first['next']}")
+        assert [letter["body"] for letter in second["letters"]] == [b"three"]   # by number it would be passed over
+
+
+def test_a_letter_is_sent_back_and_removed_by_its_name_and_waiting_ends_at_once(site: Site, client: Client, model: str) -> None:
+    refuse(client, model, [b"one"])
+    at = f"/models/{model}/channels/production/instances/a"
+    with site.client(f"operate:{model}") as operator:
+        (letter,) = operator.get("/dead-letters").json()["letters"]
+        assert operator.ask("POST", f"/dead-letters/{letter['id']}/replay").status_code == 204
+        (order,) = client.wire(f"{at}/orders?joined=1&wait=10")["orders"]
+        assert (order["body"], order["replay"], order["is_history"]) == (b"one", letter["id"], False)
+        assert client.post(f"{at}/orders/{order['number']}/settlement?joined=1", json={"accept": True}).status_code == 204
+        for _ in range(2):
+            assert operator.ask("DELETE", f"/dead-letters/{letter['id']}").status_code == 204   # gone is gone
+        assert operator.ask("POST", f"/dead-letters/{letter['id']}/replay").status_code == 404
+        assert operator.get("/dead-letters").json()["letters"] == []
+
+
+@pytest.mark.parametrize("scope", ["operate:other", "fetch:{model}", "operate:{model}/staging"])
+def test_a_letter_that_a_token_does_not_reach_is_neither_sent_back_nor_removed(site: Site, client: Client, model: str, scope: str) -> None:
+    refuse(client, model, [b"one"])
+    with site.client(f"operate:{model}") as operator:
+        (letter,) = operator.get("/dead-letters").json()["letters"]
+        with site.client(scope.format(model=model)) as other:
+            assert other.ask("POST", f"/dead-letters/{letter['id']}/replay").status_code in {403, 404}
+            assert other.ask("DELETE", f"/dead-letters/{letter['id']}").status_code in {204, 403}
+        assert operator.get("/dead-letters").json()["letters"] == [letter]
+
+
+@pytest.mark.parametrize("name", ["x", "..", "%2e%2e%2ftokens", "0000000000001-" + "0" * 24, "a" * 300])
+def test_a_name_that_is_no_letter_is_not_there(site: Site, client: Client, model: str, name: str) -> None:
+    with site.client("operate") as operator:
+        assert operator.ask("POST", f"/dead-letters/{name}/replay").status_code in {404, 405}
+
+
 @pytest.mark.parametrize("query", ["limit=0", "limit=x", "limit=-1", "from=x", "limit=\u0661"])
 def test_a_number_that_is_none_is_400(client: Client, query: str) -> None:
     assert client.get(f"/dead-letters?{query}").status_code == 400

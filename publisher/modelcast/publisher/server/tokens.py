@@ -44,7 +44,7 @@ SCOPES = {
     Scope.PROMOTE: "order a channel to run a release",
     Scope.FETCH: "read models, releases, chunks and channels, and be an instance that gets orders",
     Scope.REPORT: "settle orders and send reports, as an instance does",
-    Scope.OPERATE: "read reports and dead letters, and retire models",
+    Scope.OPERATE: "read reports, read, send back and remove dead letters, and retire models",
 }
 """What each scope allows, for people."""
 

@@ -30,7 +30,7 @@ Examples:
 _SUMMARIES = {
     "bridge": "Carry releases and orders from one road to another.",
     "broker": "A private local RabbitMQ: start, status, stop, logs.",
-    "dead-letters": "What instances rejected, and why: list, show, explain.",
+    "dead-letters": "What instances rejected, and why: list, show, explain, export, replay, purge.",
     "demo": "The whole story with a real broker, a real model and a real application.",
     "fleet": "Which instance serves which version, who is behind, and why.",
     "history": "What was ordered when, by which key, and what came of it.",

@@ -1,9 +1,12 @@
 """Dead letters on a broker: nothing is lost wherever the line is cut, and a mark of a stranger is only a mark."""
 
+from dataclasses import replace
+
 import pytest
 from tests.fakes.fake_broker import FakeBroker
 from tests.fakes.faulty_broker import CutAfter, FaultyBroker
 
+from modelcast.shared import amqp_letters as module
 from modelcast.shared.amqp_letters import MOST_REPLAY_CHARACTERS, AmqpLetterDesk, replay_of
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.errors import HostFault, NotFound
@@ -82,6 +85,23 @@ def test_a_receipt_of_an_earlier_reading_removes_nothing(fake_broker: FakeBroker
     desk.remove(first)
     desk.close()
     assert held(fake_broker, "modelcast.dead") == [b"1", b"2"]
+
+
+def test_however_many_are_passed_over_only_one_window_of_them_is_sent_ahead(fake_broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WINDOW", 3)
+    refuse(fake_broker, b"0")
+    dead = fake_broker.node.queues["modelcast.dead"]
+    for number in range(1, 12):
+        dead.put(replace(dead.ready[0].message, body=b"%d" % number))  # type: ignore[union-attr]
+    desk, seen = AmqpRoad(fake_broker).letters(), list[bytes]()
+    for letter in desk.read(11):
+        seen.append(letter.body)
+        assert 12 - len(seen) - dead.depth <= 3   # sent ahead and not looked at
+        if int(letter.body) % 2:
+            desk.remove(letter)
+    desk.close()
+    assert seen == [b"%d" % number for number in range(11)]
+    assert held(fake_broker, "modelcast.dead") == [b"0", b"2", b"4", b"6", b"8", b"10", b"11"]
 
 
 def test_after_an_instance_that_is_gone_the_next_letters_go_back(fake_broker: FakeBroker) -> None:

@@ -6,6 +6,7 @@ queue that it died in, and is acknowledged only when the broker has confirmed th
 
 from collections.abc import Generator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 
 from modelcast.shared import topology as names
@@ -20,6 +21,26 @@ MOST_UNSETTLED = 65_535
 """AMQP counts unsettled messages in 16 bits."""
 MOST_REPLAY_CHARACTERS = 64
 RECEIVE_SECONDS = 5.0
+WINDOW = 256
+"""Letters that the broker sends ahead; each is an order of some ten kilobytes."""
+
+
+@dataclass(slots=True, eq=False)
+class _Window:
+    """One subscription: how many letters the broker sends ahead in it, and how many of them are held."""
+
+    inbox: Inbox
+    size: int
+    held: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Receipt:
+    """What it takes to remove a letter, and the name of the replay that came to this death, if one did."""
+
+    window: _Window
+    tag: int
+    replay: str | None
 
 
 class AmqpLetterDesk:
@@ -32,21 +53,28 @@ class AmqpLetterDesk:
     def __init__(self, link: FullLink) -> None:
         self._link = link
         link.declare(names.common_parts())
-        self._inbox: Inbox | None = None
+        self._windows: list[_Window] = []
         self._outbox: Outbox | None = None
 
     def read(self, limit: int) -> Generator[DeadLetter]:
-        """See ``operating_road.LetterDesk.read``."""
+        """See ``operating_road.LetterDesk.read``; what is not removed before the next one is asked for is held until the desk closes.
+
+        The broker sends ahead as many as one window takes. When all of a window are held another one is opened, so that the
+        client never has more than one window of bodies, however many it passes over.
+        """
         self._give_back()
         waiting = min(limit, self._link.depth(names.DEAD), MOST_UNSETTLED)
-        if waiting <= 0:
-            return
-        self._inbox = inbox = self._link.inbox(names.DEAD, prefetch=waiting)
-        for _ in range(waiting):   # what is refused meanwhile stands behind, and is not looked at
-            delivery = inbox.receive(RECEIVE_SECONDS)
+        window: _Window | None = None
+        for done in range(waiting):   # what is refused meanwhile stands behind, and is not looked at
+            if window is None or window.held >= window.size:
+                size = min(WINDOW, waiting - done)
+                window = _Window(self._link.inbox(names.DEAD, prefetch=size), size)
+                self._windows.append(window)
+            delivery = window.inbox.receive(RECEIVE_SECONDS)
             if delivery is None:
                 return   # somebody else took or purged some meanwhile
-            yield _dead_letter(delivery, (inbox, delivery.tag, replay_of(delivery)))
+            window.held += 1
+            yield _dead_letter(delivery, _Receipt(window, delivery.tag, replay_of(delivery)))
 
     def send_back(self, letter: DeadLetter) -> None:
         """See ``operating_road.LetterDesk.send_back``."""
@@ -71,14 +99,15 @@ class AmqpLetterDesk:
 
     def remove(self, letter: DeadLetter) -> None:
         """See ``operating_road.LetterDesk.remove``."""
-        inbox, tag, _ = _receipt(letter)
-        if self._inbox is not None and inbox is self._inbox:
-            self._inbox.accept(Delivery(b"", tag=tag))
+        receipt = letter.receipt
+        if isinstance(receipt, _Receipt) and receipt.window in self._windows:
+            receipt.window.inbox.accept(Delivery(b"", tag=receipt.tag))
+            receipt.window.held -= 1
 
     def _give_back(self) -> None:
-        if self._inbox is not None:
-            self._inbox.close()
-            self._inbox = None
+        for window in self._windows:
+            window.inbox.close()
+        self._windows.clear()
 
     def close(self) -> None:
         """See ``operating_road.LetterDesk.close``."""
@@ -93,16 +122,12 @@ def replay_of(delivery: Delivery) -> str | None:
     return replay[:MOST_REPLAY_CHARACTERS] if isinstance(replay, str) and replay else None
 
 
-def _receipt(letter: DeadLetter) -> tuple[object, int, str | None]:
-    return letter.receipt if isinstance(letter.receipt, tuple) and len(letter.receipt) == 3 else (None, 0, None)
-
-
 def _replay(letter: DeadLetter) -> str:
     """Return the name of sending a letter back: the same one when it is done again after a crash, another one for another death.
 
     The broker tells deaths apart by the second only; a letter of an order that was sent back before still has the name of that.
     """
-    *_, before = _receipt(letter)
+    before = letter.receipt.replay if isinstance(letter.receipt, _Receipt) else None
     return digest(f"{order_id(letter.body)} {letter.target} {letter.died_ms} {before}".encode()).hex()[:24]
 
 

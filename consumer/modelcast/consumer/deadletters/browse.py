@@ -46,7 +46,7 @@ def read_letters(
         wanted: Beginning of the ids that are returned, with order and manifest; the others are looked at and not held. Without
             it all are returned, in brief.
         wish: What is asked of them besides.
-        with_facts: Whether the reports keep what is large: their facts. Without, ten thousand letters are some ten megabytes.
+        with_facts: Whether the reports keep what is large: their facts. Without, ten thousand letters are some tens of megabytes.
 
     Raises:
         HostFault: The road broke.

@@ -21,6 +21,7 @@ _UPLOAD = "^[0-9a-f]{64}(-zstd)?:[0-9]{1,8}:[0-9]{1,8}(,[0-9a-f]{64}(-zstd)?:[0-
 PARAMETERS: dict[str, dict[str, Any]] = {
     "model": NAME, "channel": NAME, "instance": NAME, "digest": DIGEST, "release": TEXT, "path": TEXT, "session": TEXT,
     "number": COUNT, "from": COUNT, "limit": {"type": "integer", "minimum": 1},
+    "letter": {"type": "string", "pattern": "^[0-9]{13,20}-[0-9a-f]{24}$"},
     "cursor": TEXT, "bookmark": TEXT, "wait": SECONDS, "codec": CODEC,
     "chunks": {"type": "string", "pattern": "^[0-9a-f]{64}(-zstd)?(,[0-9a-f]{64}(-zstd)?){0,63}$"},
     "joined": {"type": "string", "pattern": "^[0-9A-Za-z]{1,64}$"}, "since_minutes": {"type": "number", "minimum": 0},

@@ -97,7 +97,7 @@ ROUTES: Sequence[Route] = (
           (409,)),
     Route("POST", "/reports", telling.report, (Scope.REPORT,), telling.KINDS, takes=WIRE_TYPE, gives=NOTHING, success=(204,)),
     Route("GET", "/reports", telling.reports, OPERATE, ("since_minutes", "from=cursor", "wait"), gives=WIRE, errors=(410,)),
-    Route("GET", "/dead-letters", telling.dead_letters, OPERATE, ("limit", "from"), gives=BOTH),
+    Route("GET", "/dead-letters", telling.dead_letters, OPERATE, ("limit", "from=letter"), gives=BOTH),
     Route("POST", "/dead-letters/{letter}/replay", telling.replay, OPERATE, gives=NOTHING, success=(204,), errors=(404,)),
     Route("DELETE", "/dead-letters/{letter}", telling.remove_letter, OPERATE, gives=NOTHING, success=(204,)),
     Route("GET", "/health", welcome.health, is_open=True),

@@ -101,7 +101,7 @@ class Blueprint:
         """Return the receiver of an open store."""
         instance = self.instance or kept_instance(self.store_root, store.fs)
         target, log, tools = Target(self.model, self.channel, instance), self._log(instance=instance), self._tools()
-        host = Host(platform.python_version(), sys.implementation.name, _installed, frozenset(tools.loaders))
+        host = Host(platform.python_version(), sys.implementation.name, installed, frozenset(tools.loaders))
         companions = Companions(store, instance, log, aside=runtime.aside)
         workshop = HostWorkshop(store, Journal(store.root / "journal", store.fs), self.slot, tools, companions)
         reporter = Reporter(target)
@@ -133,7 +133,8 @@ def kept_instance(root: Path, fs: Fs) -> str:
 
 
 @cache
-def _installed(distribution: str) -> str | None:
+def installed(distribution: str) -> str | None:
+    """Return the version of a distribution that is installed, or None."""
     try:
         return metadata.version(distribution)
     except (metadata.PackageNotFoundError, ValueError):   # ValueError: an empty name

@@ -32,6 +32,7 @@ _SUMMARIES = {
     "broker": "A private local RabbitMQ: start, status, stop, logs.",
     "dead-letters": "What instances rejected, and why: list, show, explain.",
     "demo": "The whole story with a real broker, a real model and a real application.",
+    "doctor": "What is wrong here: road, permissions, host, keys, store; and what to do.",
     "fleet": "Which instance serves which version, who is behind, and why.",
     "history": "What was ordered when, by which key, and what came of it.",
     "keys": "Signing keys: generate, show.",
@@ -41,6 +42,7 @@ _SUMMARIES = {
     "rollback": "Order a channel to go back.",
     "serve": "Serve a shared directory by HTTP.",
     "tokens": "Bearer tokens for modelcast serve: create, list, revoke.",
+    "topology": "What a channel has on a broker, and what a user needs there.",
     "publish": "Publish a model file or directory as a signed release.",
     "why": "Why instances took a version or refused it.",
 }

@@ -110,6 +110,7 @@ def _by_entry_point(point: "EntryPoint", case: "Case") -> "Iterable[Finding]":
 
 
 def _check_of_road(url: str) -> "Check":
+    """Return what looks at a road; an address that is none is a mistake of the caller, and no finding."""
     from modelcast.shared.doctor.findings import problem  # noqa: PLC0415 - see above
     from modelcast.shared.errors import MisuseError  # noqa: PLC0415
 
@@ -119,15 +120,21 @@ def _check_of_road(url: str) -> "Check":
     scheme = url.partition("://")[0]
     if scheme == "file":
         from modelcast.shared.doctor.file_checks import check_directory  # noqa: PLC0415
+        from modelcast.shared.file_url import FileUrl  # noqa: PLC0415
 
+        FileUrl.parse(url)
         return check_directory
     if scheme in {"http", "https"}:
         from modelcast.shared.doctor.http_checks import check_server  # noqa: PLC0415
+        from modelcast.shared.http_url import HttpUrl  # noqa: PLC0415
 
+        HttpUrl.parse(url)
         return check_server
     if scheme in {"amqp", "amqps"}:
+        from modelcast.shared.broker_url import BrokerUrl  # noqa: PLC0415
         from modelcast.shared.doctor.amqp_checks import check_broker  # noqa: PLC0415
 
+        BrokerUrl.parse(url)
         return check_broker
     raise MisuseError("This is no address that modelcast knows.", hint="Write amqp://, amqps://, file:// or https://; see --help.")
 

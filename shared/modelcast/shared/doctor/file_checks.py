@@ -6,6 +6,7 @@ Decides what is too little. Leaves nothing behind. Imports the depot and the wat
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from modelcast.shared.depot.depot import Depot
@@ -91,6 +92,7 @@ def written(root: Path, now: Callable[[], float] = time.time) -> Iterator[Findin
         yield finding_of("writing", fault, "Give this user the right to write there: every role writes to the directory.")
         return
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()
     yield fine("writing", f"This user can write to {root}; {1000 * (after - before):.0f} ms for a small file that lasts.")
     yield clock_finding("clock", stamped - min(max(stamped, before), after), f"the file system of {root}")

@@ -78,10 +78,11 @@ def _token(line: Line, case: Case, *, has_one: bool) -> Iterator[Finding]:
     has = {scope for scope, ask in asks.items() if _is_allowed(line, ask)}
     where, missing = f"{case.model}/{case.channel}", [scope for scope in NEEDED[case.role] if scope not in has]
     if missing:
-        scopes = " ".join(f"--scope {scope}:{where}" if scope != "operate" else "--scope operate" for scope in NEEDED[case.role])
+        reach = {"promote": f":{where}", "operate": ""}
+        scopes = " ".join(f"--scope {scope}{reach.get(scope, f':{case.model}')}" for scope in NEEDED[case.role])
         yield problem(
             "token", f"The token has no scope {', '.join(missing)} that reaches {where}.",
-            f"Run beside the server: modelcast tokens create {scopes}", has=sorted(has), missing=missing,
+            f"Run beside the server: modelcast tokens create --depot file://... --name {case.role} {scopes}", has=sorted(has), missing=missing,
         )
     unhelped = [scope for scope in HELPFUL.get(case.role, ()) if scope not in has]
     if unhelped:

@@ -21,7 +21,7 @@ from modelcast.consumer import lifecycle, pointer
 from modelcast.publisher.server import settings
 from modelcast.publisher.server.routes import PREFIX, ROUTES
 from modelcast.publisher.server.tokens import SCOPES
-from modelcast.shared import errors, limits, manifest, order, report, signing, topology
+from modelcast.shared import errors, limits, manifest, order, permissions, report, signing, topology
 from modelcast.shared.cli.main import cli
 from modelcast.shared.reasons import EXPLANATIONS
 
@@ -170,6 +170,14 @@ def _size(key: str, value: object) -> str:
     return str(value)
 
 
+def permissions_table() -> str:
+    rows = []
+    for role in permissions.Role:
+        least = permissions.patterns(role, [("m0", "c0")])
+        rows.append((role, *(f"`{pattern.replace('m0', 'M').replace('c0', 'C')}`" for pattern in (least.configure, least.write, least.read))))
+    return table(["Role", "configure", "write", "read"], rows)
+
+
 def reasons_table() -> str:
     rows = [(f"`{reason}`", e.happened, e.fault, e.remedy) for reason, e in EXPLANATIONS.items()]
     return table(["Reason", "What happened", "Whose fault", "What to do"], rows)
@@ -186,6 +194,8 @@ def exit_codes() -> str:
     rows: list[tuple[int, str, str, str]] = [
         (0, "", "", "Done; with `publish --wait`: as many instances promoted as were waited for."),
         (3, "", "", "`publish --wait`: some instance rejected the release. `broker status`: the node does not run."),
+        (32, "", "", "`fleet`: not every instance serves what was ordered last."),
+        (33, "", "", "`doctor`: something is worse than a warning."),
         (10, "", "", "`publish --wait`: the time ran out before enough instances had decided."),
         (130, "", "", "Interrupted (Ctrl-C)."),
     ]
@@ -371,6 +381,7 @@ def http_limits() -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "state-diagram": state_diagram,
     "topology": topology_table,
+    "permissions": permissions_table,
     "reasons": reasons_table,
     "exit-codes": exit_codes,
     "commands": commands,

@@ -14,6 +14,7 @@ from tests.docs.pages import anchors, links, name_of, pages, snippets
 from modelcast.consumer import ModelConsumer
 from modelcast.consumer.deadletters.browse import read_letters
 from modelcast.publisher import Publisher
+from modelcast.publisher.chronicle import decisions, history, read_fleet
 from modelcast.shared.localbroker.node import PrivateNode
 from modelcast.shared.roads import open_road
 from modelcast.shared.signing import SigningKey
@@ -146,3 +147,7 @@ def test_the_permissions_of_the_operations_page_are_enough(node: PrivateNode, br
         assert [report.reason for report in refused.rejected.values()] == ["unknown-key"]
     letters = read_letters(open_road(urls["operator"]), limit=10)
     assert [letter.reason for letter in letters] == ["unknown-key"]
+    operator = open_road(urls["operator"])
+    assert read_fleet(operator, "fraud", "production").is_in_step is False   # the last order was refused
+    assert [record.version for record in history(operator, "fraud", "production")] == ["1.0.0", "1.1.0"]
+    assert [report.verdict for report in decisions(operator, "fraud", "1.0.0")] == ["promoted"]

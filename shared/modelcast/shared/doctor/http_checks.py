@@ -82,7 +82,8 @@ def _token(line: Line, case: Case, *, has_one: bool) -> Iterator[Finding]:
         scopes = " ".join(f"--scope {scope}{reach.get(scope, f':{case.model}')}" for scope in NEEDED[case.role])
         yield problem(
             "token", f"The token has no scope {', '.join(missing)} that reaches {where}.",
-            f"Run beside the server: modelcast tokens create --depot file://... --name {case.role} {scopes}", has=sorted(has), missing=missing,
+            f"Run beside the server: modelcast tokens create --depot file://... --name {case.role} {scopes}",
+            has=sorted(has), missing=missing,
         )
     unhelped = [scope for scope in HELPFUL.get(case.role, ()) if scope not in has]
     if unhelped:

@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -34,7 +33,8 @@ def test_the_patterns_allow_nothing_else(role: Role) -> None:
     others = {
         name for model in ("fraud", "fraud2", "xfraud") for channel in ("production", "staging", "production2")
         for each_role in Role for _, listed in needs(each_role, model, channel, "web-1").items() for name in listed
-    } | {"modelcastXdead", "modelcast.dead2", "amq.default", "modelcast.fraud.chunksX", "modelcastxfraud.chunks"}
+    } | {"modelcastXdead", "modelcast.dead2", "amq.default", "modelcast.fraud.chunksX", "modelcastxfraud.chunks",
+         "modelcast.fraud.productionXhistory", "modelcast.fraud.productionXatXweb-1", "modelcast.fraudXchunks", "modelcastXreports"}
     for permission, listed, pattern in each(needs(role, *TARGET, "web-1"), patterns(role, [TARGET])):
         assert {name for name in others if re.search(pattern, name)} == set(listed), permission
 
@@ -83,16 +83,17 @@ def test_definitions_hold_the_parts_but_no_lock_and_what_users_may_do() -> None:
     ]
 
 
-def test_rabbitmq_takes_the_definitions_and_then_has_what_we_would_declare(node: PrivateNode, broker_url: str, tmp_path: Path) -> None:
+def test_rabbitmq_takes_the_definitions_and_then_has_what_we_would_declare(node: PrivateNode, broker_url: str) -> None:
     url = BrokerUrl.parse(broker_url)
     parts = [
         *names.model_parts("fraud"), *names.channel_parts(*TARGET), *names.instance_parts(*TARGET, "web-1"),
         *names.instance_parts(*TARGET, "web-2", queue_type="quorum"),
     ]
-    file = tmp_path / "definitions.json"
+    file = node.status().state_dir / "definitions.json"   # where a node with a root of its own sees it, too
     everything = Patterns(".*", ".*", ".*")
     file.write_text(json.dumps(definitions(parts, url.vhost, {url.user: everything})), encoding="utf-8")
     node.control("import_definitions", str(file))
+    file.unlink()
     link = PikaBroker(broker_url).connect(name="test")
     try:
         assert link.depth("modelcast.fraud.production.at.web-1") == 0   # raises where it is not there

@@ -31,7 +31,7 @@ class Needs:
 
     Attributes:
         configure: What it declares.
-        write: What it posts to, binds, or sends dead letters to.
+        write: What it posts to, or binds.
         read: What it reads from, or binds to.
     """
 
@@ -62,12 +62,10 @@ def needs(role: Role, model: str, channel: str, instance: str | None = None) -> 
     """Return what a role uses of a channel; ``instance`` is the one that there is, None stands for any."""
     parts = _declared(role, model, channel)
     posts, reads = _posted_and_read(role, model, channel)
-    queues = [part for part in parts if isinstance(part, Queue)]
     bindings = [part for part in parts if isinstance(part, Binding)]
-    lettered = [queue for queue in queues if "x-dead-letter-exchange" in queue.arguments]   # the broker asks whoever declares it
     configure = [part.name for part in parts if isinstance(part, Exchange | Queue)]
-    write = [*posts, *(binding.queue for binding in bindings), *(str(queue.arguments["x-dead-letter-exchange"]) for queue in lettered)]
-    read = [*reads, *(binding.exchange for binding in bindings), *(queue.name for queue in lettered)]
+    write = [*posts, *(binding.queue for binding in bindings)]   # dead letters need no more: whoever sends some declares `DEAD`, too
+    read = [*reads, *(binding.exchange for binding in bindings)]
     mine = names.instance_queue_name(model, channel, _PLACEHOLDER)
     wanted = f"{names.orders_name(model, channel)}.at.{instance or ANY}"
     named = [tuple(dict.fromkeys(wanted if name == mine else name for name in listed)) for listed in (configure, write, read)]

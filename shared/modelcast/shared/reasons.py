@@ -37,6 +37,8 @@ class Reason(StrEnum):
     REPORTED_BAD = "reported-bad"
 
 
+HOST = "host"
+"""In an answer to a question: the host could not take the release now, such as for want of room. No order is rejected for that."""
 OF_THE_SETTING = frozenset({
     Reason.UNKNOWN_KEY, Reason.KEY_NOT_ALLOWED, Reason.VERSION_OUT_OF_RANGE, Reason.FORMAT_NOT_ALLOWED,
     Reason.INCOMPATIBLE_ENVIRONMENT, Reason.TOO_LARGE, Reason.TOO_LARGE_FOR_MEMORY,

@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from modelcast.consumer.health import HealthApp
     from modelcast.consumer.model_consumer import ModelConsumer
     from modelcast.consumer.policy import Loading, Timing
+    from modelcast.consumer.probation import Probation
     from modelcast.consumer.status import LastVerdict, Status
 
-__all__ = ["ActiveModel", "HealthApp", "LastVerdict", "Loading", "ModelConsumer", "Status", "Timing"]
+__all__ = ["ActiveModel", "HealthApp", "LastVerdict", "Loading", "ModelConsumer", "Probation", "Status", "Timing"]
 
 _HOMES = {
     "ActiveModel": "active", "HealthApp": "health", "LastVerdict": "status", "Loading": "policy", "ModelConsumer": "model_consumer",
-    "Status": "status", "Timing": "policy",
+    "Probation": "probation", "Status": "status", "Timing": "policy",
 }
 
 

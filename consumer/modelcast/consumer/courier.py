@@ -13,6 +13,7 @@ from threading import Event
 from typing import Any
 
 from modelcast.consumer.policy import Timing
+from modelcast.consumer.questions import Questions
 from modelcast.consumer.reporting import Reporter, now_ms
 from modelcast.consumer.updater import Updater, pause_seconds
 from modelcast.consumer.verdicts import Verdicts
@@ -50,6 +51,7 @@ class Courier:
     timing: Timing
     take_results: Callable[[], None]
     log: Any
+    questions: Questions = field(init=False)
     restored: bool = False
     connected_since_ms: int | None = None
     last_contact: float | None = None
@@ -62,6 +64,9 @@ class Courier:
     _next_join: float = 0.0
     _next_state: float = 0.0
     _state_is_told: Confirmed | None = None
+
+    def __post_init__(self) -> None:
+        self.questions = Questions(self.updater, self.reporter, self.verdicts.slot, self.verdicts.submit)
 
     def turn(self) -> None:
         """Do what is due, then wait for what comes first. Never raises."""
@@ -119,6 +124,8 @@ class Courier:
 
     def _carry(self, joined: WakeableInstanceRoad, limit: float) -> None:
         self.verdicts.tell(joined)
+        for answer in self.questions.due():
+            joined.report(answer)   # who asked asks again if it gets lost
         if time.monotonic() >= self._next_state and (self._state_is_told is None or self._state_is_told()):
             self._next_state = time.monotonic() + self.timing.heartbeat_seconds
             self._state_is_told = joined.report(self.reporter.state(self.verdicts.slot.active))
@@ -126,7 +133,8 @@ class Courier:
         while arrived is not None:
             if arrived.is_announcement:
                 joined.settle(arrived, accept=True)   # the order will say it again: nothing is lost with it
-                self.updater.on_announcement(arrived)
+                if not self.questions.take(arrived.body):
+                    self.updater.on_announcement(arrived)
             else:
                 self.updater.on_order(arrived)
             if time.monotonic() > deadline:

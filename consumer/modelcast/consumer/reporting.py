@@ -51,7 +51,7 @@ class Reporter:
         return self._report(kind, active, {"sequence": active.sequence if active else None}).to_bytes()
 
     def verdict(
-        self, order: str, verdict: Verdict, active: ActiveModel | None, *, trusted: TrustedOrder | None = None,
+        self, order: str, verdict: Verdict, active: ActiveModel | None, *, trusted: TrustedOrder | ActiveModel | None = None,
         fault: SenderFault | None = None, stages_ms: Mapping[str, float] | None = None,
         transfer: Mapping[str, int | str] | None = None,
     ) -> bytes:
@@ -60,13 +60,30 @@ class Reporter:
             "order": order, "verdict": verdict, "stages_ms": dict(stages_ms or {}), "transfer": dict(transfer or {}),
         }
         if trusted is not None:
-            fields |= {"release": trusted.release, "version": trusted.manifest.version, "sequence": trusted.order.sequence}
+            sequence = trusted.sequence if isinstance(trusted, ActiveModel) else trusted.order.sequence
+            fields |= {"release": trusted.release, "version": trusted.manifest.version, "sequence": sequence}
         if fault is not None:
             fields |= {"reason": fault.reason.value, "message": shortened(fault), "facts": plain(fault.facts)}
         body = self._report(ReportKind.VERDICT, active, fields).to_bytes()
         if len(body) > DEFAULT_LIMITS.report_bytes:
             fields["facts"] = {"shortened": True}
             body = self._report(ReportKind.VERDICT, active, fields).to_bytes()
+        return body
+
+    def answer(
+        self, question: str, active: ActiveModel | None, *, asked: TrustedOrder | None, reason: str | None, message: str | None,
+        facts: Mapping[str, Any],
+    ) -> bytes:
+        """Return a report that answers a question: what the verdict would be."""
+        fields: dict[str, Any] = {
+            "order": question, "verdict": Verdict.PROMOTED if reason is None else Verdict.REJECTED, "reason": reason,
+            "message": message, "facts": plain(facts),
+        }
+        if asked is not None:
+            fields |= {"release": asked.release, "version": asked.manifest.version, "sequence": asked.order.sequence}
+        body = self._report(ReportKind.ANSWER, active, fields).to_bytes()
+        if len(body) > DEFAULT_LIMITS.report_bytes:
+            body = self._report(ReportKind.ANSWER, active, fields | {"facts": {"shortened": True}}).to_bytes()
         return body
 
     def _report(self, kind: ReportKind, active: ActiveModel | None, fields: Mapping[str, Any]) -> Report:

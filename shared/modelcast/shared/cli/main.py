@@ -36,6 +36,7 @@ _SUMMARIES = {
     "fleet": "Which instance serves which version, who is behind, and why.",
     "history": "What was ordered when, by which key, and what came of it.",
     "keys": "Signing keys: generate, show.",
+    "preflight": "Ask the instances whether they would take a release, before a byte of it is sent.",
     "promote": "Order a channel to run a release that is there, such as one that staging accepted.",
     "prune": "Remove old releases from a shared directory.",
     "releases": "The releases of a model, and the channels that run them.",

@@ -195,6 +195,7 @@ def exit_codes() -> str:
         (0, "", "", "Done; with `publish --wait`: as many instances promoted as were waited for."),
         (3, "", "", "`publish --wait`: some instance rejected the release. `broker status`: the node does not run."),
         (32, "", "", "`fleet`: not every instance serves what was ordered last."),
+        (34, "", "", "`preflight`: some instance would refuse the release, or has not answered."),
         (33, "", "", "`doctor`: something is worse than a warning."),
         (10, "", "", "`publish --wait`: the time ran out before enough instances had decided."),
         (130, "", "", "Interrupted (Ctrl-C)."),

@@ -38,9 +38,9 @@ def test_a_path_is_asked_about_and_the_exit_code_says_what_they_think(
     printed = capsys.readouterr()
     assert "would take it" in printed.out
     assert "1 of 1 would take it." in printed.err
-    assert run(["preflight", "fraud", "2.0.0", *path, *arguments]) == 33
+    assert run(["preflight", "fraud", "2.0.0", *path, *arguments]) == 34
     assert "would refuse it  version-out-of-range" in capsys.readouterr().out
-    assert run(["preflight", "fraud", "2.0.0", "--json", *path, *arguments]) == 33
+    assert run(["preflight", "fraud", "2.0.0", "--json", *path, *arguments]) == 34
     told = json.loads(capsys.readouterr().out)
     assert (told["ok"], told["refusing"][0]["facts"]["accept"]) == (False, "<2")
     assert life.road.records("fraud") == []
@@ -60,5 +60,5 @@ def test_options_of_a_path_without_one_are_refused(life: Life, arguments: list[s
 def test_where_nobody_reports_it_says_so(life: Life, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     life.publisher.publish({"weights": 1}, model="fraud", version="1.0.0", channel="staging")
     words = ["preflight", "fraud", "1.0.0", "--channel", "nowhere", *arguments[:-1], "0.2"]
-    assert run(words) == 33
+    assert run(words) == 34
     assert "No instance has reported lately." in capsys.readouterr().err

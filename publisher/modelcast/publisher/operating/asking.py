@@ -13,7 +13,7 @@ from modelcast.shared.errors import MisuseError
 if TYPE_CHECKING:
     from modelcast.publisher.preflight import Forecast
 
-NOT_ALL = 33
+NOT_ALL = 34
 """Exit code when somebody would refuse it, or has not answered."""
 
 
@@ -34,7 +34,7 @@ def preflight(model: str, version: str, *, as_json: bool, **options: Any) -> int
     """Ask the instances whether they would take a release: keys, version, format, libraries, size, memory, disk.
 
     It is a release that is there, or with --path one that was not published yet. Not a byte of it is sent. Ends with 0 when all
-    would take it, and with 33 when somebody would not or is silent.
+    would take it, and with 34 when somebody would not or is silent.
 
     \b
     Example:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ class ActiveModel:
         manifest: Its manifest.
         generation: Rises by one with every swap of this process.
         sequence: Sequence of the order that put it into service; 0 when it came back because a later one could not stay.
+        since_ms: Since when it is in service in this process, milliseconds since 1970 UTC.
     """
 
     model: Any
@@ -31,6 +33,7 @@ class ActiveModel:
     manifest: Manifest
     generation: int
     sequence: int = 0
+    since_ms: int = 0
 
 
 class Slot:
@@ -53,7 +56,7 @@ class Slot:
         """Put a model into service; the one before lives on for as long as somebody holds it."""
         before = self.active
         generation = 1 if before is None else before.generation + 1
-        self.active = ActiveModel(model, manifest.version, release, manifest, generation, sequence)
+        self.active = ActiveModel(model, manifest.version, release, manifest, generation, sequence, time.time_ns() // 1_000_000)
         self.filled.set()
         if before is not None:
             self.departed.keep(before)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from modelcast.consumer.active import ActiveModel, Slot
 from modelcast.consumer.policy import Dependencies, Loading, Policy, Timing
-from modelcast.consumer.status import Status
+from modelcast.consumer.status import Status, served
 from modelcast.shared.errors import ForkedProcess, MisuseError, NotReady
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.names import BUILT_IN_FORMATS, VersionRange, check_name
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from modelcast.consumer.loaders import Loader
     from modelcast.consumer.member import Member
     from modelcast.consumer.probing import Validator
+    from modelcast.consumer.tallies import Tallies
     from modelcast.shared.road import Road
     from modelcast.shared.signing import KeyRing, TrustedKey
 
@@ -167,6 +168,11 @@ class ModelConsumer:
             )
         return self.active
 
+    @property
+    def tallies(self) -> Tallies:
+        """What was counted since it was built, for metrics (``modelcast.consumer.metrics``): read it, never write."""
+        return self._blueprint.tallies
+
     def status(self) -> Status:
         """Return the state at this moment; never waits."""
         running, told, active = self._running, self._blueprint, self._slot.active
@@ -174,8 +180,7 @@ class ModelConsumer:
             return running.status()
         return Status(
             live=False, ready=active is not None, fresh=False, state="stopped", detail="The consumer is not started.",
-            instance=told.instance or "", model=told.model, channel=told.channel, version=active.version if active else None,
-            release=active.release if active else None,
+            instance=told.instance or "", model=told.model, channel=told.channel, **served(active),
         )
 
 

@@ -23,6 +23,9 @@ class Trial:
     Args:
         trusted: The order.
         floor_lifted: Whether a rollback that it leaves behind took away the floor that was there before.
+
+    Attributes:
+        begun: When it was begun, by the monotonic clock.
     """
 
     def __init__(self, trusted: TrustedOrder, *, floor_lifted: bool = False) -> None:
@@ -32,6 +35,7 @@ class Trial:
         self.stages_ms: dict[str, float] = {}
         self.transfer: dict[str, int | str] = {}
         self.dropped = False
+        self.begun = time.monotonic()
 
     def check(self) -> None:
         """Raise Dropped when nobody wants the result any more."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from modelcast.shared.reasons import Reason
 from modelcast.shared.report import Verdict
 
-STAGES = ("received", "verified", "loaded", "probed", "promoted")
+STAGES = ("received", "verified", "loaded", "probed", "awaited", "promoted")
 SOURCES = ("amqp", "file", "http", "stream")
 """What our own roads call themselves; another road's name is added when it comes."""
 BUCKETS = (0.01, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0)
@@ -71,7 +71,7 @@ class Tallies:
 
     def decided(self, verdict: str, reason: str | None) -> None:
         """Count a verdict."""
-        self.verdicts[verdict, reason or ""] += 1
+        self.verdicts[verdict, reason or ""] = self.verdicts.get((verdict, reason or ""), 0) + 1
         if verdict == Verdict.PROMOTED:
             self.failures = 0
         self.failures += verdict == Verdict.REJECTED
@@ -84,7 +84,7 @@ class Tallies:
     def worked(self, stages_ms: Mapping[str, float], transfer: Mapping[str, int | str]) -> None:
         """Count the work of one attempt, however it ended."""
         for stage, milliseconds in stages_ms.items():
-            self.durations[stage] = self.durations[stage].and_one_of(milliseconds / 1000)
+            self.durations[stage] = self.durations.get(stage, Durations()).and_one_of(milliseconds / 1000)
         for name in AMOUNTS:
             self.amounts[name] += int(transfer.get(name, 0))
         if fetched := int(transfer.get("fetched_bytes", 0)):

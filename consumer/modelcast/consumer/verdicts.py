@@ -92,8 +92,8 @@ class Verdicts:
         reason, message = (fault.reason.value, shortened(fault)) if fault else (None, None)
         self.ledger.expect(decision.order)
         if not decision.is_repeated:
-            self.counts[decision.verdict] += 1
             self.tallies.decided(decision.verdict.value, reason)
+            self.counts[decision.verdict] += 1
         self.last = LastVerdict(decision.verdict.value, version, reason, message, self.reporter.clock_ms())
         report = self.reporter.verdict(
             decision.order, decision.verdict, self.slot.active, trusted=trusted, fault=fault,

@@ -11,6 +11,7 @@ from tests.fakes.fake_broker import FakeBroker
 from tests.fakes.fault_fs import FaultFs
 from tests.fakes.publisher_sim import PublisherSimulator, withheld
 
+from modelcast.consumer.trial import Attempt
 from modelcast.consumer.verdicts import Decision
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.errors import BrokerUnreachable, SenderFault
@@ -162,6 +163,8 @@ def test_every_attempt_is_one_line_of_the_log_with_everything_about_it(desk: Des
 def test_an_attempt_that_is_put_off_says_as_much(desk: Desk, fs: FaultFs, signing_key) -> None:
     sim = PublisherSimulator(desk.bench.road, signing_key)
     desk.deliver(sim.publish(sim.release("1.0.0")))
+    seen: list[Attempt] = []
+    desk.verdicts.watchers = [seen.append]
     with capture_logs() as lines:
         fs.fail_at(0, errno.ENOSPC, lasting=True)
         desk.do_one()
@@ -170,6 +173,8 @@ def test_an_attempt_that_is_put_off_says_as_much(desk: Desk, fs: FaultFs, signin
     assert (desk.verdicts.tallies.retries, desk.verdicts.tallies.failures) == (1, 1)
     fs.heal()
     desk.work()
+    assert [attempt.outcome for attempt in seen] == ["put off", "promoted"]
+    assert "fault" in seen[0].facts
     assert (desk.verdicts.tallies.retries, desk.verdicts.tallies.failures) == (1, 0)
     assert desk.verdicts.tallies.verdicts["promoted", ""] == 1
 

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from modelcast.consumer.model_consumer import ModelConsumer
     from modelcast.consumer.policy import Loading, Timing
     from modelcast.consumer.status import LastVerdict, Status
+    from modelcast.consumer.trial import Attempt
 
-__all__ = ["ActiveModel", "HealthApp", "LastVerdict", "Loading", "ModelConsumer", "Status", "Timing"]
+__all__ = ["ActiveModel", "Attempt", "HealthApp", "LastVerdict", "Loading", "ModelConsumer", "Status", "Timing"]
 
 _HOMES = {
-    "ActiveModel": "active", "HealthApp": "health", "LastVerdict": "status", "Loading": "policy", "ModelConsumer": "model_consumer",
-    "Status": "status", "Timing": "policy",
+    "ActiveModel": "active", "Attempt": "trial", "HealthApp": "health", "LastVerdict": "status", "Loading": "policy",
+    "ModelConsumer": "model_consumer", "Status": "status", "Timing": "policy",
 }
 
 

@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from modelcast.consumer.member import Member
     from modelcast.consumer.probing import Validator
     from modelcast.consumer.tallies import Tallies
+    from modelcast.consumer.trial import Attempt
     from modelcast.shared.road import Road
     from modelcast.shared.signing import KeyRing, TrustedKey
 
 V = TypeVar("V", bound="Validator")
+W = TypeVar("W", bound="Callable[[Attempt], None]")
 
 
 class ModelConsumer:
@@ -93,6 +95,14 @@ class ModelConsumer:
         """Add a validator (also as a decorator): it takes candidate and manifest, and refuses by raising or returning False."""
         self._validators.append(check)
         return check
+
+    def on_attempt(self, watcher: W) -> W:
+        """Have a function called with each attempt at an update that ended (also as a decorator), in the receiver's process.
+
+        It is called in the thread that loads models, after the verdict: it may take its time, and what it raises is logged only.
+        """
+        self._blueprint.watchers.append(watcher)
+        return watcher
 
     def start(self) -> None:
         """Start in the background; returns at once. A second call does nothing.

@@ -270,16 +270,12 @@ class Updater:
 
     def _pause(self, trial: Trial, error: BaseException | None) -> None:
         trusted = trial.trusted
-        self.verdicts.tallies.put_off()
         count = self._pauses.get(trusted.id, (0, 0.0))[0] + 1
         seconds = pause_seconds(self.setting.timing, count)
         self._pauses[trusted.id] = (count, time.monotonic() + seconds)
         self.fault = str(error) or type(error).__name__
         unexpected = None if isinstance(error, HostFault) else error   # a bug of ours or a broken library: show where
-        self.log.warning(
-            "will try again", fault=self.fault, seconds=round(seconds, 1), exc_info=unexpected,
-            **self.verdicts.facts_of(trusted.id, trusted, trial),
-        )
+        self.verdicts.put_off(trial, self.fault, seconds, unexpected)
 
     def _promoted(self, trial: Trial) -> None:
         trusted = trial.trusted

@@ -4,7 +4,8 @@ Decides nothing about orders. What touches the disk is a job for the worker. Imp
 """
 
 import itertools
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ from modelcast.consumer.ledger import Ledger
 from modelcast.consumer.reporting import Reporter
 from modelcast.consumer.status import LastVerdict
 from modelcast.consumer.tallies import Tallies
-from modelcast.consumer.trial import Trial
+from modelcast.consumer.trial import Attempt, Trial
 from modelcast.consumer.trust import TrustedOrder
 from modelcast.consumer.workshop import Workshop
 from modelcast.shared.errors import SenderFault
@@ -71,6 +72,7 @@ class Verdicts:
         submit: Gives jobs to the worker.
         log: Bound logger.
         tallies: What is counted for metrics.
+        watchers: Who is told of each attempt that ended.
     """
 
     reporter: Reporter
@@ -80,6 +82,7 @@ class Verdicts:
     log: Any
     ledger: Ledger = field(default_factory=Ledger)
     tallies: Tallies = field(default_factory=Tallies)
+    watchers: Sequence[Callable[[Attempt], None]] = ()
     counts: dict[Verdict, int] = field(default_factory=lambda: dict.fromkeys(Verdict, 0))
     last: LastVerdict | None = None
     _under_way: dict[str, Confirmed] = field(default_factory=dict)
@@ -110,7 +113,36 @@ class Verdicts:
         if decision.is_repeated:
             write("verdict told again", verdict=decision.verdict.value, **facts)
         else:
+            self._show(decision.verdict.value, facts, trusted, trial)
             write(decision.verdict.value, **facts)
+
+    def put_off(self, trial: Trial, fault: str, seconds: float, unexpected: BaseException | None) -> None:
+        """Note an attempt that a fault of this host ended; it is made again after so many seconds."""
+        facts = self.facts_of(trial.trusted.id, trial.trusted, trial) | {"fault": fault}
+        self.tallies.put_off()
+        self._show("put off", facts, trial.trusted, trial)
+        self.log.warning("will try again", seconds=round(seconds, 1), exc_info=unexpected, **facts)
+
+    def _show(self, outcome: str, facts: dict[str, Any], trusted: TrustedOrder | None, trial: Trial | None) -> None:
+        """Have the worker tell those who watch: whatever they do holds up no heartbeat."""
+        if not self.watchers:
+            return
+        target, now, now_ns = self.reporter.target, time.monotonic(), self.reporter.clock_ms() * 1_000_000
+        stages = [] if trial is None else [
+            (stage, now_ns - round((now - trial.begins[stage]) * 1e9), round(milliseconds * 1e6))
+            for stage, milliseconds in trial.stages_ms.items()
+        ]
+        attempt = Attempt(
+            outcome, {"model": target.model, "channel": target.channel, "instance": target.instance, **facts},
+            trusted.order.trace if trusted else None, now_ns if trial is None else now_ns - round((now - trial.begun) * 1e9), now_ns,
+            tuple((stage, begin, begin + length) for stage, begin, length in stages),
+        )
+        for watcher in self.watchers:
+            self.submit(partial(watcher, attempt), self._watched)
+
+    def _watched(self, _result: object, error: BaseException | None) -> None:
+        if error is not None:
+            self.log.warning("who watches attempts raised; the update is not touched by it", exc_info=error)
 
     def facts_of(self, order: str, trusted: TrustedOrder | None, trial: Trial | None) -> dict[str, Any]:
         """Return what the log says of an attempt, always by the same names; None is what is not known, or was not done."""

@@ -24,6 +24,7 @@ TESTED_ELSEWHERE = {
     "shared/cli/__main__.py": "two lines; tests/end_to_end/test_bad_input.py goes through it",
     "shared/localbroker/install.py": "tests/shared/localbroker/test_chooser.py, with an apt-get of its own",
     "shared/localbroker/programs.py": "tests/shared/localbroker/test_host.py and test_chooser.py",
+    "consumer/keeper.py": "tests/consumer/test_workshop.py, test_store.py and test_vetoes.py",
     "publisher/acceptance.py": "tests/publisher/test_operator.py, on every road",
     "publisher/ordering.py": "tests/publisher/test_publication.py and test_operator.py",
     "publisher/server/call.py": "tests/publisher/server/test_app.py, test_publishing.py and test_joining.py go through all of it",

@@ -26,8 +26,8 @@ def _watch_swaps(note: Callable[[ActiveModel, int], None]) -> None:
     """Call ``note`` in a thread of its own after each swap; what the swap itself takes is not prolonged, and nothing polls."""
     real, swapped, times = Slot.swap, threading.Semaphore(0), list[tuple[ActiveModel, int]]()
 
-    def swap(slot: Slot, model: Any, manifest: Any, release: str) -> ActiveModel:
-        active = real(slot, model, manifest, release)
+    def swap(slot: Slot, *what: Any, **more: Any) -> ActiveModel:
+        active = real(slot, *what, **more)
         times.append((active, time.monotonic_ns()))
         swapped.release()
         return active

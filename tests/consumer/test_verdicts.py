@@ -160,6 +160,18 @@ def test_every_attempt_is_one_line_of_the_log_with_everything_about_it(desk: Des
         order_id(b"noise")[:12], None, None, "1.0.0")
 
 
+def test_a_model_that_is_taken_out_of_service_is_named_by_its_line(desk: Desk, signing_key) -> None:
+    sim = PublisherSimulator(desk.bench.road, signing_key)
+    release = sim.release("1.0.0")
+    desk.deliver(sim.publish(release))
+    desk.work()
+    with capture_logs() as lines:
+        desk.verdicts.note(Decision(ORDER, Verdict.REJECTED, fault=FAULT, about=desk.bench.slot.active))
+    [line] = lines
+    assert set(line) == NAMES
+    assert (line["event"], line["version"], line["release"], line["sequence"]) == ("rejected", "1.0.0", release.id[:12], 1)
+
+
 def test_an_attempt_that_is_put_off_says_as_much(desk: Desk, fs: FaultFs, signing_key) -> None:
     sim = PublisherSimulator(desk.bench.road, signing_key)
     desk.deliver(sim.publish(sim.release("1.0.0")))

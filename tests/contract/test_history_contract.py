@@ -130,7 +130,10 @@ def take(joined: AmqpInstanceRoad, *, from_history: bool, count: int) -> list[Ar
 FEW = BODIES[:5]
 
 
-def test_who_joins_with_a_bookmark_gets_its_order_first_and_then_what_waits_in_the_queue(order, join) -> None:
+def test_who_joins_with_a_bookmark_gets_its_order_first_and_then_what_waits_in_the_queue(
+    order, join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(amqp_history, "PATIENCE_SECONDS", 1.5)   # what stands before the bookmark does not come by: it is waited for
     joined = join()
     order(FEW)
     last = mark(take(joined, from_history=True, count=5)[-1])

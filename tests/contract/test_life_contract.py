@@ -133,6 +133,7 @@ def test_who_comes_late_fetches_what_the_release_needs_and_nothing_of_those_betw
     publication = life.publisher.publish({"base": base["weights"], "head": model}, model="fraud", version="1.3.0")
     assert publication.reused_bytes > publication.total_bytes / 3
     life.serves(life.joined(instance="late"), "1.3.0")
+    life.eventually(lambda: life.verdicts("late"))   # before it anybody who waits hears only that it serves the release
     outcome = life.publisher.wait(publication, instances=1, timeout_seconds=LONG)
     transfer = outcome.promoted["late"].transfer
     between = 0 if transfer["source"] in {"file", "http"} else publication.total_bytes

@@ -209,7 +209,7 @@ def serve(job: Serve) -> None:
         if status != last:
             history.note("status", **status)
             last = status
-        if not is_settled and status["ready"] and status["connected"]:
+        if not is_settled and status["ready"] and status["connected"] and not status["unsent_reports"]:
             is_settled = True
             history.note("resources", when="first", **_resources())
     ended.set()

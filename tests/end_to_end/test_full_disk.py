@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 import pytest
-from tests.end_to_end.harness import Harness
+from tests.end_to_end.harness import Harness, eventually
 
 needs_root = pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="a file system of its own is mounted: Linux, root")
 
@@ -52,6 +52,7 @@ def test_a_process_without_descriptors_keeps_its_model_and_goes_on_when_there_ar
     run.publish(broker_url)
     instance.serves("1.1.0")
     instance.wait_for(lambda status: status["state"] == "idle" and status["unsent_reports"] == 0, "rest")
+    eventually(lambda: instance.look() and any(event["kind"] == "resources" for event in instance.events), "a look at what it has")
     soft, hard = resource.prlimit(instance.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(instance.pid, resource.RLIMIT_NOFILE, (3, hard))   # what is open stays open
     run.publish(broker_url)

@@ -32,8 +32,12 @@ MUTANTS = (
     Mutant(
         "the model is swapped before the pointer is written", f"{CONSUMER}workshop.py",
         "            self._store.point(pointer)\n            reach(Point.AFTER_POINTER)\n"
-        "            self._slot.swap(trial.model, trusted.manifest, trusted.release, sequence=trusted.order.sequence)\n",
-        "            self._slot.swap(trial.model, trusted.manifest, trusted.release, sequence=trusted.order.sequence)\n"
+        "            self._slot.swap(\n"
+        "                trial.model, trusted.manifest, trusted.release, sequence=trusted.order.sequence, order=trusted.id\n"
+        "            )\n",
+        "            self._slot.swap(\n"
+        "                trial.model, trusted.manifest, trusted.release, sequence=trusted.order.sequence, order=trusted.id\n"
+        "            )\n"
         "            reach(Point.AFTER_POINTER)\n            self._store.point(pointer)\n",
         ("tests/consumer/test_workshop.py",),
     ),
@@ -113,12 +117,18 @@ MUTANTS = (
         ("tests/consumer/test_assembly.py", "tests/consumer/test_receiving.py"),
     ),
     Mutant(
-        "what was written is not compared before it is loaded at a start", f"{CONSUMER}workshop.py",
-        "            damage = damage_in(self._store.folder(release), manifest.artifact)\n            if damage is not None:",
+        "buffers that somebody touched are not read again", f"{CONSUMER}keeper.py",
+        "        is_known = facts is not None and self._read.get(release) == facts\n",
+        "        is_known = facts is not None and release in self._read\n",
+        ("tests/consumer/test_vetoes.py",),
+    ),
+    Mutant(
+        "what was written is not compared before it is loaded at a start", f"{CONSUMER}keeper.py",
+        "            damage = self._damage(release, manifest.artifact)\n            if damage is not None:",
         "            damage = None\n            if damage is not None:", ("tests/consumer/test_workshop.py",),
     ),
     Mutant(
-        "a release that ends the process at every start is loaded for ever", f"{CONSUMER}workshop.py",
+        "a release that ends the process at every start is loaded for ever", f"{CONSUMER}keeper.py",
         "        if pointer.tries_left <= 0:", "        if pointer.tries_left <= -1_000:", ("tests/consumer/test_workshop.py",),
     ),
     Mutant(

@@ -12,14 +12,15 @@ if TYPE_CHECKING:
     from modelcast.consumer.health import HealthApp
     from modelcast.consumer.model_consumer import ModelConsumer
     from modelcast.consumer.policy import Loading, Timing
+    from modelcast.consumer.probation import Probation
     from modelcast.consumer.status import LastVerdict, Status
     from modelcast.consumer.trial import Attempt
 
-__all__ = ["ActiveModel", "Attempt", "HealthApp", "LastVerdict", "Loading", "ModelConsumer", "Status", "Timing"]
+__all__ = ["ActiveModel", "Attempt", "HealthApp", "LastVerdict", "Loading", "ModelConsumer", "Probation", "Status", "Timing"]
 
 _HOMES = {
     "ActiveModel": "active", "Attempt": "trial", "HealthApp": "health", "LastVerdict": "status", "Loading": "policy",
-    "ModelConsumer": "model_consumer", "Status": "status", "Timing": "policy",
+    "ModelConsumer": "model_consumer", "Probation": "probation", "Status": "status", "Timing": "policy",
 }
 
 

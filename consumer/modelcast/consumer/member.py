@@ -7,6 +7,7 @@ round. Owns the runtime, so that a role can change under running threads. Import
 import os
 import time
 
+from modelcast.consumer.active import ActiveModel
 from modelcast.consumer.follower import Follower
 from modelcast.consumer.overview import overview, overview_of_follower
 from modelcast.consumer.parts import Blueprint
@@ -14,7 +15,8 @@ from modelcast.consumer.receiver import Receiver
 from modelcast.consumer.runtime import Runtime
 from modelcast.consumer.status import Status
 from modelcast.consumer.store import Store
-from modelcast.shared.errors import StoreInUse
+from modelcast.consumer.vetoes import Vetoes
+from modelcast.shared.errors import MisuseError, StoreInUse
 
 STALE_NOTICE_SECONDS = 1.0
 """Longest time between taking the lock and writing a notice of one's own."""
@@ -40,6 +42,7 @@ class Member:
         self.runtime = Runtime(
             f"modelcast {blueprint.model}", self._turn, self._ring, self._end, self._leave, tend=blueprint.slot.departed.tend
         )
+        self._vetoes: Vetoes | None = None
         self.role: Receiver | Follower = self._receiver() or self._follower()
 
     @property
@@ -101,6 +104,22 @@ class Member:
             self.role.leave()
         self._blueprint.slot.departed.forget()
         self._store.close()
+
+    def report_bad(self, active: ActiveModel, reason: str) -> bool:
+        """Take a release out of service; see ``vetoes``.
+
+        Raises:
+            MisuseError: This process follows another one.
+        """
+        role = self.role
+        if isinstance(role, Follower):
+            pid = role.notice.pid if role.notice else None
+            raise MisuseError(
+                f"This process follows process {pid}, which receives; a release is taken out of service there.",
+                hint="Report it in the receiving process (status().role), or roll the channel back: modelcast rollback.",
+            )
+        vetoes = self._vetoes = self._vetoes or Vetoes(self._blueprint.slot, role.updater, self.runtime.submit)
+        return vetoes.report_bad(active, reason)
 
     def status(self) -> Status:
         """Return the state at this moment; never waits."""

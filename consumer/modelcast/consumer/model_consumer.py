@@ -8,6 +8,7 @@ that only imports the class, as every command and test of it does, waits for non
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from modelcast.consumer.active import ActiveModel, Slot
 from modelcast.consumer.policy import Dependencies, Loading, Policy, Timing
+from modelcast.consumer.probation import Probation, Watch
 from modelcast.consumer.status import Status, served
 from modelcast.shared.errors import ForkedProcess, MisuseError, NotReady
 from modelcast.shared.limits import DEFAULT_LIMITS
@@ -54,6 +56,7 @@ class ModelConsumer:
         timing: Time limits and pauses.
         queue_type: ``classic``, or ``quorum`` on a cluster.
         loading: How a model is loaded beside serving threads.
+        probation: What a model must prove after its promotion, counted by ``record``; None is nothing.
         fallback: Where chunks are fetched that the first road has dropped or cannot give: ``https://models.example`` or
             ``file:///srv/models``.
 
@@ -66,7 +69,7 @@ class ModelConsumer:
         channel: str = "production", accept: str = "*", instance: str | None = None, formats: Iterable[str] = BUILT_IN_FORMATS,
         loaders: Mapping[str, Loader] | None = None, dependencies: str = "minor",
         max_artifact_bytes: int = DEFAULT_LIMITS.artifact_bytes, timing: Timing | None = None, queue_type: str = "classic",
-        loading: Loading | None = None, fallback: str | Road | None = None,
+        loading: Loading | None = None, fallback: str | Road | None = None, probation: Probation | None = None,
     ) -> None:
         check_name("model", model)
         check_name("channel", channel)
@@ -82,10 +85,12 @@ class ModelConsumer:
 
         ring = _key_ring(trust)
         self._validators: list[Validator] = []
-        self._slot, self._lock = Slot(), Lock()
+        self._watch = None if probation is None else Watch(probation)
+        loading = loading or Loading()
+        self._slot, self._lock = Slot(loading.keeps), Lock()
         self._blueprint = Blueprint(
             as_road(url, queue_type=queue_type), model, channel, instance, Path(store), policy, timing or Timing(), ring,
-            dict(loaders or {}), self._validators, self._slot, loading or Loading(),
+            dict(loaders or {}), self._validators, self._slot, loading,
             None if fallback is None else as_fallback(as_road(fallback)),
         )
         self._join: Callable[[], Member] = partial(Member, self._blueprint)
@@ -137,6 +142,50 @@ class ModelConsumer:
         if running is None:
             return True
         return running.runtime.stop(timeout_seconds)
+
+    def report_bad(self, reason: str = "", *, version: str | None = None) -> bool:
+        """Take the model in service out of it: it passed every check and then failed at its work. Any thread may call it, at any time.
+
+        The model before takes its place: at once where it is kept at hand (``Loading.keep_previous``), otherwise when it was
+        loaded. The release is remembered as bad, also after a restart, and reported as rejected with ``reported-bad``; a new order
+        for it is tried again.
+
+        Args:
+            reason: Why, in the application's words; people read it in ``modelcast why``.
+            version: What was found to be bad. When another version is in service by now nothing happens.
+
+        Returns:
+            Whether another model is in service already; False when it has to be loaded first, or there is none to go back to.
+
+        Raises:
+            NotReady: Nothing is in service, or the consumer is not started.
+            MisuseError: This process follows another one of this host, which receives.
+        """
+        active, running = self.active, self._running
+        if running is None:
+            raise NotReady("The consumer is not started.", hint="Call start() first.")
+        if version is not None and version != active.version:
+            return True
+        return running.report_bad(active, reason)
+
+    def record(self, *, ok: bool, active: ActiveModel | None = None) -> None:
+        """Count a request that a model answered or failed, for its probation; without a ``probation`` nothing is counted.
+
+        When too many fail the model is taken out of service as by ``report_bad``. Costs a comparison once the probation is over.
+        In a process that follows another one it changes nothing: there the receiving process decides.
+
+        Args:
+            ok: Whether the request went well.
+            active: What answered it; what is in service now when left out.
+        """
+        watch, answered = self._watch, active or self._slot.active
+        if watch is None or answered is None:
+            return
+        reason = watch.record(answered, ok=ok)
+        running = self._running
+        if reason is not None and running is not None:
+            with suppress(MisuseError):   # this process follows
+                running.report_bad(answered, reason)
 
     def __enter__(self) -> Self:
         self.start()

@@ -19,6 +19,8 @@ from modelcast.shared.limits import MIB
 from modelcast.shared.packing import unpack
 from modelcast.shared.reasons import Reason
 
+BUFFERS = "model.buffers"
+"""The file that is mapped; nothing of it is unpickled."""
 MADV_POPULATE_READ = 22
 """madvise(2), Linux 5.14; Python has no name for it. Older kernels refuse it, and the pages are entered when they are touched."""
 
@@ -35,7 +37,7 @@ def load_pickled(folder: Path) -> object:
     if layout.get("format") != 1 or not isinstance(ranges, list):
         raise SenderFault(Reason.LOAD_FAILED, "The artifact's buffer layout has an unknown format.")
     breather = Breather()
-    buffers = _mapped(folder / "model.buffers", ranges, breather)
+    buffers = _mapped(folder / BUFFERS, ranges, breather)
     with (folder / "model.pickle").open("rb") as stream:
         return pickle.Unpickler(_InPieces(stream, breather), buffers=_one_by_one(buffers, breather)).load()
 

@@ -40,8 +40,9 @@ class Pointer:
         floor: Highest version promoted here since the last rollback.
         floor_artifact: Identity of that version's artifact, so that its number is never taken for other bytes.
         tries_left: Starts of the process left before ``previous`` is taken; set back after a good start.
-        bad: Release ids that crashed their process at start, newest last.
+        bad: Release ids that crashed their process at start or that the application reported, newest last.
         is_lost: Whether the release of that order was damaged on this disk, so that the order may be carried out again.
+        order: Identity of that order, or None where an earlier modelcast wrote the record.
         bookmark: Where the history is read on; what stands before was decided or has a lower sequence. None: from its beginning.
     """
 
@@ -55,6 +56,7 @@ class Pointer:
     bad: tuple[str, ...] = ()
     is_lost: bool = False
     bookmark: KeptBookmark | None = None
+    order: str | None = None
 
     def to_bytes(self) -> bytes:
         """Return the record."""
@@ -62,7 +64,7 @@ class Pointer:
         return seal(MAGIC, {
             "generation": self.generation, "release": self.release, "previous": self.previous, "sequence": self.sequence,
             "floor": self.floor, "floor_artifact": self.floor_artifact, "tries_left": self.tries_left, "bad": list(self.bad),
-            "is_lost": self.is_lost,
+            "is_lost": self.is_lost, "order": self.order,
             "bookmark": None if kept is None else [kept.bookmark.offset, kept.bookmark.order, kept.reader],
         })
 
@@ -76,7 +78,7 @@ class Pointer:
             return cls(
                 fields["generation"], fields["release"], fields["previous"], fields["sequence"], fields["floor"],
                 fields["floor_artifact"], fields["tries_left"], tuple(fields["bad"]), fields["is_lost"],
-                _bookmark(fields.get("bookmark")),   # a record of an earlier modelcast has none
+                _bookmark(fields.get("bookmark")), fields.get("order"),   # a record of an earlier modelcast has neither
             )
         except (KeyError, TypeError):
             return None

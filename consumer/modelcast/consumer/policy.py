@@ -1,12 +1,22 @@
 """What an application accepts: frozen values, built once at the edge and handed down. Imports names, limits and errors."""
 
+from __future__ import annotations
+
 import random
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from modelcast.shared.errors import MisuseError
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.names import BUILT_IN_FORMATS, VersionRange
+
+if TYPE_CHECKING:
+    from modelcast.shared.manifest import Manifest
+
+MAPPED_SHARE = 0.9
+"""So much of an artifact must be buffers for its model to count as mapped."""
+BUFFERS = "model.buffers"
 
 
 class Dependencies(StrEnum):
@@ -44,6 +54,14 @@ class Collector(StrEnum):
     FREEZE = "freeze"
 
 
+class KeepPrevious(StrEnum):
+    """Which model is kept at hand when it leaves service."""
+
+    MAPPED = "mapped"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
 @dataclass(frozen=True, slots=True)
 class Loading:
     """How a model is loaded beside serving threads.
@@ -56,17 +74,35 @@ class Loading:
         check_memory: Whether a model that is expected not to fit into memory is held back instead of loaded: rejected at once if it is
             larger than a limit is in all, otherwise tried again for as long as
         shortage_seconds: a shortage may last. After that it is rejected.
+        keep_previous: Which model is kept at hand when the next one takes its place, so that a rollback or ``report_bad`` is a swap:
+            one whose weights are ``mapped`` (it costs pages of memory), ``always``, or ``never`` (the default). Without it a model
+            whose weights are mapped is loaded again in milliseconds: large buffers that this process read before are not read again.
     """
 
     collector: str = "pause"
     check_memory: bool = True
     shortage_seconds: float = 600.0
+    keep_previous: str = "never"
 
     def __post_init__(self) -> None:
         if not self.shortage_seconds >= 0:   # NaN neither: it never passes
             raise MisuseError(f"A shortage of {self.shortage_seconds} seconds is not possible.", hint="Give 0 or more.")
+        if self.keep_previous not in set(KeepPrevious):
+            raise MisuseError(
+                f"{self.keep_previous!r} is no rule for the model before.", hint=f"Use one of {', '.join(KeepPrevious)}."
+            )
         if self.collector not in set(Collector):
             raise MisuseError(f"{self.collector!r} is no rule for the collector.", hint=f"Use one of {', '.join(Collector)}.")
+
+    def keeps(self, manifest: Manifest) -> bool:
+        """Whether a model is kept at hand when it leaves service."""
+        if self.keep_previous != KeepPrevious.MAPPED:
+            return self.keep_previous == KeepPrevious.ALWAYS
+        artifact = manifest.artifact
+        if artifact.loader == "files":
+            return True   # it is a path
+        mapped = sum(entry.size for entry in artifact.files if artifact.loader == "cloudpickle" and entry.path == BUFFERS)
+        return mapped >= MAPPED_SHARE * artifact.size
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ class Reporter:
         return self._report(kind, active, {"sequence": active.sequence if active else None}).to_bytes()
 
     def verdict(
-        self, order: str, verdict: Verdict, active: ActiveModel | None, *, trusted: TrustedOrder | None = None,
+        self, order: str, verdict: Verdict, active: ActiveModel | None, *, trusted: TrustedOrder | ActiveModel | None = None,
         fault: SenderFault | None = None, stages_ms: Mapping[str, float] | None = None,
         transfer: Mapping[str, int | str] | None = None,
     ) -> bytes:
@@ -60,7 +60,8 @@ class Reporter:
             "order": order, "verdict": verdict, "stages_ms": dict(stages_ms or {}), "transfer": dict(transfer or {}),
         }
         if trusted is not None:
-            fields |= {"release": trusted.release, "version": trusted.manifest.version, "sequence": trusted.order.sequence}
+            sequence = trusted.sequence if isinstance(trusted, ActiveModel) else trusted.order.sequence
+            fields |= {"release": trusted.release, "version": trusted.manifest.version, "sequence": sequence}
         if fault is not None:
             fields |= {"reason": fault.reason.value, "message": shortened(fault), "facts": plain(fault.facts)}
         body = self._report(ReportKind.VERDICT, active, fields).to_bytes()

@@ -95,7 +95,7 @@ def _was_carried_out(trusted: TrustedOrder, standing: Standing) -> bool:
         return False
     if trusted.release in standing.bad:
         raise SenderFault(
-            Reason.LOAD_FAILED, "This release ended the process again and again when it was loaded at the start.",
+            Reason.LOAD_FAILED, "This release was taken out of service: it ended the process at its start, or was reported as bad.",
             hint="A new order for it is tried again.", facts={"release": trusted.release},
         )
     if standing.ordered_release not in {None, trusted.release}:

@@ -4,11 +4,15 @@ Decides what becomes of the previous release, the floor and the bad ones. Import
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from modelcast.consumer.pointer import TRIES, KeptBookmark, Pointer
 from modelcast.consumer.rules import Standing, floor_after
 from modelcast.consumer.trust import TrustedOrder
 from modelcast.shared.names import Version
+
+MAX_BAD = 16
+"""Bad releases that are remembered; the newest count."""
 
 
 def pointer_after(
@@ -25,7 +29,7 @@ def pointer_after(
     if before is None:
         return Pointer(
             0, trusted.release, None, trusted.order.sequence, floor_after(trusted, None).text, trusted.manifest.artifact.identity,
-            TRIES, (), bookmark=bookmark,
+            TRIES, (), bookmark=bookmark, order=trusted.id,
         )
     previous = before.previous if before.release == trusted.release else before.release
     floor = floor_after(trusted, None if floor_lifted else Version(before.floor))
@@ -33,8 +37,16 @@ def pointer_after(
     bad = tuple(release for release in before.bad if release != trusted.release)
     return Pointer(
         0, trusted.release, previous, trusted.order.sequence, floor.text, floor_artifact, TRIES, bad,
-        bookmark=bookmark or before.bookmark,
+        bookmark=bookmark or before.bookmark, order=trusted.id,
     )
+
+
+def pointer_without(pointer: Pointer, release: str) -> Pointer:
+    """Return the pointer once a release was reported as bad: the one before takes its place, and nobody goes back to it."""
+    bad = (*(other for other in pointer.bad if other != release), release)[-MAX_BAD:]
+    if pointer.release == release and pointer.previous is not None:
+        return replace(pointer, release=pointer.previous, previous=None, tries_left=TRIES, bad=bad, is_lost=False)
+    return replace(pointer, previous=None if pointer.previous == release else pointer.previous, bad=bad)
 
 
 def standing_of(

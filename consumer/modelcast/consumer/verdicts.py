@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from modelcast.consumer.active import Slot
+from modelcast.consumer.active import ActiveModel, Slot
 from modelcast.consumer.journal import Rejection
 from modelcast.consumer.ledger import Ledger
 from modelcast.consumer.reporting import Reporter
@@ -50,6 +50,7 @@ class Decision:
         trusted: The order, if it could be opened.
         fault: Why it was rejected.
         trial: The work that was done on it.
+        about: What was in service and is taken out, when that is what it is about.
         is_repeated: Whether it was decided before this start already, so that it is told but not counted.
     """
 
@@ -59,6 +60,12 @@ class Decision:
     fault: SenderFault | None = None
     trial: Trial | None = None
     is_repeated: bool = False
+    about: ActiveModel | None = None
+
+    @property
+    def version(self) -> str | None:
+        """The version, if it is known."""
+        return self.trusted.manifest.version if self.trusted else self.about.version if self.about else None
 
 
 @dataclass(slots=True)
@@ -91,7 +98,7 @@ class Verdicts:
     def note(self, decision: Decision) -> None:
         """Note a decision: keep its report, settle it once that is written, and write the one line of the log about it."""
         trusted, fault, trial = decision.trusted, decision.fault, decision.trial
-        version = trusted.manifest.version if trusted else None
+        version = decision.version
         reason, message = (fault.reason.value, shortened(fault)) if fault else (None, None)
         self.ledger.expect(decision.order)
         if not decision.is_repeated:
@@ -99,7 +106,7 @@ class Verdicts:
             self.counts[decision.verdict] += 1
         self.last = LastVerdict(decision.verdict.value, version, reason, message, self.reporter.clock_ms())
         report = self.reporter.verdict(
-            decision.order, decision.verdict, self.slot.active, trusted=trusted, fault=fault,
+            decision.order, decision.verdict, self.slot.active, trusted=trusted or decision.about, fault=fault,
             stages_ms=trial.stages_ms if trial else None, transfer=trial.transfer if trial else None,
         )
         if decision.verdict is Verdict.REJECTED:
@@ -110,6 +117,8 @@ class Verdicts:
         self.submit(job, partial(self._noted, decision, report))
         write = self.log.warning if fault else self.log.info   # last: a log that raises costs no verdict
         facts = self.facts_of(decision.order, trusted, trial) | {"reason": reason, "message": message}
+        if (about := decision.about) is not None:
+            facts |= {"version": about.version, "release": about.release[:12], "sequence": about.sequence}
         if decision.is_repeated:
             write("verdict told again", verdict=decision.verdict.value, **facts)
         else:

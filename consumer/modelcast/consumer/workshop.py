@@ -1,4 +1,4 @@
-"""The steps of a trial, done one at a time by the worker: receive, verify, load, probe, promote; and the start from disk.
+"""The steps of a trial, done one at a time by the worker: receive, verify, load, probe, promote.
 
 Decides how each step is done, never which one comes next (``lifecycle``). Every failure leaves as a SenderFault or a
 HostFault. Starts no thread. Imports the store, loaders, probing and receiving.
@@ -6,29 +6,30 @@ HostFault. Starts no thread. Imports the store, loaders, probing and receiving.
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from modelcast.consumer.active import Slot
+from modelcast.consumer.active import ActiveModel, Slot
 from modelcast.consumer.ahead import Ahead
 from modelcast.consumer.collecting import sparing
 from modelcast.consumer.fallback import Mend
 from modelcast.consumer.headroom import Headroom, MemoryCheck, read_headroom
 from modelcast.consumer.intake import Intake
 from modelcast.consumer.journal import Journal, Rejection
+from modelcast.consumer.keeper import Keeper
 from modelcast.consumer.loaders import Loader
-from modelcast.consumer.pointer import TRIES, KeptBookmark, Pointer
+from modelcast.consumer.pointer import KeptBookmark
 from modelcast.consumer.policy import Loading, Timing
 from modelcast.consumer.probing import Bounded, Validator, check_samples, run_validators
 from modelcast.consumer.receiving import OpenSource
 from modelcast.consumer.rules import Standing
 from modelcast.consumer.sharing import Borrowing
-from modelcast.consumer.store import Store, damage_in, misfit_in
-from modelcast.consumer.succession import pointer_after, standing_of
+from modelcast.consumer.store import Store, misfit_in
+from modelcast.consumer.succession import pointer_after
 from modelcast.consumer.trial import Trial
-from modelcast.consumer.trust import claimed_release, open_manifest, reader_of
+from modelcast.consumer.trust import reader_of
 from modelcast.shared.errors import HostFault, SenderFault, StorageFault
 from modelcast.shared.failpoints import Point, reach
 from modelcast.shared.fs import host_fault
@@ -70,7 +71,7 @@ class Tools:
     borrowing: Borrowing | None = None
 
 
-class Workshop:
+class Workshop(Keeper):
     """Does the steps. Used by the worker thread only.
 
     Args:
@@ -81,7 +82,8 @@ class Workshop:
     """
 
     def __init__(self, store: Store, journal: Journal, slot: Slot, tools: Tools) -> None:
-        self._store, self.journal, self._slot, self._tools = store, journal, slot, tools
+        super().__init__(store, slot, tools.ring, self._load)
+        self.journal, self._tools = journal, tools
         self._intake = Intake(
             store, tools.open_source, tools.timing.chunk_idle_seconds, self._manifest, mend=tools.mend, borrowing=tools.borrowing
         )
@@ -91,7 +93,7 @@ class Workshop:
         """Bring the artifact's bytes onto this disk."""
         trusted, artifact = trial.trusted, trial.trusted.manifest.artifact
         self._memory.before_bytes(artifact)
-        if self._store.has(trusted.release):
+        if self._store.has(trusted.release) and self._at_hand(trusted.release) is None:
             self._memory.before_load(trusted.id, artifact)   # verifying reads all of it, at each new try
         self._intake.receive(trial)
 
@@ -99,9 +101,6 @@ class Workshop:
         """Bring onto this disk what was announced, while it is still being sent."""
         self._memory.before_bytes(ahead.announced.manifest.artifact)   # its order will be refused for it
         self._intake.receive_ahead(ahead)
-
-    def _manifest(self, release: str) -> Manifest:
-        return open_manifest(self._store.envelope(release), self._tools.ring)[0]
 
     def verify(self, trial: Trial) -> None:
         """Compare what is on disk with the manifest and give the release its name.
@@ -112,17 +111,25 @@ class Workshop:
         trusted = trial.trusted
         is_new = not self._store.has(trusted.release)
         folder = self._store.incoming(trusted.release) / "files" if is_new else self._store.folder(trusted.release)
+        if self._at_hand(trusted.release) is not None:
+            return   # this process verified and loaded it, and has held it since
+        artifact = trusted.manifest.artifact
         with trial.timed("verified"):
-            damage = (misfit_in if is_new else damage_in)(folder, trusted.manifest.artifact)
+            damage = misfit_in(folder, artifact) if is_new else self._damage(trusted.release, artifact)
             if damage is not None:
                 self._store.fs.remove_tree(folder.parent)
                 raise StorageFault(f"What was written to {folder} reads back otherwise: {damage.text}.", hint="Check this disk.")
             (self._store.commit if is_new else self._store.sign_again)(trusted.release, trusted.envelope)
+            self._note_read(trusted.release)
 
     def load(self, trial: Trial) -> None:
         """Load the model into the shadow slot."""
         trusted = trial.trusted
         with trial.timed("loaded"):
+            at_hand = self._at_hand(trusted.release)
+            if at_hand is not None:
+                trial.model = at_hand.model
+                return
             self._memory.before_load(trusted.id, trusted.manifest.artifact)
             tries = self.journal.begin_try(trusted.id)
             with self._ending_the_try_on_error():
@@ -133,6 +140,11 @@ class Workshop:
                     )
                 trial.model = self._load(trusted.manifest, self._store.folder(trusted.release))
                 trial.check()
+
+    def _at_hand(self, release: str) -> ActiveModel | None:
+        """Return the model of a release that left service and was kept, or None."""
+        previous = self._slot.previous
+        return previous if previous is not None and previous.release == release and self._store.has(release) else None
 
     @contextmanager
     def _ending_the_try_on_error(self) -> Generator[None]:
@@ -178,7 +190,9 @@ class Workshop:
             reach(Point.BEFORE_POINTER)
             self._store.point(pointer)
             reach(Point.AFTER_POINTER)
-            self._slot.swap(trial.model, trusted.manifest, trusted.release, sequence=trusted.order.sequence)
+            self._slot.swap(
+                trial.model, trusted.manifest, trusted.release, sequence=trusted.order.sequence, order=trusted.id
+            )
             reach(Point.AFTER_SWAP)
         trial.model = None
         with suppress(HostFault):   # what cannot be removed now is removed after the next promotion
@@ -203,80 +217,3 @@ class Workshop:
             with suppress(HostFault):   # what cannot be removed now is removed after the next promotion
                 self._store.fs.remove_tree(self._store.incoming(release))
                 self._store.remove(release)
-
-    def standing(self) -> Standing:
-        """Return what this instance runs and has run."""
-        pointer, active = self._store.pointer(), self._slot.active
-        identities: list[tuple[str, bytes]] = []
-        for release in self._store.releases():
-            with suppress(SenderFault, HostFault):   # its key is no longer trusted, or it cannot be read: it counts as unknown
-                manifest = self._manifest(release)
-                identities.append((manifest.version, manifest.artifact.identity))
-        return standing_of(pointer, active.release if active else None, identities)
-
-    def restore(self) -> str | None:
-        """Load the last good release from disk into the slot.
-
-        Returns:
-            What was wrong with the newest one, in a sentence, or None when all was well.
-        """
-        pointer = self._store.pointer()
-        release = None if pointer is None else pointer.release
-        if pointer is None or release is None:
-            return None
-        if pointer.tries_left <= 0:
-            bad = (*pointer.bad, release)[-16:]
-            problem = f"release {release[:12]} ended the process {TRIES} times at its start"
-            pointer = self._point_if_possible(_without_active(pointer, bad=bad))
-            return self._fall_back(pointer, problem)
-        reach(Point.BEFORE_RESTORE)
-        self._point_if_possible(replace(pointer, tries_left=pointer.tries_left - 1))
-        reach(Point.RESTORE_COUNTED)
-        failure = self._load_from_disk(release, pointer.sequence)
-        reach(Point.RESTORE_LOADED)
-        if failure is not None and not self._store.has(release):   # it was damaged and is gone: the order may bring it again
-            pointer = self._point_if_possible(_without_active(pointer, bad=pointer.bad))
-            return self._fall_back(pointer, failure)
-        self._point_if_possible(replace(pointer, tries_left=TRIES))   # the process lives, whatever the release did
-        reach(Point.AFTER_RESTORE)
-        if failure is not None and pointer.previous is not None:
-            self._load_from_disk(pointer.previous)
-        return failure
-
-    def _point_if_possible(self, pointer: Pointer) -> Pointer:
-        """Write the pointer; a disk that cannot be written must not keep a good model on it from being served."""
-        try:
-            return self._store.point(pointer)
-        except HostFault:
-            return pointer
-
-    def _fall_back(self, pointer: Pointer, problem: str) -> str:
-        also = None if pointer.release is None else self._load_from_disk(pointer.release)
-        return problem if also is None else f"{problem}; and {also}"
-
-    def _load_from_disk(self, release: str, sequence: int = 0) -> str | None:
-        """Verify and load a stored release into the slot, in service by the order ``sequence``; returns what is wrong with it."""
-        if not self._store.has(release):
-            return f"release {release[:12]} is not in the store"
-        try:
-            envelope = self._store.envelope(release)
-            if (claimed := claimed_release(envelope)) != release:
-                self._store.remove(release)
-                return f"release {release[:12]} is damaged: its manifest is {'none' if claimed is None else 'that of ' + claimed[:12]}"
-            manifest, _ = open_manifest(envelope, self._tools.ring)
-            damage = damage_in(self._store.folder(release), manifest.artifact)
-            if damage is not None:
-                self._store.fs.remove_tree(self._store.folder(release).parent)
-                return f"release {release[:12]} is damaged: {damage.text}"
-            self._slot.swap(self._load(manifest, self._store.folder(release)), manifest, release, sequence=sequence)
-        except (SenderFault, HostFault) as error:
-            return f"release {release[:12]} cannot be loaded: {error}"
-        return None
-
-
-def _without_active(pointer: Pointer, *, bad: tuple[str, ...]) -> Pointer:
-    """Go back to the previous release; the order of a lost one may be carried out again, that of a bad one may not."""
-    return Pointer(
-        0, pointer.previous, None, pointer.sequence, pointer.floor, pointer.floor_artifact, TRIES, bad,
-        is_lost=pointer.release not in bad, bookmark=pointer.bookmark,
-    )

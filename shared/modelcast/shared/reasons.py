@@ -34,6 +34,7 @@ class Reason(StrEnum):
     SAMPLES_NOT_REPRODUCED = "samples-not-reproduced"
     VALIDATOR_FAILED = "validator-failed"
     TIMED_OUT = "timed-out"
+    REPORTED_BAD = "reported-bad"
 
 
 OF_THE_SETTING = frozenset({
@@ -140,6 +141,11 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "The release is larger than this instance allows, or than its disk can ever hold.",
         "The publisher sent something unexpectedly large, or the limit is too low.",
         "Publish a smaller artifact or raise the limit in the application.",
+    ),
+    Reason.REPORTED_BAD: Explanation(
+        "The application took the release out of service after its promotion, and went back to the one before.",
+        "The release, most likely: it passed every check and then failed at its work.",
+        "Read the message, which is the application's own; mend the model and publish a higher version, or roll the channel back.",
     ),
     Reason.CHUNKS_MISSING: Explanation(
         "Not all chunks of the artifact could be found in the stream, also when it was read again from the start.",

@@ -1,0 +1,203 @@
+"""A release that passed every check and fails at its work: the application takes it out, the one before serves, and everybody hears of it."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.fakes.stage import LONG, Doubler, Stage
+
+from modelcast.consumer import Loading, ModelConsumer, store
+from modelcast.shared.errors import MisuseError, NotReady
+from modelcast.shared.order import Kind
+from modelcast.shared.report import Verdict
+
+
+@pytest.fixture
+def stage(tmp_path: Path, signing_key) -> Iterator[Stage]:
+    stage = Stage(tmp_path, signing_key)
+    yield stage
+    stage.stop()
+
+
+class Heavy:
+    """A model whose weights are mapped."""
+
+    def __init__(self, factor: float) -> None:
+        self.weights = np.full(200_000, factor)
+
+    def predict(self, inputs: np.ndarray) -> np.ndarray:
+        return inputs * self.weights[0]
+
+
+def served(stage: Stage, consumer: ModelConsumer, *models: object) -> list[bytes]:
+    """Promote versions 1.0.0, 1.1.0, …; returns their orders."""
+    orders = []
+    for number, model in enumerate(models):
+        orders.append(stage.sim.publish(stage.sim.pickled(f"1.{number}.0", model)))
+        stage.serves(consumer, f"1.{number}.0")
+    return orders
+
+
+def refusals(stage: Stage) -> list[tuple[str | None, str | None, str | None]]:
+    return [(report.version, report.reason, report.message) for report in stage.reports() if report.verdict is Verdict.REJECTED]
+
+
+@pytest.mark.parametrize(("model", "rule", "is_at_once"), [
+    (Heavy, "mapped", True), (Doubler, "mapped", False), (Doubler, "always", True), (Heavy, "never", False),
+])
+def test_the_model_before_serves_again_and_the_report_says_why(stage: Stage, model: type, rule: str, is_at_once: bool) -> None:
+    consumer = stage.joined(loading=Loading(keep_previous=rule))
+    served(stage, consumer, model(2.0), model(3.0))
+    assert consumer.report_bad("answers drift") is is_at_once
+    stage.eventually(lambda: consumer.active.version == "1.0.0" and refusals(stage))
+    assert consumer.active.model.predict(np.array([1.0])) == [2.0]
+    assert refusals(stage) == [("1.1.0", "reported-bad", "answers drift")]
+    assert consumer.status().last_verdict.reason == "reported-bad"
+    stage.sim.publish(stage.sim.pickled("1.2.0", model(4.0)))
+    stage.serves(consumer, "1.2.0")
+
+
+def test_what_was_reported_stays_out_after_a_restart_and_when_its_order_comes_again(stage: Stage) -> None:
+    consumer = stage.joined()
+    _, order = served(stage, consumer, Heavy(2.0), Heavy(3.0))
+    consumer.report_bad("bad")
+    stage.eventually(lambda: refusals(stage))
+    stage.eventually(lambda: consumer.status().unsent_reports == 0)
+    consumer.stop(LONG)
+    again = stage.joined()
+    assert again.wait_until_ready(LONG).version == "1.0.0"
+    stage.sim.announce(order)
+    stage.eventually(stage.is_settled)
+    assert again.active.version == "1.0.0"
+
+
+def test_a_new_order_for_it_is_tried_again(stage: Stage) -> None:
+    consumer = stage.joined()
+    served(stage, consumer, Heavy(2.0))
+    release = stage.sim.pickled("1.1.0", Heavy(3.0))
+    stage.sim.publish(release)
+    stage.serves(consumer, "1.1.0")
+    consumer.report_bad("bad")
+    stage.eventually(lambda: refusals(stage))
+    stage.sim.announce(stage.sim.order(release))
+    stage.serves(consumer, "1.1.0")
+
+
+def test_a_report_about_what_is_served_no_more_changes_nothing(stage: Stage) -> None:
+    consumer = stage.joined()
+    served(stage, consumer, Heavy(2.0), Heavy(3.0))
+    assert consumer.report_bad("late", version="1.0.0")
+    assert consumer.active.version == "1.1.0"
+    assert refusals(stage) == []
+
+
+@pytest.mark.parametrize("model", [Heavy, Doubler], ids=["mapped", "not mapped"])
+def test_many_requests_that_fail_at_once_take_it_out_once(stage: Stage, model: type) -> None:
+    consumer = stage.joined(loading=Loading(keep_previous="mapped"))
+    served(stage, consumer, model(1.0), model(2.0), model(3.0))
+    gate = threading.Barrier(8)
+
+    def fails() -> None:
+        gate.wait(LONG)
+        consumer.report_bad("boom", version="1.2.0")
+
+    threads = [threading.Thread(target=fails) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONG)
+    stage.eventually(lambda: consumer.active.version == "1.1.0" and refusals(stage))
+    stage.sim.publish(stage.sim.pickled("1.3.0", model(4.0)))
+    stage.serves(consumer, "1.3.0")
+    assert refusals(stage) == [("1.2.0", "reported-bad", "boom")]
+
+
+def test_where_there_is_nothing_to_go_back_to_it_stays_and_that_is_told(stage: Stage) -> None:
+    consumer = stage.joined()
+    with pytest.raises(NotReady):
+        consumer.report_bad("nothing there")
+    served(stage, consumer, Heavy(2.0))
+    assert not consumer.report_bad("bad")
+    stage.eventually(lambda: refusals(stage))
+    assert consumer.active.version == "1.0.0"
+    (report,) = [report for report in stage.reports() if report.verdict is Verdict.REJECTED]
+    assert "no release before it" in report.facts["fault"]
+
+
+def test_a_follower_says_where_to_report(stage: Stage) -> None:
+    first, second = stage.joined(), stage.started()
+    stage.sim.publish(stage.sim.pickled("1.0.0", Heavy(2.0)))
+    stage.eventually(lambda: second.status().version == "1.0.0")
+    with pytest.raises(MisuseError, match="follows process"):
+        second.report_bad("bad")
+    assert first.active.version == "1.0.0"
+
+
+@pytest.mark.parametrize(("rule", "is_kept"), [("mapped", True), ("always", True), ("never", False)])
+def test_a_rollback_to_what_is_at_hand_loads_nothing(stage: Stage, rule: str, is_kept: bool) -> None:
+    consumer = stage.joined(loading=Loading(keep_previous=rule))
+    first, second = stage.sim.pickled("1.0.0", Heavy(2.0)), stage.sim.pickled("1.1.0", Heavy(3.0))
+    stage.sim.publish(first)
+    stage.serves(consumer, "1.0.0")
+    before = consumer.active.model
+    stage.sim.publish(second)
+    stage.serves(consumer, "1.1.0")
+    began = time.monotonic()
+    stage.sim.announce(stage.sim.order(first, kind=Kind.ROLLBACK))
+    stage.serves(consumer, "1.0.0")
+    print(f"rolled back after {(time.monotonic() - began) * 1000:.0f} ms")
+    assert (consumer.active.model is before) is is_kept
+
+
+def test_a_rule_that_is_none_is_refused() -> None:
+    with pytest.raises(MisuseError, match="no rule for the model before"):
+        Loading(keep_previous="perhaps")
+
+
+# --------------------------------------------------------------------------- what was read is not read again
+
+
+def two_releases(stage: Stage) -> tuple[ModelConsumer, object, Path]:
+    """Promote two releases; returns the consumer, the first of them, and the file of its buffers."""
+    consumer = stage.joined()
+    first = stage.sim.pickled("1.0.0", Heavy(2.0))
+    for release in (first, stage.sim.pickled("1.1.0", Heavy(3.0))):
+        stage.sim.publish(release)
+        stage.serves(consumer, release.version)
+    return consumer, first, consumer._blueprint.store_root / "fraud/production/releases" / first.id / "files/model.buffers"
+
+
+def rolled_back(stage: Stage, release: object) -> None:
+    stage.sim.announce(stage.sim.order(release, kind=Kind.ROLLBACK))   # type: ignore[arg-type]
+
+
+def test_a_rollback_reads_what_is_unpickled_and_no_buffers_that_nobody_touched(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    consumer, first, _ = two_releases(stage)
+    read: list[str] = []
+    compare = store._compare_content
+    monkeypatch.setattr(store, "_compare_content", lambda file, entry, buffer: read.append(entry.path) or compare(file, entry, buffer))
+    rolled_back(stage, first)
+    stage.serves(consumer, "1.0.0")
+    assert "model.pickle" in read
+    assert "model.buffers" not in read
+    assert consumer.active.model.predict(np.array([1.0])) == [2.0]
+
+
+@pytest.mark.parametrize("keeps_time", [False, True])
+def test_buffers_that_somebody_touched_are_read_and_never_served(stage: Stage, keeps_time: bool) -> None:
+    consumer, first, buffers = two_releases(stage)
+    facts = buffers.stat()
+    with buffers.open("r+b") as file:
+        file.seek(5000)
+        byte = file.read(1)
+        file.seek(5000)
+        file.write(bytes([byte[0] ^ 1]))
+    if keeps_time:
+        os.utime(buffers, ns=(facts.st_atime_ns, facts.st_mtime_ns))   # the inode's own time cannot be set
+    rolled_back(stage, first)
+    stage.serves(consumer, "1.0.0")   # found, fetched again
+    assert consumer.active.model.weights.min() == consumer.active.model.weights.max() == 2.0

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 
 from modelcast import consumer, publisher
-from modelcast.consumer import lifecycle, pointer
+from modelcast.consumer import lifecycle, metrics, pointer
 from modelcast.publisher.server import settings
 from modelcast.publisher.server.routes import PREFIX, ROUTES
 from modelcast.publisher.server.tokens import SCOPES
@@ -379,6 +380,20 @@ def http_limits() -> str:
     return table(("Limit", "Value", "Meaning"), rows)
 
 
+def metrics_table() -> str:
+    rows = [(f"`{found.name}`", found.kind, ", ".join(f"`{label}`" for label in found.labels), found.help) for found in metrics.FAMILIES]
+    return table(("Metric", "Type", "Labels", "Says"), rows)
+
+
+def alerts_table() -> str:
+    groups = yaml.safe_load((ROOT / "docs/monitoring/alerts.yml").read_text(encoding="utf-8"))["groups"]
+    rows = [
+        (f"`{rule['alert']}`", rule["labels"]["severity"], rule.get("for", "at once"), f"`{rule['expr']}`", rule["annotations"]["description"])
+        for group in groups for rule in group["rules"]
+    ]
+    return table(("Alert", "Severity", "After", "When", "What it means, and what to do"), rows)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "state-diagram": state_diagram,
     "topology": topology_table,
@@ -401,6 +416,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "benchmarks-growth": measured("growth"),
     "benchmarks-delta": measured("delta"),
     "benchmarks-small": measured("small"),
+    "metrics": metrics_table,
+    "alerts": alerts_table,
     "http-routes": http_routes,
     "http-scopes": http_scopes,
     "http-limits": http_limits,

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
 
-from modelcast.consumer.policy import Timing
+from modelcast.consumer.policy import Timing, pause_seconds
 from modelcast.consumer.questions import Questions
 from modelcast.consumer.reporting import Reporter, now_ms
-from modelcast.consumer.updater import Updater, pause_seconds
+from modelcast.consumer.updater import Updater
 from modelcast.consumer.verdicts import Verdicts
 from modelcast.shared.errors import HostFault
 from modelcast.shared.report import ReportKind
@@ -57,10 +57,10 @@ class Courier:
     last_contact: float | None = None
     last_contact_ms: int | None = None
     losses: int = 0
+    failures: int = 0
     fault: str | None = None
     _joined: WakeableInstanceRoad | None = None
     _bell: Event = field(default_factory=Event)
-    _failures: int = 0
     _next_join: float = 0.0
     _next_state: float = 0.0
     _state_is_told: Confirmed | None = None
@@ -118,7 +118,7 @@ class Courier:
             self._bell.wait(min(pause, limit))
             return
         joined = self.road.join(self.target, bookmark=self.updater.go_on_from())
-        self._joined, self._failures, self.fault = joined, 0, None
+        self._joined, self.failures, self.fault = joined, 0, None
         self.connected_since_ms, self._next_state = now_ms(), 0.0
         self.log.info("connected")
 
@@ -153,10 +153,10 @@ class Courier:
         self._state_is_told = None
         self.connected_since_ms = None
         self.losses += 1
-        self._failures += 1
-        seconds = min(pause_seconds(self.timing, self._failures), error.longest_pause_seconds or math.inf)
+        self.failures += 1
+        seconds = min(pause_seconds(self.timing, self.failures), error.longest_pause_seconds or math.inf)
         self._next_join = time.monotonic() + seconds
         told = f"{error} {error.hint or ''}".rstrip()
-        if told != self.fault or self._failures & (self._failures - 1) == 0:   # the same again: at each doubling
+        if told != self.fault or self.failures & (self.failures - 1) == 0:   # the same again: at each doubling
             self.log.warning("not connected; the model in service stays", fault=told, seconds=round(seconds, 1))
         self.fault = told

@@ -50,6 +50,7 @@ class Order(WireValue):
         expires_ms: After this it is refused; None never.
         chunks_offset: Where in the chunk stream the release's own chunks begin; a hint.
         oldest_offset: Where the oldest chunk it needs lies, for an instance that holds nothing; a hint.
+        trace: The trace that it belongs to, as a ``traceparent`` of W3C Trace Context, or None; says nothing about what to do.
     """
 
     format: int = 1
@@ -62,6 +63,7 @@ class Order(WireValue):
     expires_ms: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     chunks_offset: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     oldest_offset: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    trace: Annotated[str, Field(max_length=64)] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,7 +162,7 @@ def test_attempts_that_fail_are_counted_and_the_last_error_is_kept(desk, script)
         courier.turn()
     assert (courier.losses, courier.fault) == (3, "attempt 2")
     courier.turn()
-    assert (len(script.joined), courier.fault, courier._failures) == (1, None, 0)
+    assert (len(script.joined), courier.fault, courier.failures) == (1, None, 0)
 
 
 @pytest.mark.parametrize(("fault", "longest"), [(DepotUnusable("Nothing is mounted."), 2.0), (BrokerUnreachable("Nobody answers."), 40.0)])

@@ -172,3 +172,34 @@ def test_a_follower_without_threads_is_never_fine(scene: Scene, forked: bool) ->
     status = status_of(scene, follower_in(scene, notice=Notice(7, "web", None, 5), last_contact=time.monotonic()))
     assert (status.live, status.fresh, status.connected, status.state) == (False, False, False, "dead")
     assert ("forked child" in status.detail) is forked
+
+
+def test_what_is_in_hand_for_long_can_be_seen(scene: Scene, sim) -> None:
+    assert scene.status().in_hand_seconds == 0
+    scene.desk.deliver(sim.publish(sim.release("1.0.0")))
+    scene.desk.until(State.LOADING)
+    in_hand = scene.desk.updater.in_hand
+    assert in_hand is not None
+    in_hand.begun -= 100
+    assert 100 <= scene.status().in_hand_seconds < 130
+    scene.desk.work()
+    assert scene.status().in_hand_seconds == 0
+
+
+def test_failures_in_a_row_are_told_for_connection_and_updates_each(scene: Scene, sim) -> None:
+    scene.courier.failures = 3
+    scene.desk.deliver(b"noise")
+    assert (scene.status().connection_failures, scene.status().update_failures) == (3, 1)
+    scene.desk.deliver(sim.publish(sim.release("1.0.0")))
+    scene.desk.work()
+    assert scene.status().update_failures == 0
+
+
+def test_the_model_in_service_is_told_with_its_age(scene: Scene, sim) -> None:
+    before = time.time_ns() // 1_000_000
+    assert (scene.status().created, scene.status().active_since_ms) == (None, None)
+    scene.desk.deliver(sim.publish(sim.release("1.0.0")))
+    scene.desk.work()
+    status = scene.status()
+    assert status.created == "2025-01-01T00:00:00Z"
+    assert before <= (status.active_since_ms or 0) <= time.time_ns() // 1_000_000

@@ -1,10 +1,13 @@
 """What an application accepts when it says nothing, and how long things may take."""
 
+import math
 from dataclasses import FrozenInstanceError, fields
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from modelcast.consumer.policy import BUILT_IN_FORMATS, Collector, Dependencies, Loading, Policy, Timing
+from modelcast.consumer.policy import BUILT_IN_FORMATS, Collector, Dependencies, Loading, Policy, Timing, pause_seconds
 from modelcast.shared.errors import MisuseError
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.names import Version
@@ -52,3 +55,14 @@ def test_a_rule_for_the_collector_that_nobody_knows_is_refused() -> None:
     with pytest.raises(MisuseError, match="'never' is no rule") as raised:
         Loading(collector="never")
     assert raised.value.hint == "Use one of leave, pause, freeze."
+
+
+@given(count=st.integers(1, 100), first=st.floats(0.001, 10), most=st.floats(0.001, 100))
+def test_pauses_double_up_to_their_bound_and_are_never_zero(count: int, first: float, most: float) -> None:
+    bound = min(most, first * 2 ** min(count - 1, 16))
+    seconds = pause_seconds(Timing(retry_first_seconds=first, retry_most_seconds=most), count)
+    assert bound / 4 <= seconds <= bound or math.isclose(seconds, bound)
+
+
+def test_pauses_differ_so_that_a_fleet_does_not_come_back_at_once() -> None:
+    assert len({pause_seconds(Timing(), 5) for _ in range(20)}) > 10

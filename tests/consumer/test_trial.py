@@ -28,3 +28,10 @@ def test_a_stage_is_timed_in_milliseconds_also_when_it_fails(trial: Trial) -> No
         raise ValueError("boom")
     assert list(trial.stages_ms) == ["good", "bad"]
     assert all(0 <= duration < 1000 for duration in trial.stages_ms.values())
+
+
+def test_each_stage_knows_when_it_was_begun(trial: Trial) -> None:
+    for stage in ("first", "second"):
+        with trial.timed(stage):
+            pass
+    assert trial.begun <= trial.begins["first"] <= trial.begins["second"]

@@ -1,15 +1,12 @@
 """The updater: orders in, steps one after the other, verdicts out; the worker is the test."""
 
 import errno
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.fakes.bench import Bench, Desk
 from tests.fakes.fake_broker import FakeBroker
 from tests.fakes.fault_fs import FaultFs
@@ -22,7 +19,6 @@ from modelcast.consumer.pointer import KeptBookmark
 from modelcast.consumer.policy import Loading, Policy, Timing
 from modelcast.consumer.replays import MOST_REPLAYS
 from modelcast.consumer.trust import reader_of
-from modelcast.consumer.updater import pause_seconds
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.names import VersionRange
 from modelcast.shared.order import AnnouncementMessage, Kind, OrderMessage, order_id
@@ -392,17 +388,6 @@ def test_a_promotion_that_ends_after_the_stop_is_remembered(sim, desk) -> None:
     desk.do_one()
     assert desk.updater.standing.sequence == 1
     assert desk.bench.version == "1.0.0"
-
-
-@given(count=st.integers(1, 100), first=st.floats(0.001, 10), most=st.floats(0.001, 100))
-def test_pauses_double_up_to_their_bound_and_are_never_zero(count: int, first: float, most: float) -> None:
-    bound = min(most, first * 2 ** min(count - 1, 16))
-    seconds = pause_seconds(Timing(retry_first_seconds=first, retry_most_seconds=most), count)
-    assert bound / 4 <= seconds <= bound or math.isclose(seconds, bound)
-
-
-def test_pauses_differ_so_that_a_fleet_does_not_come_back_at_once() -> None:
-    assert len({pause_seconds(Timing(), 5) for _ in range(20)}) > 10
 
 
 def test_what_is_announced_is_received_before_its_order_and_promoted_by_it(sim, desk) -> None:

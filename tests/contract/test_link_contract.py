@@ -391,6 +391,15 @@ def test_reading_a_stream_by_age_sees_the_recent_past(connect: Connect) -> None:
     assert take_bodies(link.inbox("log", prefetch=10, offset="5m"), 3) == [b"0", b"1", b"2"]
 
 
+def test_reading_a_stream_from_a_time_begins_with_what_was_written_then(connect: Connect) -> None:
+    link, now = connect(), datetime.now(UTC)
+    fill(link, 3)
+    assert take_bodies(link.inbox("log", prefetch=10, offset=now - timedelta(minutes=1)), 3) == [b"0", b"1", b"2"]
+    later = link.inbox("log", prefetch=10, offset=now + timedelta(minutes=1))   # nothing was: then with what comes next
+    publish(link, "log", b"next")
+    assert take(later).body == b"next"
+
+
 def test_an_empty_stream_gives_nothing_and_then_what_comes(connect: Connect) -> None:
     link = connect()
     link.declare(LOG)

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 
 from modelcast import consumer, publisher
-from modelcast.consumer import lifecycle, pointer
+from modelcast.consumer import lifecycle, metrics, pointer
 from modelcast.publisher.server import settings
 from modelcast.publisher.server.routes import PREFIX, ROUTES
 from modelcast.publisher.server.tokens import SCOPES
-from modelcast.shared import errors, limits, manifest, order, report, signing, topology
+from modelcast.shared import errors, limits, manifest, order, permissions, report, signing, topology
 from modelcast.shared.cli.main import cli
 from modelcast.shared.reasons import EXPLANATIONS
 
@@ -170,6 +171,14 @@ def _size(key: str, value: object) -> str:
     return str(value)
 
 
+def permissions_table() -> str:
+    rows = []
+    for role in permissions.Role:
+        least = permissions.patterns(role, [("m0", "c0")])
+        rows.append((role, *(f"`{pattern.replace('m0', 'M').replace('c0', 'C')}`" for pattern in (least.configure, least.write, least.read))))
+    return table(["Role", "configure", "write", "read"], rows)
+
+
 def reasons_table() -> str:
     rows = [(f"`{reason}`", e.happened, e.fault, e.remedy) for reason, e in EXPLANATIONS.items()]
     return table(["Reason", "What happened", "Whose fault", "What to do"], rows)
@@ -186,7 +195,10 @@ def exit_codes() -> str:
     rows: list[tuple[int, str, str, str]] = [
         (0, "", "", "Done; with `publish --wait`: as many instances promoted as were waited for."),
         (3, "", "", "`publish --wait`: some instance rejected the release. `broker status`: the node does not run."),
-        (34, "", "", "`dead-letters replay`: some could not be sent back; they stay where they are."),
+        (36, "", "", "`dead-letters replay`: some could not be sent back; they stay where they are."),
+        (32, "", "", "`fleet`: not every instance serves what was ordered last."),
+        (34, "", "", "`preflight`: some instance would refuse the release, or has not answered."),
+        (33, "", "", "`doctor`: something is worse than a warning."),
         (10, "", "", "`publish --wait`: the time ran out before enough instances had decided."),
         (130, "", "", "Interrupted (Ctrl-C)."),
     ]
@@ -369,9 +381,24 @@ def http_limits() -> str:
     return table(("Limit", "Value", "Meaning"), rows)
 
 
+def metrics_table() -> str:
+    rows = [(f"`{found.name}`", found.kind, ", ".join(f"`{label}`" for label in found.labels), found.help) for found in metrics.FAMILIES]
+    return table(("Metric", "Type", "Labels", "Says"), rows)
+
+
+def alerts_table() -> str:
+    groups = yaml.safe_load((ROOT / "docs/monitoring/alerts.yml").read_text(encoding="utf-8"))["groups"]
+    rows = [
+        (f"`{rule['alert']}`", rule["labels"]["severity"], rule.get("for", "at once"), f"`{rule['expr']}`", rule["annotations"]["description"])
+        for group in groups for rule in group["rules"]
+    ]
+    return table(("Alert", "Severity", "After", "When", "What it means, and what to do"), rows)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "state-diagram": state_diagram,
     "topology": topology_table,
+    "permissions": permissions_table,
     "reasons": reasons_table,
     "exit-codes": exit_codes,
     "commands": commands,
@@ -390,6 +417,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "benchmarks-growth": measured("growth"),
     "benchmarks-delta": measured("delta"),
     "benchmarks-small": measured("small"),
+    "metrics": metrics_table,
+    "alerts": alerts_table,
     "http-routes": http_routes,
     "http-scopes": http_scopes,
     "http-limits": http_limits,

@@ -16,6 +16,7 @@ from modelcast.consumer import ModelConsumer
 from modelcast.consumer.deadletters.browse import read_letters
 from modelcast.consumer.deadletters.moving import remove, send_back
 from modelcast.publisher import Publisher
+from modelcast.publisher.chronicle import decisions, history, read_fleet
 from modelcast.shared.errors import PermissionRefused
 from modelcast.shared.localbroker.node import PrivateNode
 from modelcast.shared.roads import open_road
@@ -149,6 +150,10 @@ def test_the_permissions_of_the_operations_page_are_enough(node: PrivateNode, br
         assert [report.reason for report in refused.rejected.values()] == ["unknown-key"]
     letters = read_letters(open_road(urls["operator"]), limit=10)
     assert [letter.reason for letter in letters] == ["unknown-key"]
+    operator = open_road(urls["operator"])
+    assert read_fleet(operator, "fraud", "production").is_in_step is False   # the last order was refused
+    assert [record.version for record in history(operator, "fraud", "production")] == ["1.0.0", "1.1.0"]
+    assert [report.verdict for report in decisions(operator, "fraud", "1.0.0")] == ["promoted"]
     with pytest.raises(PermissionRefused):
         list(send_back(open_road(urls["operator"]), letters))
     assert len(read_letters(open_road(urls["operator"]), limit=10)) == 1

@@ -23,7 +23,7 @@ from tests.end_to_end.serving import Fatal, Publish, Serve, publish, publish_and
 from modelcast.consumer.deadletters.browse import read_letters
 from modelcast.publisher.publication import Publication
 from modelcast.shared.errors import HostFault, SenderFault
-from modelcast.shared.report import Report
+from modelcast.shared.report import Report, ReportKind
 from modelcast.shared.roads import open_road
 
 PATIENCE_SECONDS = 60.0
@@ -305,7 +305,7 @@ def _reports(road: Any) -> list[Report]:
                 report = Report.parse(body or b"")
             except SenderFault:
                 continue
-            if report.verdict is not None:
+            if report.kind is ReportKind.VERDICT:
                 found.append(report)
     finally:
         source.close()

@@ -7,6 +7,7 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from modelcast.shared.link import Offset
@@ -137,7 +138,7 @@ class StreamQueue:
             self._held = [held for held in self._held if held.segment != oldest]
 
     def subscribe(self, consumer: Consumer, offset: Offset | None) -> None:
-        """Begin at an offset: a number, ``first``, ``last``, ``next`` (also if none is given) or an age."""
+        """Begin at an offset: a number, ``first``, ``last``, ``next`` (also if none is given), an age or a time."""
         self._cursors[consumer] = self._start(offset)
         self.dispatch()
 
@@ -151,7 +152,8 @@ class StreamQueue:
         if offset == "last":
             return self._held[-1].place
         assert offset is not None
-        since = self._clock() - int(offset[:-1]) * SECONDS_OF_UNIT[offset[-1]]
+        is_time = isinstance(offset, datetime)
+        since = offset.timestamp() if is_time else self._clock() - int(offset[:-1]) * SECONDS_OF_UNIT[offset[-1]]
         return next((held.place for held in self._held if held.time >= since), self._next)
 
     def unsubscribe(self, consumer: Consumer, _unsettled: list[Held]) -> None:

@@ -15,7 +15,7 @@ from modelcast.consumer.deadletters.letter import Letter
 from modelcast.publisher import Publisher
 from modelcast.shared.errors import SenderFault
 from modelcast.shared.operating_road import OpenRoad
-from modelcast.shared.report import Report
+from modelcast.shared.report import Report, ReportKind
 
 LOOK_SECONDS = 0.01
 
@@ -79,7 +79,7 @@ class Life:
                     report = Report.parse(body or b"")
                 except SenderFault:
                     continue
-                if report.instance == instance and report.verdict is not None:
+                if report.instance == instance and report.kind is ReportKind.VERDICT:
                     found.append((report.version, str(report.verdict), report.reason))
         finally:
             source.close()

@@ -204,6 +204,7 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._changed = asyncio.Event()
         self._listening: socket.socket | None = None
+        self._kept: socket.socket | None = None
         self._opening: set[asyncio.Task[None]] = set()
         self.port = 0
         self._thread = Thread(target=self._loop.run_forever, name="proxy", daemon=True)
@@ -265,6 +266,8 @@ class Proxy:
     def close(self) -> None:
         """Cut everything and end the thread."""
         self._do(self._stop_listening)
+        if self._kept is not None:
+            self._kept.close()
         self._do(lambda: [task.cancel() for task in self._opening])
         self.cut()
         asyncio.run_coroutine_threadsafe(self._settle(), self._loop).result(PATIENCE_SECONDS)
@@ -311,12 +314,16 @@ class Proxy:
             passage.end(by)
         return len(passages)
 
-    def _listen(self) -> None:
-        listening = socket.socket()
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    def _bound(self) -> socket.socket:
+        bound = socket.socket()
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if self._buffer_bytes is not None:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._buffer_bytes)
-        listening.bind((LOOPBACK, self.port))
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._buffer_bytes)
+        bound.bind((LOOPBACK, self.port))
+        return bound
+
+    def _listen(self) -> None:
+        listening, self._kept = self._kept or self._bound(), None
         listening.listen(64)
         listening.setblocking(False)
         self.port = listening.getsockname()[1]
@@ -328,6 +335,7 @@ class Proxy:
             self._loop.remove_reader(self._listening)
             self._listening.close()
             self._listening = None
+            self._kept = self._bound()   # refuses, and keeps the port from everybody else
 
     def _accept(self, listening: socket.socket) -> None:
         with suppress(BlockingIOError):

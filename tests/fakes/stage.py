@@ -12,7 +12,7 @@ from tests.fakes.publisher_sim import PublisherSimulator
 
 from modelcast.consumer import ModelConsumer, Timing
 from modelcast.shared.amqp_road import AmqpRoad
-from modelcast.shared.report import Report
+from modelcast.shared.report import Report, ReportKind
 from modelcast.shared.topology import REPORTS, instance_queue_name
 
 LONG = 30.0
@@ -85,7 +85,7 @@ class Stage:
         """All verdicts that were reported."""
         bodies = [held.message.body for held in self.broker.node.queues[REPORTS]._held]
         reports = [Report.parse(body) for body in bodies]
-        return [report for report in reports if report.verdict is not None]
+        return [report for report in reports if report.kind is ReportKind.VERDICT]
 
     def post(self, exchange: str, body: bytes) -> None:
         """Send anything to an exchange, as a stranger."""

@@ -58,13 +58,19 @@ def test_a_flipped_byte_gives_an_order_or_the_senders_fault(data: st.DataObject)
     [
         ("sequence", 0), ("sequence", -1), ("sequence", 2**63), ("sequence", 1.0), ("sequence", True), ("sequence", "1"),
         ("issued_ms", -1), ("issued_ms", 2**63), ("expires_ms", -1), ("chunks_offset", -1), ("oldest_offset", 2**63),
-        ("kind", "demotion"), ("kind", 1), ("release", bytes(31)), ("release", "0" * 32), ("model", 1), ("channel", None),
+        ("kind", "demotion"), ("kind", 1), ("release", bytes(31)), ("release", "0" * 32), ("model", 1), ("channel", None), ("trace", "0" * 65), ("trace", 1),
     ],
 )
 def test_a_field_out_of_its_bounds_is_named(field: str, value: object) -> None:
     fault = changed(**{field: value})
     assert isinstance(fault, SenderFault)
     assert (fault.reason, fault.facts) == (Reason.MALFORMED, {"field": field})
+
+
+def test_an_order_of_a_time_without_traces_has_none() -> None:
+    fields = dict(unpack(order().to_bytes(), what="order"))
+    del fields["trace"]
+    assert attempt(pack(fields)) == order()
 
 
 @pytest.mark.parametrize("number", [2**31 - 1, 2**31, 2**31 + 1, 2**32 - 1, 2**32, 2**32 + 1, 2**63 - 1])

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from modelcast.consumer.policy import Loading, Timing
     from modelcast.consumer.probation import Probation
     from modelcast.consumer.status import LastVerdict, Status
+    from modelcast.consumer.trial import Attempt
 
-__all__ = ["ActiveModel", "HealthApp", "LastVerdict", "Loading", "ModelConsumer", "Probation", "Status", "Timing"]
+__all__ = ["ActiveModel", "Attempt", "HealthApp", "LastVerdict", "Loading", "ModelConsumer", "Probation", "Status", "Timing"]
 
 _HOMES = {
-    "ActiveModel": "active", "HealthApp": "health", "LastVerdict": "status", "Loading": "policy", "ModelConsumer": "model_consumer",
-    "Probation": "probation", "Status": "status", "Timing": "policy",
+    "ActiveModel": "active", "Attempt": "trial", "HealthApp": "health", "LastVerdict": "status", "Loading": "policy",
+    "ModelConsumer": "model_consumer", "Probation": "probation", "Status": "status", "Timing": "policy",
 }
 
 

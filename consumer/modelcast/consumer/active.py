@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ class ActiveModel:
         generation: Rises by one with every swap of this process.
         sequence: Sequence of the order that put it into service; 0 when it came back because a later one could not stay.
         order: Identity of that order, 64 hexadecimal digits, or None.
+        since_ms: Since when it is in service in this process, milliseconds since 1970 UTC.
     """
 
     model: Any
@@ -35,6 +37,7 @@ class ActiveModel:
     generation: int
     sequence: int = 0
     order: str | None = None
+    since_ms: int = 0
 
 
 class Slot:
@@ -65,7 +68,7 @@ class Slot:
         with self._lock:
             before = self.active
             generation = 1 if before is None else before.generation + 1
-            self.active = ActiveModel(model, manifest.version, release, manifest, generation, sequence, order)
+            self.active = ActiveModel(model, manifest.version, release, manifest, generation, sequence, order, _now_ms())
             self.filled.set()
             left = [before, self.previous]
             self.previous = before if before is not None and before.release != release and self.keeps(before.manifest) else None
@@ -80,7 +83,11 @@ class Slot:
             previous = self.previous
             if self.active is not bad or previous is None:
                 return None
-            self.active = replace(previous, generation=bad.generation + 1, sequence=0, order=None)
+            self.active = replace(previous, generation=bad.generation + 1, sequence=0, order=None, since_ms=_now_ms())
             self.previous = None
             self.departed.keep(bad)
             return self.active
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
 
-from modelcast.consumer.policy import Timing
+from modelcast.consumer.policy import Timing, pause_seconds
+from modelcast.consumer.questions import Questions
 from modelcast.consumer.reporting import Reporter, now_ms
-from modelcast.consumer.updater import Updater, pause_seconds
+from modelcast.consumer.updater import Updater
 from modelcast.consumer.verdicts import Verdicts
 from modelcast.shared.errors import HostFault
 from modelcast.shared.report import ReportKind
@@ -50,18 +51,22 @@ class Courier:
     timing: Timing
     take_results: Callable[[], None]
     log: Any
+    questions: Questions = field(init=False)
     restored: bool = False
     connected_since_ms: int | None = None
     last_contact: float | None = None
     last_contact_ms: int | None = None
     losses: int = 0
+    failures: int = 0
     fault: str | None = None
     _joined: WakeableInstanceRoad | None = None
     _bell: Event = field(default_factory=Event)
-    _failures: int = 0
     _next_join: float = 0.0
     _next_state: float = 0.0
     _state_is_told: Confirmed | None = None
+
+    def __post_init__(self) -> None:
+        self.questions = Questions(self.updater, self.reporter, self.verdicts.slot, self.verdicts.submit)
 
     def turn(self) -> None:
         """Do what is due, then wait for what comes first. Never raises."""
@@ -113,12 +118,14 @@ class Courier:
             self._bell.wait(min(pause, limit))
             return
         joined = self.road.join(self.target, bookmark=self.updater.go_on_from())
-        self._joined, self._failures, self.fault = joined, 0, None
+        self._joined, self.failures, self.fault = joined, 0, None
         self.connected_since_ms, self._next_state = now_ms(), 0.0
         self.log.info("connected")
 
     def _carry(self, joined: WakeableInstanceRoad, limit: float) -> None:
         self.verdicts.tell(joined)
+        for answer in self.questions.due():
+            joined.report(answer)   # who asked asks again if it gets lost
         if time.monotonic() >= self._next_state and (self._state_is_told is None or self._state_is_told()):
             self._next_state = time.monotonic() + self.timing.heartbeat_seconds
             self._state_is_told = joined.report(self.reporter.state(self.verdicts.slot.active))
@@ -126,7 +133,8 @@ class Courier:
         while arrived is not None:
             if arrived.is_announcement:
                 joined.settle(arrived, accept=True)   # the order will say it again: nothing is lost with it
-                self.updater.on_announcement(arrived)
+                if not self.questions.take(arrived.body):
+                    self.updater.on_announcement(arrived)
             else:
                 self.updater.on_order(arrived)
             if time.monotonic() > deadline:
@@ -145,10 +153,10 @@ class Courier:
         self._state_is_told = None
         self.connected_since_ms = None
         self.losses += 1
-        self._failures += 1
-        seconds = min(pause_seconds(self.timing, self._failures), error.longest_pause_seconds or math.inf)
+        self.failures += 1
+        seconds = min(pause_seconds(self.timing, self.failures), error.longest_pause_seconds or math.inf)
         self._next_join = time.monotonic() + seconds
         told = f"{error} {error.hint or ''}".rstrip()
-        if told != self.fault or self._failures & (self._failures - 1) == 0:   # the same again: at each doubling
+        if told != self.fault or self.failures & (self.failures - 1) == 0:   # the same again: at each doubling
             self.log.warning("not connected; the model in service stays", fault=told, seconds=round(seconds, 1))
         self.fault = told

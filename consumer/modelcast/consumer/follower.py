@@ -16,12 +16,11 @@ from modelcast.consumer.active import ActiveModel, Slot
 from modelcast.consumer.companions import BEAT_SECONDS
 from modelcast.consumer.following import Following, Seen, Step
 from modelcast.consumer.notice import Notice
-from modelcast.consumer.policy import Timing
+from modelcast.consumer.policy import Timing, pause_seconds
 from modelcast.consumer.probing import check_samples, run_validators
 from modelcast.consumer.reporting import now_ms
 from modelcast.consumer.store import NOTICE, POINTER, Store, damage_in
 from modelcast.consumer.trust import open_manifest
-from modelcast.consumer.updater import pause_seconds
 from modelcast.consumer.verdicts import Submit
 from modelcast.consumer.workshop import Workshop
 from modelcast.shared.errors import HostFault, ModelcastError, StorageFault

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from modelcast.consumer.active import ActiveModel, Slot
 from modelcast.consumer.policy import Dependencies, Loading, Policy, Timing
 from modelcast.consumer.probation import Probation, Watch
-from modelcast.consumer.status import Status
+from modelcast.consumer.status import Status, served
 from modelcast.shared.errors import ForkedProcess, MisuseError, NotReady
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.names import BUILT_IN_FORMATS, VersionRange, check_name
@@ -29,10 +29,13 @@ if TYPE_CHECKING:
     from modelcast.consumer.loaders import Loader
     from modelcast.consumer.member import Member
     from modelcast.consumer.probing import Validator
+    from modelcast.consumer.tallies import Tallies
+    from modelcast.consumer.trial import Attempt
     from modelcast.shared.road import Road
     from modelcast.shared.signing import KeyRing, TrustedKey
 
 V = TypeVar("V", bound="Validator")
+W = TypeVar("W", bound="Callable[[Attempt], None]")
 
 
 class ModelConsumer:
@@ -97,6 +100,14 @@ class ModelConsumer:
         """Add a validator (also as a decorator): it takes candidate and manifest, and refuses by raising or returning False."""
         self._validators.append(check)
         return check
+
+    def on_attempt(self, watcher: W) -> W:
+        """Have a function called with each attempt at an update that ended (also as a decorator), in the receiver's process.
+
+        It is called in the thread that loads models, after the verdict: it may take its time, and what it raises is logged only.
+        """
+        self._blueprint.watchers.append(watcher)
+        return watcher
 
     def start(self) -> None:
         """Start in the background; returns at once. A second call does nothing.
@@ -216,6 +227,11 @@ class ModelConsumer:
             )
         return self.active
 
+    @property
+    def tallies(self) -> Tallies:
+        """What was counted since it was built, for metrics (``modelcast.consumer.metrics``): read it, never write."""
+        return self._blueprint.tallies
+
     def status(self) -> Status:
         """Return the state at this moment; never waits."""
         running, told, active = self._running, self._blueprint, self._slot.active
@@ -223,8 +239,7 @@ class ModelConsumer:
             return running.status()
         return Status(
             live=False, ready=active is not None, fresh=False, state="stopped", detail="The consumer is not started.",
-            instance=told.instance or "", model=told.model, channel=told.channel, version=active.version if active else None,
-            release=active.release if active else None,
+            instance=told.instance or "", model=told.model, channel=told.channel, **served(active),
         )
 
 

@@ -7,7 +7,7 @@ from modelcast.consumer.follower import Follower
 from modelcast.consumer.lifecycle import State
 from modelcast.consumer.policy import Timing
 from modelcast.consumer.runtime import Runtime
-from modelcast.consumer.status import Status
+from modelcast.consumer.status import Status, served
 from modelcast.consumer.updater import Updater
 from modelcast.consumer.verdicts import Verdicts
 from modelcast.shared.reasons import EXPLANATIONS, Reason
@@ -19,7 +19,7 @@ LIVE_WITHIN_SECONDS = 75.0
 
 def overview(courier: Courier, updater: Updater, verdicts: Verdicts, runtime: Runtime, timing: Timing) -> Status:
     """Return the status of a started consumer."""
-    active, target = verdicts.slot.active, updater.setting.target
+    active, target, in_hand = verdicts.slot.active, updater.setting.target, updater.in_hand
     live = runtime.is_live(LIVE_WITHIN_SECONDS)
     contact = courier.last_contact
     fresh = live and contact is not None and time.monotonic() - contact < timing.fresh_seconds
@@ -28,12 +28,12 @@ def overview(courier: Courier, updater: Updater, verdicts: Verdicts, runtime: Ru
         live=live, ready=active is not None, fresh=fresh, state=updater.state.value if live else "dead",
         detail=_sentence(courier, updater, runtime, live=live, serving=active.version if active else None),
         instance=target.instance, model=target.model, channel=target.channel, role="receiver",
-        version=active.version if active else None, release=active.release if active else None, connected=connected,
+        **served(active), in_hand_seconds=time.monotonic() - in_hand.begun if in_hand else 0.0, connected=connected,
         connected_since_ms=courier.connected_since_ms if connected else None, last_contact_ms=courier.last_contact_ms,
         last_verdict=verdicts.last, fault=updater.fault or courier.fault,
         promoted=verdicts.counts[Verdict.PROMOTED], rejected=verdicts.counts[Verdict.REJECTED],
         superseded=verdicts.counts[Verdict.SUPERSEDED], foreign=updater.foreign, reconnects=courier.losses,
-        unsent_reports=len(verdicts.ledger.unsent),
+        unsent_reports=len(verdicts.ledger.unsent), connection_failures=courier.failures, update_failures=verdicts.tallies.failures,
     )
 
 
@@ -51,8 +51,8 @@ def overview_of_follower(
         state=(State.LOADING if follower.following.in_hand else State.IDLE).value if live else "dead",
         detail=_sentence_of_follower(follower, runtime, live=live, serving=active.version if active else None),
         instance=instance or (notice.instance if notice else ""), model=model, channel=channel, role="follower",
-        version=active.version if active else None, release=active.release if active else None, connected=connected,
-        connected_since_ms=since_ms if connected else None, last_contact_ms=follower.last_contact_ms, fault=follower.fault,
+        **served(active), connected=connected, connected_since_ms=since_ms if connected else None,
+        last_contact_ms=follower.last_contact_ms, fault=follower.fault,
     )
 
 
@@ -86,7 +86,7 @@ def _sentence(courier: Courier, updater: Updater, runtime: Runtime, *, live: boo
         return _why_not_live(serves, runtime)
     in_hand = updater.in_hand
     if in_hand is not None and updater.state not in {State.IDLE, State.AHEAD}:   # written by another thread, one after the other
-        return f"{serves}; {updater.state} {in_hand.manifest.version}."
+        return f"{serves}; {updater.state} {in_hand.trusted.manifest.version}."
     if updater.version_ahead is not None:
         return f"{serves}; receives {updater.version_ahead} ahead of its order."
     fault = updater.fault or courier.fault

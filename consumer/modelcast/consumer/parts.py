@@ -30,6 +30,8 @@ from modelcast.consumer.rules import Host
 from modelcast.consumer.runtime import Runtime, bounded
 from modelcast.consumer.sharing import Borrowing, LendingRoad
 from modelcast.consumer.store import Store
+from modelcast.consumer.tallies import Tallies
+from modelcast.consumer.trial import Attempt
 from modelcast.consumer.updater import Setting, Updater
 from modelcast.consumer.verdicts import Verdicts
 from modelcast.consumer.workshop import Tools
@@ -61,6 +63,8 @@ class Blueprint:
         slot: Where the model in service is.
         loading: How a model is loaded beside serving threads.
         fallback: Where chunks come from that the road has dropped, or None.
+        tallies: What is counted.
+        watchers: Who is told of each attempt that ended.
     """
 
     road: Road
@@ -76,6 +80,8 @@ class Blueprint:
     slot: Slot
     loading: Loading = field(default_factory=Loading)
     fallback: FindingRoad | None = None
+    tallies: Tallies = field(default_factory=Tallies)
+    watchers: list[Callable[[Attempt], None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         import_module("structlog")   # not with this module (70 ms), but before an application forks: see docs/processes.md
@@ -101,11 +107,11 @@ class Blueprint:
         """Return the receiver of an open store."""
         instance = self.instance or kept_instance(self.store_root, store.fs)
         target, log, tools = Target(self.model, self.channel, instance), self._log(instance=instance), self._tools()
-        host = Host(platform.python_version(), sys.implementation.name, _installed, frozenset(tools.loaders))
+        host = Host(platform.python_version(), sys.implementation.name, installed, frozenset(tools.loaders))
         companions = Companions(store, instance, log, aside=runtime.aside)
         workshop = HostWorkshop(store, Journal(store.root / "journal", store.fs), self.slot, tools, companions)
         reporter = Reporter(target)
-        verdicts = Verdicts(reporter, workshop, self.slot, runtime.submit, log)
+        verdicts = Verdicts(reporter, workshop, self.slot, runtime.submit, log, tallies=self.tallies, watchers=self.watchers)
         updater = Updater(Setting(target, self.policy, self.timing, self.ring, host), workshop, verdicts, runtime.submit, log)
         courier = Courier(self.road, target, updater, verdicts, reporter, self.timing, runtime.take_results, log)
         return Receiver(store, courier, updater, verdicts, companions, self.timing, runtime.submit, runtime.rest)
@@ -133,7 +139,8 @@ def kept_instance(root: Path, fs: Fs) -> str:
 
 
 @cache
-def _installed(distribution: str) -> str | None:
+def installed(distribution: str) -> str | None:
+    """Return the version of a distribution that is installed, or None."""
     try:
         return metadata.version(distribution)
     except (metadata.PackageNotFoundError, ValueError):   # ValueError: an empty name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -125,3 +126,9 @@ class Timing:
     retry_first_seconds: float = 0.5
     retry_most_seconds: float = 30.0
     fresh_seconds: float = 90.0
+
+
+def pause_seconds(timing: Timing, count: int) -> float:
+    """Return how long to rest after the ``count``-th fault in a row: doubling, bounded, drawn at random (full jitter)."""
+    bound = min(timing.retry_most_seconds, timing.retry_first_seconds * 2 ** min(count - 1, 16))
+    return random.uniform(bound / 4, bound)  # noqa: S311 - spreads a fleet, protects nothing

@@ -70,6 +70,22 @@ class Reporter:
             body = self._report(ReportKind.VERDICT, active, fields).to_bytes()
         return body
 
+    def answer(
+        self, question: str, active: ActiveModel | None, *, asked: TrustedOrder | None, reason: str | None, message: str | None,
+        facts: Mapping[str, Any],
+    ) -> bytes:
+        """Return a report that answers a question: what the verdict would be."""
+        fields: dict[str, Any] = {
+            "order": question, "verdict": Verdict.PROMOTED if reason is None else Verdict.REJECTED, "reason": reason,
+            "message": message, "facts": plain(facts),
+        }
+        if asked is not None:
+            fields |= {"release": asked.release, "version": asked.manifest.version, "sequence": asked.order.sequence}
+        body = self._report(ReportKind.ANSWER, active, fields).to_bytes()
+        if len(body) > DEFAULT_LIMITS.report_bytes:
+            body = self._report(ReportKind.ANSWER, active, fields | {"facts": {"shortened": True}}).to_bytes()
+        return body
+
     def _report(self, kind: ReportKind, active: ActiveModel | None, fields: Mapping[str, Any]) -> Report:
         return Report(
             kind=kind, instance=self.target.instance, boot=self.boot, model=self.target.model, channel=self.target.channel,

@@ -11,7 +11,7 @@ from enum import Enum, auto
 from modelcast.consumer.policy import Dependencies, Policy
 from modelcast.consumer.trust import TrustedOrder
 from modelcast.shared.errors import SenderFault
-from modelcast.shared.manifest import Environment
+from modelcast.shared.manifest import Environment, Manifest
 from modelcast.shared.names import Version
 from modelcast.shared.reasons import Reason
 
@@ -84,7 +84,7 @@ def rule(trusted: TrustedOrder, standing: Standing, policy: Policy, host: Host, 
             Reason.EXPIRED, f"The order expired {late_ms / 1000:.0f} s ago.", facts={"expires_ms": order.expires_ms, "now_ms": now_ms}
         )
     _check_version(trusted, standing, policy)
-    _check_environment(trusted, policy, host)
+    check_environment(trusted.manifest, policy, host)
     _check_artifact(trusted, policy, host)
     return Ruling.CARRY_OUT
 
@@ -158,9 +158,10 @@ def _check_artifact(trusted: TrustedOrder, policy: Policy, host: Host) -> None:
         )
 
 
-def _check_environment(trusted: TrustedOrder, policy: Policy, host: Host) -> None:
-    built: Environment = trusted.manifest.environment
-    if trusted.manifest.artifact.format == "cloudpickle":
+def check_environment(manifest: Manifest, policy: Policy, host: Host) -> None:
+    """Raise SenderFault when a release was made with another Python, or with other libraries than the policy takes for alike."""
+    built: Environment = manifest.environment
+    if manifest.artifact.format == "cloudpickle":
         # cloudpickle: "the exact same version of Python"; in practice bytecode changes with the minor version
         wanted, here = (built.implementation, _minor(built.python)), (host.implementation, _minor(host.python))
         if wanted != here:

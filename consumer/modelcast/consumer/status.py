@@ -1,6 +1,12 @@
 """What a consumer says of itself: a frozen value that never says fine when the thread is dead. Imports nothing of a road."""
 
+from __future__ import annotations
+
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from modelcast.consumer.active import ActiveModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,9 @@ class Status:
         role: ``receiver``, or ``follower`` of another process of this host that receives; None when it is not started.
         version: Version in service, or None.
         release: Its release id, or None.
+        created: When that release was made, as its manifest says (ISO 8601), or None.
+        active_since_ms: Since when this process serves it, milliseconds since 1970 UTC, or None.
+        in_hand_seconds: How long the order in hand has been in hand; 0 without one.
         connected: Whether the instance is connected now: by this process, or by the one that it follows.
         connected_since_ms: Since when, milliseconds since 1970 UTC, or None.
         last_contact_ms: When it last knew that nothing newer was waiting, or None.
@@ -49,6 +58,8 @@ class Status:
         foreign: Messages since the start that were no modelcast messages.
         reconnects: Connections that were lost or failed since the start.
         unsent_reports: Reports that wait for a connection.
+        connection_failures: Connections in a row that were lost or failed; 0 while connected.
+        update_failures: Rejections, and faults of this host that put an order off, in a row; 0 after a promotion.
     """
 
     live: bool
@@ -62,6 +73,9 @@ class Status:
     role: str | None = None
     version: str | None = None
     release: str | None = None
+    created: str | None = None
+    active_since_ms: int | None = None
+    in_hand_seconds: float = 0.0
     connected: bool = False
     connected_since_ms: int | None = None
     last_contact_ms: int | None = None
@@ -73,7 +87,27 @@ class Status:
     foreign: int = 0
     reconnects: int = 0
     unsent_reports: int = 0
+    connection_failures: int = 0
+    update_failures: int = 0
 
     def to_dict(self) -> dict[str, object]:
         """Return the status as plain values, for JSON."""
         return asdict(self)
+
+
+class Served(TypedDict):
+    """The fields of a status that tell of the model in service."""
+
+    version: str | None
+    release: str | None
+    created: str | None
+    active_since_ms: int | None
+
+
+def served(active: ActiveModel | None) -> Served:
+    """Return what a status tells of the model in service."""
+    if active is None:
+        return {"version": None, "release": None, "created": None, "active_since_ms": None}
+    return {
+        "version": active.version, "release": active.release, "created": active.manifest.created, "active_since_ms": active.since_ms,
+    }

@@ -18,10 +18,12 @@ from modelcast.shared.order import (
     DRAFT_TYPE,
     ORDER_FORMATS,
     ORDER_TYPE,
+    QUESTION_TYPE,
     AnnouncementMessage,
     Kind,
     Order,
     OrderMessage,
+    QuestionMessage,
     order_id,
 )
 from modelcast.shared.packing import pack
@@ -122,6 +124,19 @@ def open_announcement(body: bytes, ring: KeyRing, *, model: str, channel: str) -
     order = _open_fields(message.announcement, ring, (model, channel), ANNOUNCEMENT_TYPE, "announcement")
     draft, release = _open_manifest(message.draft, ring, DRAFT_TYPE, "draft")
     return _together(body, order, draft, release, message.draft)
+
+
+def open_question(body: bytes, ring: KeyRing, *, model: str, channel: str) -> TrustedOrder:
+    """Return what a question asks about; the same checks as for an order.
+
+    Raises:
+        SenderFault: Like ``open_order``.
+    """
+    message = QuestionMessage.from_bytes(body)
+    order = _open_fields(message.question, ring, (model, channel), QUESTION_TYPE, "question")
+    is_draft = Envelope.from_bytes(message.manifest, what="manifest").payload_type == DRAFT_TYPE
+    manifest, release = _open_manifest(message.manifest, ring, *((DRAFT_TYPE, "draft") if is_draft else (MANIFEST_TYPE, "manifest")))
+    return _together(body, order, manifest, release, message.manifest)
 
 
 def _open_fields(envelope: bytes, ring: KeyRing, target: tuple[str, str], payload_type: str, what: str) -> Order:

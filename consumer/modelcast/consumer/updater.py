@@ -4,7 +4,6 @@ Decides nothing by itself: ``trust`` and ``rules`` judge, ``agenda`` chooses, ``
 what is owed. Starts no thread and knows no broker. Everything that touches the disk is a job for the worker.
 """
 
-import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +14,7 @@ from modelcast.consumer.agenda import Agenda
 from modelcast.consumer.announcements import Announcements
 from modelcast.consumer.journal import Rejection
 from modelcast.consumer.lifecycle import Action, Event, State, step
-from modelcast.consumer.policy import Policy, Timing
+from modelcast.consumer.policy import Policy, Timing, pause_seconds
 from modelcast.consumer.rules import Host, Ruling, Standing, rule
 from modelcast.consumer.trial import Dropped, Trial
 from modelcast.consumer.trust import TrustedOrder, open_announcement, open_order
@@ -90,9 +89,9 @@ class Updater:
                 self.verdicts.ledger.decide(order, Verdict.REJECTED, None)
 
     @property
-    def in_hand(self) -> TrustedOrder | None:
-        """The order that is being carried out, or None."""
-        return self._trial.trusted if self._trial else None
+    def in_hand(self) -> Trial | None:
+        """The work on the order that is being carried out, or None."""
+        return self._trial
 
     @property
     def version_ahead(self) -> str | None:
@@ -244,12 +243,13 @@ class Updater:
             self.submit(partial(work, trial), partial(self._after, then))
             return
         self._trial = None
+        self.verdicts.tallies.worked(trial.stages_ms, trial.transfer)
         if action is Action.ACCEPT:
             self._promoted(trial)
         elif action is Action.REJECT and isinstance(error, SenderFault):
             self._decide(Decision(trial.trusted.id, Verdict.REJECTED, trial.trusted, error, trial))
         elif action is Action.RETRY_LATER:
-            self._pause(trial.trusted, error)
+            self._pause(trial, error)
 
     def _after(self, then: Event, result: object, error: BaseException | None) -> None:
         """Take the worker's result of one step."""
@@ -269,15 +269,14 @@ class Updater:
         else:
             self._advance(Event.SUPERSEDED if isinstance(error, Dropped) else Event.FAULTED, error)
 
-    def _pause(self, trusted: TrustedOrder, error: BaseException | None) -> None:
+    def _pause(self, trial: Trial, error: BaseException | None) -> None:
+        trusted = trial.trusted
         count = self._pauses.get(trusted.id, (0, 0.0))[0] + 1
         seconds = pause_seconds(self.setting.timing, count)
         self._pauses[trusted.id] = (count, time.monotonic() + seconds)
         self.fault = str(error) or type(error).__name__
         unexpected = None if isinstance(error, HostFault) else error   # a bug of ours or a broken library: show where
-        self.log.warning(
-            "will try again", version=trusted.manifest.version, fault=self.fault, seconds=round(seconds, 1), exc_info=unexpected
-        )
+        self.verdicts.put_off(trial, self.fault, seconds, unexpected)
 
     def _promoted(self, trial: Trial) -> None:
         trusted = trial.trusted
@@ -291,9 +290,3 @@ class Updater:
             self._decide(Decision(trusted.id, Verdict.SUPERSEDED, trusted))
         else:
             self._agenda.remove(trusted.id)   # of the history: ordered before this instance came, so nobody waits for it
-
-
-def pause_seconds(timing: Timing, count: int) -> float:
-    """Return how long to rest after the ``count``-th fault in a row: doubling, bounded, drawn at random (full jitter)."""
-    bound = min(timing.retry_most_seconds, timing.retry_first_seconds * 2 ** min(count - 1, 16))
-    return random.uniform(bound / 4, bound)  # noqa: S311 - spreads a fleet, protects nothing

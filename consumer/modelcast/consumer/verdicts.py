@@ -4,7 +4,8 @@ Decides nothing about orders. What touches the disk is a job for the worker. Imp
 """
 
 import itertools
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -15,7 +16,8 @@ from modelcast.consumer.ledger import Ledger
 from modelcast.consumer.replays import Replays
 from modelcast.consumer.reporting import Reporter
 from modelcast.consumer.status import LastVerdict
-from modelcast.consumer.trial import Trial
+from modelcast.consumer.tallies import Tallies
+from modelcast.consumer.trial import Attempt, Trial
 from modelcast.consumer.trust import TrustedOrder
 from modelcast.consumer.workshop import Workshop
 from modelcast.shared.errors import SenderFault
@@ -30,6 +32,11 @@ Submit = Callable[[Job, Callable[[Any, BaseException | None], None]], None]
 
 MAX_UNDER_WAY = 32
 """Reports sent and not confirmed; below the road's window, so that sending one never waits for a broker in alarm."""
+TRANSFERRED = (
+    "source", "total_bytes", "fetched_bytes", "reused_bytes", "wire_bytes", "ahead_bytes", "fetched_chunks", "reused_chunks",
+    "damaged_chunks",
+)
+"""What a line of the log says of the transfer."""
 IN_MEMORY = "memory-"
 """Names reports that could not be journaled: they are sent all the same, but do not survive a crash."""
 
@@ -72,6 +79,8 @@ class Verdicts:
         slot: The active slot.
         submit: Gives jobs to the worker.
         log: Bound logger.
+        tallies: What is counted for metrics.
+        watchers: Who is told of each attempt that ended.
     """
 
     reporter: Reporter
@@ -80,6 +89,8 @@ class Verdicts:
     submit: Submit
     log: Any
     ledger: Ledger = field(default_factory=Ledger)
+    tallies: Tallies = field(default_factory=Tallies)
+    watchers: Sequence[Callable[[Attempt], None]] = ()
     counts: dict[Verdict, int] = field(default_factory=lambda: dict.fromkeys(Verdict, 0))
     last: LastVerdict | None = None
     replays: Replays = field(default_factory=Replays)
@@ -93,12 +104,14 @@ class Verdicts:
             self.log.info("sent back by an operator; judged anew", order=order[:12])
 
     def note(self, decision: Decision) -> None:
-        """Note a decision: log it, keep its report, and settle it once that is written."""
+        """Note a decision: keep its report, settle it once that is written, and write the one line of the log about it."""
         trusted, fault, trial = decision.trusted, decision.fault, decision.trial
         version = decision.version
         reason, message = (fault.reason.value, shortened(fault)) if fault else (None, None)
         self.ledger.expect(decision.order)
-        self.counts[decision.verdict] += not decision.is_repeated
+        if not decision.is_repeated:
+            self.tallies.decided(decision.verdict.value, reason)
+            self.counts[decision.verdict] += 1
         self.last = LastVerdict(decision.verdict.value, version, reason, message, self.reporter.clock_ms())
         report = self.reporter.verdict(
             decision.order, decision.verdict, self.slot.active, trusted=trusted or decision.about, fault=fault,
@@ -111,10 +124,53 @@ class Verdicts:
             job = partial(self.workshop.journal.add_report, report)
         self.submit(job, partial(self._noted, decision, report))
         write = self.log.warning if fault else self.log.info   # last: a log that raises costs no verdict
-        write(
-            decision.verdict.value, version=version, order=decision.order[:12], reason=reason, message=message,
-            **(trial.transfer | {"stages_ms": trial.stages_ms} if trial else {}),
+        facts = self.facts_of(decision.order, trusted, trial) | {"reason": reason, "message": message}
+        if (about := decision.about) is not None:
+            facts |= {"version": about.version, "release": about.release[:12], "sequence": about.sequence}
+        if decision.is_repeated:
+            write("verdict told again", verdict=decision.verdict.value, **facts)
+        else:
+            self._show(decision.verdict.value, facts, trusted, trial)
+            write(decision.verdict.value, **facts)
+
+    def put_off(self, trial: Trial, fault: str, seconds: float, unexpected: BaseException | None) -> None:
+        """Note an attempt that a fault of this host ended; it is made again after so many seconds."""
+        facts = self.facts_of(trial.trusted.id, trial.trusted, trial) | {"fault": fault}
+        self.tallies.put_off()
+        self._show("put off", facts, trial.trusted, trial)
+        self.log.warning("will try again", seconds=round(seconds, 1), exc_info=unexpected, **facts)
+
+    def _show(self, outcome: str, facts: dict[str, Any], trusted: TrustedOrder | None, trial: Trial | None) -> None:
+        """Have the worker tell those who watch: whatever they do holds up no heartbeat."""
+        if not self.watchers:
+            return
+        target, now, now_ns = self.reporter.target, time.monotonic(), self.reporter.clock_ms() * 1_000_000
+        stages = [] if trial is None else [
+            (stage, now_ns - round((now - trial.begins[stage]) * 1e9), round(milliseconds * 1e6))
+            for stage, milliseconds in trial.stages_ms.items()
+        ]
+        attempt = Attempt(
+            outcome, {"model": target.model, "channel": target.channel, "instance": target.instance, **facts},
+            trusted.order.trace if trusted else None, now_ns if trial is None else now_ns - round((now - trial.begun) * 1e9), now_ns,
+            tuple((stage, begin, begin + length) for stage, begin, length in stages),
         )
+        for watcher in self.watchers:
+            self.submit(partial(watcher, attempt), self._watched)
+
+    def _watched(self, _result: object, error: BaseException | None) -> None:
+        if error is not None:
+            self.log.warning("who watches attempts raised; the update is not touched by it", exc_info=error)
+
+    def facts_of(self, order: str, trusted: TrustedOrder | None, trial: Trial | None) -> dict[str, Any]:
+        """Return what the log says of an attempt, always by the same names; None is what is not known, or was not done."""
+        active, transfer = self.slot.active, trial.transfer if trial else {}
+        return {
+            "version": trusted.manifest.version if trusted else None, "release": trusted.release[:12] if trusted else None,
+            "order": order[:12], "kind": trusted.order.kind.value if trusted else None,
+            "sequence": trusted.order.sequence if trusted else None, "active_version": active.version if active else None,
+            "since_order_ms": self.reporter.clock_ms() - trusted.order.issued_ms if trusted else None,
+            "stages_ms": dict(trial.stages_ms) if trial else None, **{name: transfer.get(name) for name in TRANSFERRED},
+        }
 
     def _noted(self, decision: Decision, report: bytes, name: object, error: BaseException | None) -> None:
         kept = name if isinstance(name, str) and error is None else f"{IN_MEMORY}{next(self._names)}"

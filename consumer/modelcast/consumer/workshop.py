@@ -4,6 +4,7 @@ Decides how each step is done, never which one comes next (``lifecycle``). Every
 HostFault. Starts no thread. Imports the store, loaders, probing and receiving.
 """
 
+import shutil
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ from modelcast.shared.errors import HostFault, SenderFault, StorageFault
 from modelcast.shared.failpoints import Point, reach
 from modelcast.shared.fs import host_fault
 from modelcast.shared.limits import shortened
-from modelcast.shared.manifest import Manifest
+from modelcast.shared.manifest import Artifact, Manifest
 from modelcast.shared.reasons import Reason
 from modelcast.shared.signing import KeyRing
 
@@ -96,6 +97,21 @@ class Workshop(Keeper):
         if self._store.has(trusted.release) and self._at_hand(trusted.release) is None:
             self._memory.before_load(trusted.id, artifact)   # verifying reads all of it, at each new try
         self._intake.receive(trial)
+
+    def has_room(self, artifact: Artifact) -> None:
+        """Look whether an artifact would fit into this host's memory and onto the store's disk; nothing is taken.
+
+        Raises:
+            SenderFault: It never will.
+            HostFault: Not now.
+        """
+        self._memory.before_bytes(artifact)
+        free = shutil.disk_usage(self._store.root).free
+        if artifact.size > free:
+            raise StorageFault(
+                f"The store's disk has {free} bytes free, and the artifact has {artifact.size}.", hint="Free space on this disk.",
+                facts={"free_bytes": free, "artifact_bytes": artifact.size},
+            )
 
     def receive_ahead(self, ahead: Ahead) -> None:
         """Bring onto this disk what was announced, while it is still being sent."""

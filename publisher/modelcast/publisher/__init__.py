@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from modelcast.publisher.operator import Operator
+    from modelcast.publisher.preflight import Forecast
     from modelcast.publisher.progress import Progress
     from modelcast.publisher.publication import Publication
     from modelcast.publisher.publisher import Publisher
     from modelcast.publisher.sampling import SampleSet
     from modelcast.publisher.waiting import Outcome
 
-__all__ = ["Operator", "Outcome", "Progress", "Publication", "Publisher", "SampleSet"]
+__all__ = ["Forecast", "Operator", "Outcome", "Progress", "Publication", "Publisher", "SampleSet"]
 
 _HOMES = {
-    "Operator": "operator", "Outcome": "waiting", "Progress": "progress", "Publication": "publication", "Publisher": "publisher",
-    "SampleSet": "sampling",
+    "Forecast": "preflight", "Operator": "operator", "Outcome": "waiting", "Progress": "progress", "Publication": "publication",
+    "Publisher": "publisher", "SampleSet": "sampling",
 }
 
 

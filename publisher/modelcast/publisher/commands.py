@@ -71,7 +71,7 @@ def publish(path: Path, *, as_json: bool, **options: Any) -> int:
             path, model=options["model"], version=options["version"], channel=options["channel"], format=options["format_"],
             loader=options["loader"], training=_json_file(options["training"]), metrics=_numbers(options["metrics"]),
             samples=_samples(options["samples"]), input_schema=_json_file(options["input_schema"]),
-            output_schema=_json_file(options["output_schema"]), dependencies=_pins(options["dependencies"]),
+            output_schema=_json_file(options["output_schema"]), dependencies=pins(options["dependencies"]),
             lineage={"dataset": options["dataset"]} if options["dataset"] else None,
             expires_seconds=options["expires"], resend=options["resend"], watch=display,
         )
@@ -143,9 +143,10 @@ def _numbers(pairs: tuple[str, ...]) -> dict[str, float]:
     return found
 
 
-def _pins(pins: tuple[str, ...]) -> dict[str, str] | None:
+def pins(texts: tuple[str, ...]) -> dict[str, str] | None:
+    """Return dependencies from texts such as ``scikit-learn==1.6.1``, or None when there are none."""
     found: dict[str, str] = {}
-    for pin in pins:
+    for pin in texts:
         name, separator, version = pin.partition("==")
         if not separator or not name or not version:
             raise MisuseError(f"{pin!r} is no dependency.", hint="Write NAME==VERSION, such as scikit-learn==1.6.1.")

@@ -103,7 +103,7 @@ class Fleet:
         member.version, member.release = report.active_version, report.active_release
         if report.kind is ReportKind.STATE:
             member.sequence = report.sequence
-        elif report.verdict is not None:
+        elif report.kind is ReportKind.VERDICT:
             member.verdict = report
         member.reported_ms, member.host = report.time_ms, report.host
         member.is_heard |= is_recent

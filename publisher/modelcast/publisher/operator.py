@@ -5,7 +5,7 @@ and the manifest with its signature stays what it was. Imports the other modules
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from modelcast.publisher.acceptance import check_accepted
 from modelcast.publisher.catalog import Catalog, KnownRelease, Ordered, Withdrawal
 from modelcast.publisher.ordering import Instruction, send_order
+from modelcast.publisher.preflight import Forecast, Question, ask
 from modelcast.publisher.publication import Publication
 from modelcast.publisher.publisher import MAX_EXPIRES_SECONDS, open_session, wait_for_verdicts
 from modelcast.publisher.waiting import Outcome
@@ -129,6 +130,27 @@ class Operator:
             return self._order(session, catalog, target, wish, kind=Kind.ROLLBACK)
 
         return self._in_session(model, wish.channel, act)
+
+    def preflight(self, model: str, version: str, *, channel: str = "production", timeout_seconds: float = 10.0) -> Forecast:
+        """Ask the instances of a channel whether they would take a release that is there; see ``Publisher.preflight``.
+
+        Raises:
+            NotFound: There is no such release.
+            HostFault: The road broke.
+        """
+        check_name("channel", channel)
+        known = _release(Catalog(self._records(model)), model, Version(version).text)
+        return ask(
+            self._road, lambda: open_session(self._road, model, channel, self._busy_seconds),
+            Question(model, channel, known.record.manifest), self._key, timeout_seconds=timeout_seconds,
+        )
+
+    def _records(self, model: str) -> Sequence[bytes]:
+        session = open_session(self._road, check_name("model", model), "production", self._busy_seconds)
+        try:
+            return session.register.read()
+        finally:
+            session.close()
 
     def wait(
         self, publication: Publication, *, instances: int | None = None, share: float | None = None, timeout_seconds: float = 600.0,

@@ -6,6 +6,7 @@ Decides what an order says, and the two records around it. Imports catalog, the 
 from dataclasses import dataclass
 
 from modelcast.publisher.catalog import Catalog, Ordered, Released
+from modelcast.publisher.traces import TRACE
 from modelcast.shared.failpoints import Point, reach
 from modelcast.shared.order import ORDER_TYPE, Kind, Order, OrderMessage, order_id
 from modelcast.shared.road import PublisherRoad
@@ -39,7 +40,7 @@ def send_order(road: PublisherRoad, catalog: Catalog, wanted: Instruction, key: 
     order = Order(
         model=wanted.model, channel=wanted.channel, kind=wanted.kind, release=bytes.fromhex(wanted.release), sequence=sequence,
         issued_ms=now_ms, expires_ms=wanted.expires_ms, chunks_offset=wanted.record.chunks_offset,
-        oldest_offset=wanted.record.oldest_offset,
+        oldest_offset=wanted.record.oldest_offset, trace=TRACE.get(),
     )
     body = OrderMessage(key.sign(ORDER_TYPE, order.to_bytes()), wanted.record.manifest).to_bytes()
     intended = Ordered(wanted.channel, sequence, wanted.release, now_ms, kind=wanted.kind.value, key=key.key_id)

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from modelcast.publisher.listening import LastingReports, minutes_to_read
+from modelcast.publisher.preflight import Forecast, Question, ask
 from modelcast.publisher.preparation import Wish, prepare
 from modelcast.publisher.progress import Watcher, unwatched
 from modelcast.publisher.publication import Intent, Keys, Publication, carry_out
@@ -21,6 +22,7 @@ from modelcast.shared.errors import MisuseError, PublisherBusy
 from modelcast.shared.keyfiles import load_signing_key
 from modelcast.shared.limits import DEFAULT_LIMITS, KIB
 from modelcast.shared.manifest import DEFAULT_CHUNK_BYTES, Lineage
+from modelcast.shared.order import DRAFT_TYPE
 from modelcast.shared.report import Report
 from modelcast.shared.road import PublisherRoad, Road
 from modelcast.shared.roads import as_road
@@ -116,6 +118,40 @@ class Publisher:
         now_ms = time.time_ns() // 1_000_000
         expires_ms = None if expires_seconds is None else now_ms + round(expires_seconds * 1000)
         return self._carry_out(Intent(draft, channel, self._keys, now_ms, expires_ms, resend), watch)
+
+    def preflight(
+        self, model_object: object, *, model: str, version: str, channel: str = "production", format: str | None = None,  # noqa: A002 - the field's word
+        loader: str | None = None, dependencies: Mapping[str, str] | None = None, timeout_seconds: float = 10.0,
+    ) -> Forecast:
+        """Ask the instances of a channel whether they would take a release; not a byte of it is read or sent.
+
+        They answer by the rules that an order would meet: keys, version, format, environment and libraries, size, memory and disk.
+        What only its bytes can show (that it loads, and answers as it should) is not asked.
+
+        Args:
+            model_object: The model, or a ``pathlib.Path`` of a file or folder.
+            model: Name of the model.
+            version: The version that it would have.
+            channel: Which channel would run it.
+            format: For a path, as for ``publish``.
+            loader: Name of the loader, when it is not the format's own.
+            dependencies: Distribution versions; found by looking at the model when left out.
+            timeout_seconds: Longest wait for the answers.
+
+        Returns:
+            Who would take it, who would not and why, and who is silent.
+
+        Raises:
+            MisuseError: One of its kinds; nothing was asked.
+            HostFault: The road broke.
+        """
+        wish = Wish(model, version, channel, format, loader, dependencies=dependencies, lineage={})
+        manifest = prepare(model_object, wish, chunk_bytes=self._chunk_bytes).blank().to_bytes()
+        question = Question(model, channel, self._keys.manifests.sign(DRAFT_TYPE, manifest))
+        return ask(
+            self._road, lambda: open_session(self._road, model, channel, self._busy_seconds), question, self._keys.orders,
+            timeout_seconds=timeout_seconds,
+        )
 
     def _carry_out(self, intent: Intent, watch: Watcher) -> Publication:
         session = open_session(self._road, intent.draft.facts.model, intent.channel, self._busy_seconds)

@@ -245,7 +245,7 @@ class Withdrawn(MisuseError):
 class NotConfirmed(MisuseError):
     """Something would be removed for good, and nobody confirmed it."""
 
-    exit_code = 33
+    exit_code = 35
 
 
 class NotAccepted(MisuseError):

@@ -5,12 +5,13 @@ Decides what modelcast asks of a broker and no more. Contract: ``tests/contract`
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from modelcast.shared.topology import Part
 
-Offset = int | str
-"""Where to begin in a stream: an offset, ``first``, ``next``, ``last``, or an age such as ``1h``."""
+Offset = int | str | datetime
+"""Where to begin in a stream: an offset, ``first``, ``next``, ``last``, an age such as ``1h``, or a time by the broker's clock."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -23,6 +23,8 @@ ANNOUNCEMENT_TYPE = "application/vnd.modelcast.announcement.v1+msgpack"
 """Signs the fields of an order as an announcement: nobody can make an order of it."""
 DRAFT_TYPE = "application/vnd.modelcast.draft.v1+msgpack"
 """Signs a manifest whose digests are not known yet and stand there as zeros: nobody can make a manifest of it."""
+QUESTION_TYPE = "application/vnd.modelcast.question.v1+msgpack"
+"""Signs the fields of an order as a question: nobody can make an order, or an announcement, of it."""
 ORDER_FORMATS = frozenset({1})
 MESSAGE_FORMAT = 1
 
@@ -48,6 +50,7 @@ class Order(WireValue):
         expires_ms: After this it is refused; None never.
         chunks_offset: Where in the chunk stream the release's own chunks begin; a hint.
         oldest_offset: Where the oldest chunk it needs lies, for an instance that holds nothing; a hint.
+        trace: The trace that it belongs to, as a ``traceparent`` of W3C Trace Context, or None; says nothing about what to do.
     """
 
     format: int = 1
@@ -60,6 +63,7 @@ class Order(WireValue):
     expires_ms: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     chunks_offset: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     oldest_offset: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    trace: Annotated[str, Field(max_length=64)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,42 @@ class AnnouncementMessage:
             SenderFault: It is no announcement message.
         """
         return cls(*_halves(body, "announcement", "draft", max_bytes))
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionMessage:
+    """The body of a message that asks whether a release would be taken; it travels as announcements do.
+
+    Attributes:
+        question: Envelope of the fields of the order that might come.
+        manifest: Envelope of the release's manifest, or of a draft where nothing was read yet.
+    """
+
+    question: bytes
+    manifest: bytes
+
+    def to_bytes(self) -> bytes:
+        """Return the body of the message."""
+        return pack({"modelcast": MESSAGE_FORMAT, "question": self.question, "manifest": self.manifest})
+
+    @classmethod
+    def from_bytes(cls, body: bytes, *, max_bytes: int = DEFAULT_LIMITS.order_bytes) -> Self:
+        """Take a message apart without believing any of it.
+
+        Raises:
+            UnknownFormat: It is a question of an unknown format.
+            SenderFault: It is no question.
+        """
+        return cls(*_halves(body, "question", "manifest", max_bytes))
+
+
+def is_question(body: bytes) -> bool:
+    """Whether a message is a question, whatever it asks."""
+    try:
+        QuestionMessage.from_bytes(body)
+    except SenderFault:
+        return False
+    return True
 
 
 def _halves(body: bytes, first: str, second: str, max_bytes: int) -> tuple[bytes, bytes]:

@@ -37,6 +37,8 @@ class Reason(StrEnum):
     REPORTED_BAD = "reported-bad"
 
 
+HOST = "host"
+"""In an answer to a question: the host could not take the release now, such as for want of room. No order is rejected for that."""
 OF_THE_SETTING = frozenset({
     Reason.UNKNOWN_KEY, Reason.KEY_NOT_ALLOWED, Reason.VERSION_OUT_OF_RANGE, Reason.FORMAT_NOT_ALLOWED,
     Reason.INCOMPATIBLE_ENVIRONMENT, Reason.TOO_LARGE, Reason.TOO_LARGE_FOR_MEMORY,
@@ -142,11 +144,6 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "The publisher sent something unexpectedly large, or the limit is too low.",
         "Publish a smaller artifact or raise the limit in the application.",
     ),
-    Reason.REPORTED_BAD: Explanation(
-        "The application took the release out of service after its promotion, and went back to the one before.",
-        "The release, most likely: it passed every check and then failed at its work.",
-        "Read the message, which is the application's own; mend the model and publish a higher version, or roll the channel back.",
-    ),
     Reason.CHUNKS_MISSING: Explanation(
         "Not all chunks of the artifact could be found in the stream, also when it was read again from the start.",
         "The broker dropped old chunks (retention), or the transfer to the broker lost some.",
@@ -184,5 +181,10 @@ EXPLANATIONS: dict[Reason, Explanation] = {
         "Loading, the samples or a validator took longer than the application allows.",
         "The model is much slower than expected here, or it hangs.",
         "Try the model on a host like this one; raise the time limit if the time is justified.",
+    ),
+    Reason.REPORTED_BAD: Explanation(
+        "The application took the release out of service after its promotion, and went back to the one before.",
+        "The release, most likely: it passed every check and then failed at its work.",
+        "Read the message, which is the application's own; mend the model and publish a higher version, or roll the channel back.",
     ),
 }

@@ -23,11 +23,12 @@ class Verdict(StrEnum):
 
 
 class ReportKind(StrEnum):
-    """Whether a report carries a verdict, a state, or the last word of an instance that stops in order."""
+    """Whether a report carries a verdict, a state, the last word of an instance that stops in order, or the answer to a question."""
 
     VERDICT = "verdict"
     STATE = "state"
     STOPPED = "stopped"
+    ANSWER = "answer"
 
 
 class Report(WireValue):
@@ -45,7 +46,7 @@ class Report(WireValue):
         release: Id of the release, 64 hexadecimal digits.
         version: Version of the release.
         sequence: Sequence of the order; in a report of the state, of the one that put what is served into service.
-        verdict: The verdict.
+        verdict: The verdict; in an answer, what it would be.
         reason: Code of the reason of a rejection (``reasons.Reason``); text, so that newer codes can be read.
         message: The reason in a sentence.
         facts: Both sides of what did not match, and other data behind the message.

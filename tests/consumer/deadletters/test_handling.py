@@ -114,7 +114,7 @@ def test_a_purge_that_nobody_confirms_removes_nothing(call: Run, depot_url: str,
     refused = call("purge", "--all", expects=NotConfirmed)
     assert "4 dead letters (1 load-failed" in str(refused.exception)
     assert isinstance(refused.exception, NotConfirmed)
-    assert refused.exception.exit_code == 33
+    assert refused.exception.exit_code == 35
     assert call("purge", "--all", "--dry-run").stdout.startswith("Would remove 4 dead letters")
     assert len(reasons_left(depot_url)) == 4
 
@@ -190,7 +190,7 @@ def test_what_cannot_go_back_stays_and_the_others_go(call: Run, depot_url: str, 
     shutil.rmtree(tmp_path / "depot" / "models/fraud/channels/production/at/web-1")
     result = call("replay", "--all", "--json")
     told = json.loads(result.stdout)
-    assert result.return_value == 34
+    assert result.return_value == 36
     assert [letter["instance"] for letter in told["kept"]] == ["web-1"]
     assert "has no place" in told["kept"][0]["why"]
     assert len(told["replayed"]) == 3

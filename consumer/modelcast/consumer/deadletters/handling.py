@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from modelcast.consumer.deadletters.letter import Letter
     from modelcast.shared.operating_road import OpenRoad
 
-SOME_STAY = 34
+SOME_STAY = 36
 """Exit code of ``replay`` when it could not send all of them back; those stay where they are."""
 
 
@@ -95,7 +95,7 @@ def replay(
     nothing. A letter is removed when the road has its order for good; a crash in between leaves both. What is refused again
     is a dead letter again.
 
-    Ends with 0 when all were sent back, with 27 when there is no letter of that id, with 34 when some could not be sent back, such as
+    Ends with 0 when all were sent back, with 27 when there is no letter of that id, with 36 when some could not be sent back, such as
     to an instance that is gone: those stay.
 
     \b
@@ -139,7 +139,7 @@ def purge(
 ) -> None:
     """Remove dead letters for good: those that fit now, and none that comes meanwhile.
 
-    It asks first, on a terminal; elsewhere it takes --yes. Ends with 33, and removes nothing, when nobody confirmed; with 27 when
+    It asks first, on a terminal; elsewhere it takes --yes. Ends with 35, and removes nothing, when nobody confirmed; with 27 when
     there is no letter of that id.
 
     \b

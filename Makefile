@@ -68,7 +68,7 @@ lint: setup  ## ruff, mypy, pyright and the import contracts
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/mypy
 	$(VENV)/bin/mypy tests/typing/api.py
-	$(VENV)/bin/pyright
+	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
 	$(VENV)/bin/lint-imports
 
 check: lint test  ## lint, then test

@@ -42,8 +42,9 @@ class School:
     """The data, and the training of models on it."""
 
     def __init__(self) -> None:
-        rows, labels = load_breast_cancer(return_X_y=True)
-        self._rows, self._labels = shuffle(rows, labels, random_state=0)
+        found: Any = load_breast_cancer(return_X_y=True)   # scikit-learn has no types; what is inferred from its source is not true
+        mixed: Any = shuffle(*found, random_state=0)
+        self._rows, self._labels = mixed
 
     @property
     def questions(self) -> list[list[float]]:
@@ -53,7 +54,7 @@ class School:
 
     def train(self, rows: int, *, seed: int) -> Trained:
         """Train a model on the first ``rows`` rows."""
-        parameters: dict[str, object] = {"n_estimators": 100, "max_depth": 3, "random_state": seed, "subsample": 0.8}
+        parameters: dict[str, Any] = {"n_estimators": 100, "max_depth": 3, "random_state": seed, "subsample": 0.8}
         model = GradientBoostingClassifier(**parameters)
         model.fit(self._rows[:rows], self._labels[:rows])
         accuracy = float(model.score(self._rows[-HELD_OUT:], self._labels[-HELD_OUT:]))

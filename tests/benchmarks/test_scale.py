@@ -9,6 +9,7 @@ from tests.benchmarks.scale import Plan, run
 from tests.benchmarks.scale_tables import fleet_lines, slope, units
 
 
+@pytest.mark.torture
 def test_instances_join_decide_idle_and_come_back_after_a_restart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = Plan([1, 2], 1, 1, idle_seconds=1.0, beat_seconds=0.2, storms=2, past=2, bulk_counts=[2], bulk_bytes=MIB, options="", directory=tmp_path)
     document = run(plan)

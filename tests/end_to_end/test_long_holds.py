@@ -10,7 +10,7 @@ from modelcast.shared.localbroker.node import PrivateNode
 
 PATIENCE = "application:set_env(rabbit, consumer_timeout, {}), application:set_env(rabbit, channel_tick_interval, {})."
 USUAL = (1_800_000, 60_000)
-WITHOUT_LOCK, WITH_LOCK = "import threading; threading.Event().wait(7)", "sum(range(250_000_000))"
+WITHOUT_LOCK, WITH_LOCK = "import threading; threading.Event().wait(7)", "sum(range(500_000_000))"
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from tests.simulation.world import Clock, World
 from modelcast.consumer import courier, updater
 from modelcast.shared import amqp_road
 
-COUNT = int(os.environ.get("MODELCAST_SEEDS", "2000"))
+COUNT = int(os.environ.get("MODELCAST_SEEDS", "1000"))
 ONE = os.environ.get("MODELCAST_SEED")
 SHARES = 8
 KEPT: list[int] = []

@@ -6,6 +6,7 @@ round. Owns the runtime, so that a role can change under running threads. Import
 
 import os
 import time
+from threading import Lock
 
 from modelcast.consumer.active import ActiveModel
 from modelcast.consumer.follower import Follower
@@ -43,6 +44,7 @@ class Member:
             f"modelcast {blueprint.model}", self._turn, self._ring, self._end, self._leave, tend=blueprint.slot.departed.tend
         )
         self._vetoes: Vetoes | None = None
+        self._lock = Lock()
         self.role: Receiver | Follower = self._receiver() or self._follower()
 
     @property
@@ -118,8 +120,9 @@ class Member:
                 f"This process follows process {pid}, which receives; a release is taken out of service there.",
                 hint="Report it in the receiving process (status().role), or roll the channel back: modelcast rollback.",
             )
-        vetoes = self._vetoes = self._vetoes or Vetoes(self._blueprint.slot, role.updater, self.runtime.submit)
-        return vetoes.report_bad(active, reason)
+        with self._lock:   # many requests may fail at once; what was reported is remembered in one place
+            self._vetoes = self._vetoes or Vetoes(self._blueprint.slot, role.updater, self.runtime.submit)
+        return self._vetoes.report_bad(active, reason)
 
     def status(self) -> Status:
         """Return the state at this moment; never waits."""

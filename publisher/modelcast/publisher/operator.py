@@ -5,7 +5,7 @@ and the manifest with its signature stays what it was. Imports the other modules
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,7 @@ class Operator:
             check_name("channel", from_channel)
 
         def act(session: PublisherRoad, catalog: Catalog) -> Publication:
+            """Look at what there is, then order."""
             known = _release(catalog, model, wish.version)
             if from_channel is not None:
                 before = _order_for(catalog, from_channel, known)
@@ -122,6 +123,7 @@ class Operator:
         wish = _Wish(check_name("channel", channel), None if to is None else Version(to).text, expires_seconds, again=True)
 
         def act(session: PublisherRoad, catalog: Catalog) -> Publication:
+            """Withdraw what is left, then order."""
             left, target = _before_and_after(catalog, model, wish)
             now_ms = time.time_ns() // 1_000_000
             if left is not None and left.release != target.release:
@@ -138,19 +140,14 @@ class Operator:
             NotFound: There is no such release.
             HostFault: The road broke.
         """
+        check_name("model", model)
         check_name("channel", channel)
-        known = _release(Catalog(self._records(model)), model, Version(version).text)
+        wanted = Version(version).text
         return ask(
             self._road, lambda: open_session(self._road, model, channel, self._busy_seconds),
-            Question(model, channel, known.record.manifest), self._key, timeout_seconds=timeout_seconds,
+            lambda catalog: Question(model, channel, _release(catalog, model, wanted).record.manifest), self._key,
+            timeout_seconds=timeout_seconds,
         )
-
-    def _records(self, model: str) -> Sequence[bytes]:
-        session = open_session(self._road, check_name("model", model), "production", self._busy_seconds)
-        try:
-            return session.register.read()
-        finally:
-            session.close()
 
     def wait(
         self, publication: Publication, *, instances: int | None = None, share: float | None = None, timeout_seconds: float = 600.0,
@@ -191,6 +188,7 @@ class _Wish:
             )
 
     def expires_ms(self, now_ms: int) -> int | None:
+        """When an order that is issued now expires, or None."""
         return None if self.expires_seconds is None else now_ms + round(self.expires_seconds * 1000)
 
 

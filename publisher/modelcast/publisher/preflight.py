@@ -67,14 +67,15 @@ class Question:
 
 
 def ask(
-    road: Road, open_session: Callable[[], PublisherRoad], question: Question, key: SigningKey, *, timeout_seconds: float
+    road: Road, open_session: Callable[[], PublisherRoad], question_of: Callable[[Catalog], Question], key: SigningKey, *,
+    timeout_seconds: float,
 ) -> Forecast:
     """Ask, and wait until all that reported lately have answered, or the time is over.
 
     Args:
         road: Where the answers come.
         open_session: Opens a publisher's session.
-        question: What is asked.
+        question_of: Returns what is asked, from what the register says.
         key: Signs it as an order would be signed.
         timeout_seconds: Longest wait.
 
@@ -86,7 +87,9 @@ def ask(
     try:
         session = open_session()
         try:
-            body = question.message(Catalog(session.register.read()), key, time.time_ns() // 1_000_000)
+            catalog = Catalog(session.register.read())
+            question = question_of(catalog)
+            body = question.message(catalog, key, time.time_ns() // 1_000_000)
             session.announce(question.channel, body)
             session.register.read()   # by then the road has the question, too
         finally:

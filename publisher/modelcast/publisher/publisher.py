@@ -149,8 +149,8 @@ class Publisher:
         manifest = prepare(model_object, wish, chunk_bytes=self._chunk_bytes).blank().to_bytes()
         question = Question(model, channel, self._keys.manifests.sign(DRAFT_TYPE, manifest))
         return ask(
-            self._road, lambda: open_session(self._road, model, channel, self._busy_seconds), question, self._keys.orders,
-            timeout_seconds=timeout_seconds,
+            self._road, lambda: open_session(self._road, model, channel, self._busy_seconds), lambda _catalog: question,
+            self._keys.orders, timeout_seconds=timeout_seconds,
         )
 
     def _carry_out(self, intent: Intent, watch: Watcher) -> Publication:

@@ -5,7 +5,7 @@ Reads the register and the reports, and changes nothing. Decides how far back is
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from modelcast.publisher.catalog import Catalog, Ordered, Withdrawal
@@ -22,6 +22,8 @@ KNOWN_MINUTES = 24 * 60
 """Who reported later than this is known."""
 KEPT_MINUTES = 7 * 24 * 60
 """Reports are kept for a week."""
+KNOWN_BEFORE_MINUTES = 60
+"""Read before the first order as well: clocks differ."""
 POLL_SECONDS = 0.2
 PATIENCE_SECONDS = 120.0
 """Longest reading of what was reported."""
@@ -90,15 +92,19 @@ def read_fleet(road: OpenRoad, model: str, channel: str, *, known_minutes: int =
     return fleet
 
 
-def history(road: OpenRoad, model: str, channel: str) -> list[OrderRecord]:
-    """Return the orders of a channel, oldest first, each with what its instances decided as far as that is still kept."""
+def history(road: OpenRoad, model: str, channel: str, *, limit: int = 20) -> list[OrderRecord]:
+    """Return the newest orders of a channel, oldest first, each with what its instances decided as far as that is still kept.
+
+    Reports are read from the first of them on: in a large fleet a week of them is more than anybody waits for.
+    """
     catalog = read_catalog(road, model)
+    orders = catalog.orders.get(channel, [])[-limit:]
     said: dict[str, dict[str, Report]] = defaultdict(dict)
-    for report in verdicts(road, KEPT_MINUTES):
+    for report in verdicts(road, _minutes_since(orders)) if orders else ():
         if report.model == model and report.channel == channel and report.order is not None:
             said[report.order][report.instance] = report
     found: list[OrderRecord] = []
-    for ordered in catalog.orders.get(channel, []):
+    for ordered in orders:
         known, reports = catalog.by_id(ordered.release), said.get(ordered.order or "", {})
         found.append(OrderRecord(
             ordered, known.manifest.version if known else None, Counter(str(report.verdict) for report in reports.values()),
@@ -107,14 +113,23 @@ def history(road: OpenRoad, model: str, channel: str) -> list[OrderRecord]:
     return found
 
 
-def decisions(road: Road, model: str, version: str, *, channel: str | None = None, instance: str | None = None) -> list[Report]:
+def _minutes_since(orders: Sequence[Ordered]) -> int:
+    """Return how many minutes of reports matter for orders, by the clocks that issued them, with some to spare."""
+    earliest_ms = min(order.issued_ms for order in orders)
+    return min(max(0, time.time_ns() // 1_000_000 - earliest_ms) // 60_000 + KNOWN_BEFORE_MINUTES, KEPT_MINUTES)
+
+
+def decisions(road: OpenRoad, model: str, version: str, *, channel: str | None = None, instance: str | None = None) -> list[Report]:
     """Return the latest verdict of each instance on a version, by channel and instance.
 
     Raises:
         NotFound: No instance has said anything of it within the week that reports are kept.
     """
     found: dict[tuple[str, str], Report] = {}
-    for report in verdicts(road, KEPT_MINUTES):
+    catalog = Catalog(road.records(check_name("model", model)))
+    ids = {known.release for known in catalog.releases if known.manifest.version == version}
+    orders = [order for each in catalog.orders.values() for order in each if order.release in ids]
+    for report in verdicts(road, _minutes_since(orders) if orders else KEPT_MINUTES):   # of a stranger's order no record is there
         is_there = channel in {None, report.channel} and instance in {None, report.instance}
         if is_there and (report.model, report.version) == (model, version):
             found[report.channel, report.instance] = report

@@ -97,7 +97,7 @@ def history(model: str, *, channel: str, limit: int, url: str | None, as_json: b
     from modelcast.publisher.chronicle import history as read_history  # noqa: PLC0415 - see above
 
     output = Output(as_json=as_json)
-    records = read_history(_road(url, output), model, channel)[-limit:]
+    records = read_history(_road(url, output), model, channel, limit=limit)
     if as_json:
         output.document({"model": model, "channel": channel, "orders": [record.to_dict() for record in records]})
         return

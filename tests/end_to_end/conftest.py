@@ -12,8 +12,13 @@ from typing import Any
 
 import pytest
 from tests.end_to_end.harness import Harness
+from tests.fakes.life import Life
+from tests.fakes.proxy import Network
 
 from modelcast.shared.keyfiles import generate
+from modelcast.shared.localbroker.node import PrivateNode
+from modelcast.shared.roads import open_road
+from modelcast.shared.signing import SigningKey
 
 INSTANCE = Path(__file__).parent / "instance.py"
 PATIENCE_SECONDS = 60.0
@@ -122,3 +127,26 @@ def run(keys: tuple[Path, Path], tmp_path: Path) -> Iterator[Harness]:
     harness = Harness(tmp_path, keys)
     yield harness
     harness.close()
+
+
+@pytest.fixture
+def reach(node: PrivateNode, broker_url: str) -> Iterator[Callable[..., Network]]:
+    """Makes networks before the broker; all are closed at the end."""
+    made: list[Network] = []
+
+    def reach(**options: int) -> Network:
+        made.append(Network(broker_url, node.status().stream_port, **options))
+        return made[-1]
+
+    yield reach
+    for network in made:
+        network.close()
+
+
+@pytest.fixture
+def life(node: PrivateNode, broker_url: str, memory: Path, signing_key: SigningKey) -> Iterator[Life]:
+    """Publishes and looks without any network between."""
+    life = Life(open_road(f"{broker_url}?stream_port={node.status().stream_port}"), memory, signing_key)
+    yield life
+    assert life.letters() == []
+    life.stop()

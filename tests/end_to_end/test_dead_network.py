@@ -7,7 +7,7 @@ constants are the business of the long runs.
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +23,6 @@ from modelcast.shared.broker_url import BrokerUrl
 from modelcast.shared.errors import BrokerUnreachable
 from modelcast.shared.http_line import MOST_BUSY_SECONDS
 from modelcast.shared.limits import KIB, MIB
-from modelcast.shared.localbroker.node import PrivateNode
 from modelcast.shared.pika_link import HEARTBEAT_SECONDS
 from modelcast.shared.roads import open_road
 from modelcast.shared.stream_source import open_stream
@@ -43,29 +42,6 @@ Reach = Callable[[], Network]
 @pytest.fixture(autouse=True)
 def _quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL, "pika")
-
-
-@pytest.fixture
-def reach(node: PrivateNode, broker_url: str) -> Iterator[Reach]:
-    """Makes networks before the broker."""
-    made: list[Network] = []
-
-    def reach() -> Network:
-        made.append(Network(broker_url, node.status().stream_port))
-        return made[-1]
-
-    yield reach
-    for network in made:
-        network.close()
-
-
-@pytest.fixture
-def life(node: PrivateNode, broker_url: str, memory: Path, signing_key) -> Iterator[Life]:
-    """Publishes and looks without any network between."""
-    life = Life(open_road(f"{broker_url}?stream_port={node.status().stream_port}"), memory, signing_key)
-    yield life
-    assert life.letters() == []
-    life.stop()
 
 
 def lose(network: Network, what: str) -> None:

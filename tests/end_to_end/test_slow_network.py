@@ -4,7 +4,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,34 +16,10 @@ from tests.fakes.stage import QUICK
 from modelcast.consumer import Timing
 from modelcast.publisher import Publisher
 from modelcast.shared.limits import KIB, MIB
-from modelcast.shared.localbroker.node import PrivateNode
 from modelcast.shared.roads import open_road
 
 NOISE = random.Random(7).randbytes(4 * MIB)
 Reach = Callable[..., Network]
-
-
-@pytest.fixture
-def reach(node: PrivateNode, broker_url: str) -> Iterator[Reach]:
-    """Makes networks before the broker."""
-    made: list[Network] = []
-
-    def reach(**options: int) -> Network:
-        made.append(Network(broker_url, node.status().stream_port, **options))
-        return made[-1]
-
-    yield reach
-    for network in made:
-        network.close()
-
-
-@pytest.fixture
-def life(node: PrivateNode, broker_url: str, memory: Path, signing_key) -> Iterator[Life]:
-    """Publishes and looks without any network between."""
-    life = Life(open_road(f"{broker_url}?stream_port={node.status().stream_port}"), memory, signing_key)
-    yield life
-    assert life.letters() == []
-    life.stop()
 
 
 def put(life: Life, path: Path, version: str, content: bytes, publisher: Publisher | None = None):

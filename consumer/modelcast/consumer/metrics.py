@@ -66,6 +66,7 @@ def _one(read: Callable[[Status, Tallies], float | None]) -> Callable[[Status, T
     """Read one number; None is no sample, as a missing time is not the year 1970."""
 
     def samples(status: Status, tallies: Tallies) -> Samples:
+        """Return the one sample, or none."""
         value = read(status, tallies)
         return [] if value is None else [((), value)]
 

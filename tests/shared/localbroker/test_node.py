@@ -56,7 +56,10 @@ def _listening_addresses(pid):
     """The local addresses, in hexadecimal, on which a process listens."""
     sockets = set()
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        target = os.readlink(descriptor)
+        try:
+            target = os.readlink(descriptor)
+        except FileNotFoundError:   # closed since it was listed
+            continue
         if target.startswith("socket:["):
             sockets.add(target[8:-1])
     found = []

@@ -115,7 +115,7 @@ def test_what_is_not_known_is_no_sample_rather_than_a_zero() -> None:
 def test_what_may_be_counted_is_there_with_zero_so_that_the_first_time_is_a_rise() -> None:
     told = values(Fixed(EMPTY))
     assert {(name, *labels) for name, *labels in told if name == "modelcast_verdicts_total"} == {
-        ("modelcast_verdicts_total", "", "promoted"), ("modelcast_verdicts_total", "", "superseded"),
+        ("modelcast_verdicts_total", "", "promoted"), ("modelcast_verdicts_total", "", "superseded"), ("modelcast_verdicts_total", "", "deferred"),
         *(("modelcast_verdicts_total", reason.value, "rejected") for reason in Reason),
     }
     assert {stage for name, *labels in told if name.endswith("seconds_count") for stage in labels} == set(STAGES)

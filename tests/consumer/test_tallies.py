@@ -23,7 +23,7 @@ def test_every_duration_is_in_the_first_bucket_that_holds_it(seconds: list[float
 
 def test_all_that_can_be_counted_stands_there_before_it_happens() -> None:
     tallies = Tallies()
-    assert set(tallies.verdicts) == {("promoted", ""), ("superseded", ""), *(("rejected", reason.value) for reason in Reason)}
+    assert set(tallies.verdicts) == {("promoted", ""), ("superseded", ""), ("deferred", ""), *(("rejected", reason.value) for reason in Reason)}
     assert set(tallies.durations) == set(STAGES)
     assert not sum(tallies.verdicts.values()) + sum(tallies.amounts.values()) + sum(tallies.fetched_bytes.values())
 
@@ -36,7 +36,7 @@ def test_failures_in_a_row_end_with_a_promotion(events: list[Verdict | None]) ->
             tallies.put_off()
         else:
             tallies.decided(event.value, "load-failed" if event is Verdict.REJECTED else None)
-        expected = 0 if event is Verdict.PROMOTED else expected + (event is not Verdict.SUPERSEDED)
+        expected = 0 if event is Verdict.PROMOTED else expected + (event not in {Verdict.SUPERSEDED, Verdict.DEFERRED})
     assert tallies.failures == expected
     assert tallies.retries == events.count(None)
     assert sum(tallies.verdicts.values()) == len(events) - tallies.retries

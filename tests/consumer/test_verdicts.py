@@ -86,7 +86,7 @@ def test_verdicts_are_counted_and_the_last_one_is_remembered(desk: Desk) -> None
     desk.now_ms = 77
     desk.verdicts.note(Decision("b" * 64, Verdict.SUPERSEDED))
     desk.verdicts.note(Decision(ORDER, Verdict.REJECTED, fault=FAULT))
-    assert desk.verdicts.counts == {Verdict.PROMOTED: 0, Verdict.REJECTED: 1, Verdict.SUPERSEDED: 1}
+    assert desk.verdicts.counts == {Verdict.PROMOTED: 0, Verdict.REJECTED: 1, Verdict.SUPERSEDED: 1, Verdict.DEFERRED: 0}
     last = desk.verdicts.last
     assert last is not None
     assert (last.verdict, last.version, last.reason, last.message, last.at_ms) == ("rejected", None, "load-failed", "It did not load.", 77)

@@ -71,7 +71,8 @@ class Slot:
             self.active = ActiveModel(model, manifest.version, release, manifest, generation, sequence, order, _now_ms())
             self.filled.set()
             left = [before, self.previous]
-            self.previous = before if before is not None and before.release != release and self.keeps(before.manifest) else None
+            if before is not None and before.release != release:   # of what is ordered once more nothing leaves
+                self.previous = before if self.keeps(before.manifest) else None
             for gone in left:
                 if gone is not None and gone is not self.previous and gone.model is not model:
                     self.departed.keep(gone)

@@ -32,8 +32,9 @@ def overview(courier: Courier, updater: Updater, verdicts: Verdicts, runtime: Ru
         connected_since_ms=courier.connected_since_ms if connected else None, last_contact_ms=courier.last_contact_ms,
         last_verdict=verdicts.last, fault=updater.fault or courier.fault,
         promoted=verdicts.counts[Verdict.PROMOTED], rejected=verdicts.counts[Verdict.REJECTED],
-        superseded=verdicts.counts[Verdict.SUPERSEDED], foreign=updater.foreign, reconnects=courier.losses,
-        unsent_reports=len(verdicts.ledger.unsent), connection_failures=courier.failures, update_failures=verdicts.tallies.failures,
+        superseded=verdicts.counts[Verdict.SUPERSEDED], deferred=verdicts.counts[Verdict.DEFERRED],
+        foreign=updater.foreign, reconnects=courier.losses, unsent_reports=len(verdicts.ledger.unsent),
+        connection_failures=courier.failures, update_failures=verdicts.tallies.failures,
     )
 
 

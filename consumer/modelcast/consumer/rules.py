@@ -91,7 +91,7 @@ def rule(trusted: TrustedOrder, standing: Standing, policy: Policy, host: Host, 
 
 def _was_carried_out(trusted: TrustedOrder, standing: Standing) -> bool:
     sequence = trusted.order.sequence
-    if sequence != standing.sequence:
+    if sequence != standing.sequence and not _is_of_the_same_rollout(trusted, standing):
         return False
     if trusted.release in standing.bad:
         raise SenderFault(
@@ -104,6 +104,13 @@ def _was_carried_out(trusted: TrustedOrder, standing: Standing) -> bool:
             facts={"sequence": sequence, "order": trusted.release, "carried_out": standing.ordered_release},
         )
     return standing.ordered_release is not None
+
+
+def _is_of_the_same_rollout(trusted: TrustedOrder, standing: Standing) -> bool:
+    """Whether an earlier wave of the rollout was for this instance, and it has decided on the release."""
+    began = trusted.order.rollout
+    decided = trusted.release == standing.ordered_release or trusted.release in standing.bad
+    return began is not None and began <= standing.sequence and decided
 
 
 def floor_after(trusted: TrustedOrder, floor: Version | None) -> Version:

@@ -14,7 +14,7 @@ class LastVerdict:
     """The latest decision.
 
     Attributes:
-        verdict: ``promoted``, ``rejected`` or ``superseded``.
+        verdict: ``promoted``, ``rejected``, ``superseded`` or ``deferred``.
         version: Version of the release, or None when the order could not be read.
         reason: Code of the reason of a rejection.
         message: The reason in a sentence.
@@ -55,6 +55,7 @@ class Status:
         promoted: Promotions since the start.
         rejected: Rejections since the start.
         superseded: Orders passed over since the start.
+        deferred: Orders of gradual rollouts that were not for this instance (yet).
         foreign: Messages since the start that were no modelcast messages.
         reconnects: Connections that were lost or failed since the start.
         unsent_reports: Reports that wait for a connection.
@@ -84,6 +85,7 @@ class Status:
     promoted: int = 0
     rejected: int = 0
     superseded: int = 0
+    deferred: int = 0
     foreign: int = 0
     reconnects: int = 0
     unsent_reports: int = 0

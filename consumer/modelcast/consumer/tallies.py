@@ -60,7 +60,7 @@ class Tallies:
     """
 
     verdicts: dict[tuple[str, str], int] = field(default_factory=lambda: {
-        (Verdict.PROMOTED.value, ""): 0, (Verdict.SUPERSEDED.value, ""): 0,
+        (Verdict.PROMOTED.value, ""): 0, (Verdict.SUPERSEDED.value, ""): 0, (Verdict.DEFERRED.value, ""): 0,
         **{(Verdict.REJECTED.value, reason.value): 0 for reason in Reason},
     })
     durations: dict[str, Durations] = field(default_factory=lambda: dict.fromkeys(STAGES, Durations()))

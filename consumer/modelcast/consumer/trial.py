@@ -24,7 +24,8 @@ class Attempt:
     """An attempt at an update that ended; see ``ModelConsumer.on_attempt``.
 
     Attributes:
-        outcome: ``promoted``, ``rejected``, ``superseded``, or ``put off`` when a fault of the host ended it and it is made again.
+        outcome: ``promoted``, ``rejected``, ``superseded``, ``deferred``, or ``put off`` when a fault of the host ended
+            it and it is made again.
         facts: What the line of the log says about it, by the same names.
         trace: The ``traceparent`` that its order carried, or None.
         begun_ns: When it was begun, nanoseconds since 1970 UTC.

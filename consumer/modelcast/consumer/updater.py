@@ -136,7 +136,10 @@ class Updater:
                 self._decide(Decision(identity, Verdict.REJECTED, fault=fault))
             return
         self._announcements.note(trusted)
-        if self._is_allowed(trusted, is_addressed=arrived.receipt is not None):
+        if not trusted.order.is_for(target.instance):
+            if arrived.receipt is not None:
+                self._decide(Decision(identity, Verdict.DEFERRED, trusted))
+        elif self._is_allowed(trusted, is_addressed=arrived.receipt is not None):
             for dropped in self._agenda.add(trusted):
                 self._pass_over(dropped)
 

@@ -30,7 +30,7 @@ from modelcast.consumer.sharing import Borrowing
 from modelcast.consumer.store import Store, misfit_in
 from modelcast.consumer.succession import pointer_after
 from modelcast.consumer.trial import Trial
-from modelcast.consumer.trust import reader_of
+from modelcast.consumer.trust import TrustedOrder, reader_of
 from modelcast.shared.errors import HostFault, SenderFault, StorageFault
 from modelcast.shared.failpoints import Point, reach
 from modelcast.shared.fs import host_fault
@@ -94,7 +94,7 @@ class Workshop(Keeper):
         """Bring the artifact's bytes onto this disk."""
         trusted, artifact = trial.trusted, trial.trusted.manifest.artifact
         self._memory.before_bytes(artifact)
-        if self._store.has(trusted.release) and self._at_hand(trusted.release) is None:
+        if self._store.has(trusted.release) and self._at_hand(trusted) is None:
             self._memory.before_load(trusted.id, artifact)   # verifying reads all of it, at each new try
         self._intake.receive(trial)
 
@@ -127,7 +127,7 @@ class Workshop(Keeper):
         trusted = trial.trusted
         is_new = not self._store.has(trusted.release)
         folder = self._store.incoming(trusted.release) / "files" if is_new else self._store.folder(trusted.release)
-        if self._at_hand(trusted.release) is not None:
+        if self._at_hand(trusted) is not None:
             return   # this process verified and loaded it, and has held it since
         artifact = trusted.manifest.artifact
         with trial.timed("verified"):
@@ -142,7 +142,7 @@ class Workshop(Keeper):
         """Load the model into the shadow slot."""
         trusted = trial.trusted
         with trial.timed("loaded"):
-            at_hand = self._at_hand(trusted.release)
+            at_hand = self._at_hand(trusted)
             if at_hand is not None:
                 trial.model = at_hand.model
                 return
@@ -157,10 +157,13 @@ class Workshop(Keeper):
                 trial.model = self._load(trusted.manifest, self._store.folder(trusted.release))
                 trial.check()
 
-    def _at_hand(self, release: str) -> ActiveModel | None:
-        """Return the model of a release that left service and was kept, or None."""
-        previous = self._slot.previous
-        return previous if previous is not None and previous.release == release and self._store.has(release) else None
+    def _at_hand(self, trusted: TrustedOrder) -> ActiveModel | None:
+        """Return the model of a release that left service and was kept, or that a rollback need not leave at all; or None.
+
+        A promotion of what is in service loads it again: somebody insists, perhaps because of what lies on this disk.
+        """
+        kept = (self._slot.previous, self._slot.active if trusted.is_rollback else None)
+        return next((each for each in kept if each and each.release == trusted.release and self._store.has(each.release)), None)
 
     @contextmanager
     def _ending_the_try_on_error(self) -> Generator[None]:

@@ -154,7 +154,8 @@ class Bridge:
             sent_bytes = self._send(session, catalog, opened)
         signers = Envelope.from_bytes(OrderMessage.from_bytes(opened.body).order, what="order").signatures
         intended = Ordered(
-            channel, order.sequence, opened.release, order.issued_ms, kind=order.kind.value, key=signers[0][0] if signers else None
+            channel, order.sequence, opened.release, order.issued_ms, kind=order.kind.value, key=signers[0][0] if signers else None,
+            up_to=order.up_to, rollout=order.rollout,
         )
         session.register.append(intended.to_bytes())
         session.order(channel, opened.body)

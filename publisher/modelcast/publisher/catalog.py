@@ -1,25 +1,25 @@
 """What a model's register says: which versions exist, what was begun, which order came last. Pure: records in, answers out.
 
-Decides the records. A record is written *before* the step that it protects (``begun`` before the first chunk, ``ordering``
-before the order), so that whoever comes after a crash knows what may have happened. Imports manifest, packing and errors.
+Decides the records, but those of rollouts. A record is written *before* the step that it protects (``begun`` before the first
+chunk, ``ordering`` before the order), so that whoever comes after a crash knows what may have happened. Imports manifest, packing,
+errors and the records of rollouts.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
+from modelcast.publisher.recording import END_OF_NUMBERS, number, number_or_none, of, record, text_or_none
+from modelcast.publisher.rollout.records import RolloutBook, Sent
 from modelcast.shared.digest import DIGEST_BYTES
 from modelcast.shared.errors import SenderFault, Withdrawn
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.manifest import MANIFEST_FORMATS, Manifest, release_id
-from modelcast.shared.packing import pack, unpack
+from modelcast.shared.packing import unpack
 from modelcast.shared.signing import Envelope
 
-RECORD_FORMAT = 1
 RECORD_BYTES = DEFAULT_LIMITS.order_bytes + DEFAULT_LIMITS.chunk_count * DIGEST_BYTES
 """Largest record: the manifest of the largest release, and the digests of all its chunks once more."""
-END_OF_NUMBERS = 2**63
-"""Offsets, times, sizes and sequences are below: what a signed 64-bit number holds, and an order lets through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Begun:
 
     def to_bytes(self) -> bytes:
         """Return the record's bytes."""
-        return _record("begun", version=self.version, offset=self.offset)
+        return record("begun", version=self.version, offset=self.offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Released:
 
     def to_bytes(self) -> bytes:
         """Return the record's bytes."""
-        return _record(
+        return record(
             "released", manifest=self.manifest, chunks_offset=self.chunks_offset, oldest_offset=self.oldest_offset,
             new_digests=self.new_digests, new_bytes=self.new_bytes,
         )
@@ -72,6 +72,9 @@ class Ordered:
         order: Its identity once it was sent, and None while it is about to be.
         kind: ``promotion`` or ``rollback``.
         key: Id of the key that signed it, or None where that was not recorded.
+        up_to: It is for the instances up to this turn; None is for all.
+        rollout: Sequence of the first order of its rollout, or None.
+        wave: Which wave of it, counted from 0, or None.
     """
 
     channel: str
@@ -81,12 +84,16 @@ class Ordered:
     order: str | None = None
     kind: str = "promotion"
     key: str | None = None
+    up_to: int | None = None
+    rollout: int | None = None
+    wave: int | None = None
 
     def to_bytes(self) -> bytes:
         """Return the record's bytes."""
-        return _record(
+        return record(
             "ordered" if self.order else "ordering", channel=self.channel, sequence=self.sequence, release=self.release,
-            issued_ms=self.issued_ms, order=self.order, kind=self.kind, key=self.key,
+            issued_ms=self.issued_ms, order=self.order, kind=self.kind, key=self.key, up_to=self.up_to, rollout=self.rollout,
+            wave=self.wave,
         )
 
 
@@ -110,7 +117,7 @@ class Withdrawal:
 
     def to_bytes(self) -> bytes:
         """Return the record's bytes."""
-        return _record(
+        return record(
             "withdrawn", channel=self.channel, release=self.release, version=self.version, at_ms=self.at_ms, reason=self.reason
         )
 
@@ -129,10 +136,6 @@ class KnownRelease:
         return self.record.oldest_offset is None
 
 
-def _record(kind: str, /, **fields: object) -> bytes:
-    return pack({"record": kind, "format": RECORD_FORMAT, **fields})
-
-
 class Catalog:
     """The register, read once.
 
@@ -148,27 +151,28 @@ class Catalog:
         self._sequences: dict[str, int] = {}
         self.orders: dict[str, list[Ordered]] = {}
         self._withdrawn: dict[tuple[str, str], Withdrawal] = {}
+        self.rollouts = RolloutBook()
         for body in records:
             try:
                 self._add(unpack(body, what="record", max_bytes=RECORD_BYTES))
             except (SenderFault, KeyError, ValueError):
                 self.foreign += 1
 
-    def _add(self, record: Mapping[str, Any]) -> None:
-        kind = record.get("record")
+    def _add(self, fields: Mapping[str, Any]) -> None:
+        kind = fields.get("record")
         if kind == "begun":
-            self.begin(Begun(_of(str, record["version"]), _number(record["offset"])))
+            self.begin(Begun(of(str, fields["version"]), number(fields["offset"])))
         elif kind == "released":
-            self._add_released(record)
+            self._add_released(fields)
         elif kind in {"ordering", "ordered"}:
-            self._add_ordered(record)
+            self._add_ordered(fields)
         elif kind == "withdrawn":
             withdrawal = Withdrawal(
-                _of(str, record["channel"]), _of(str, record["release"]), _of(str, record["version"]), _number(record["at_ms"]),
-                _of(str, record["reason"]),
+                of(str, fields["channel"]), of(str, fields["release"]), of(str, fields["version"]), number(fields["at_ms"]),
+                of(str, fields["reason"]),
             )
             self._withdrawn[withdrawal.channel, withdrawal.release] = withdrawal
-        else:
+        elif not self.rollouts.add(fields):
             self.foreign += 1
 
     def begin(self, begun: Begun) -> None:
@@ -187,13 +191,16 @@ class Catalog:
             replace(known, record=replace(known.record, chunks_offset=None, oldest_offset=None)) for known in self.releases
         ]
 
-    def _add_ordered(self, record: Mapping[str, Any]) -> None:
+    def _add_ordered(self, fields: Mapping[str, Any]) -> None:
         order = Ordered(
-            _of(str, record["channel"]), _number(record["sequence"], below=END_OF_NUMBERS - 1),   # the next one must exist
-            _of(str, record["release"]), _number(record["issued_ms"]),
-            None if record["order"] is None else _of(str, record["order"]),
-            _of(str, record.get("kind", "promotion")), None if record.get("key") is None else _of(str, record["key"]),
+            of(str, fields["channel"]), number(fields["sequence"], below=END_OF_NUMBERS - 1),   # the next one must exist
+            of(str, fields["release"]), number(fields["issued_ms"]),
+            text_or_none(fields["order"]), of(str, fields.get("kind", "promotion")), text_or_none(fields.get("key")),
+            number_or_none(fields.get("up_to")), number_or_none(fields.get("rollout")),
+            number_or_none(fields.get("wave")),
         )
+        if order.order is not None:
+            self.rollouts.ordered(order.channel, Sent(order.sequence, order.up_to, order.issued_ms), order.rollout, order.wave)
         self._sequences[order.channel] = max(order.sequence, self._sequences.get(order.channel, 0))
         orders = self.orders.setdefault(order.channel, [])
         if orders and orders[-1].order is None and orders[-1].sequence == order.sequence:
@@ -201,8 +208,8 @@ class Catalog:
         orders.append(order)
         self._withdrawn.pop((order.channel, order.release), None)   # somebody ordered it all the same
 
-    def _add_released(self, record: Mapping[str, Any]) -> None:
-        envelope, new_digests = _of(bytes, record["manifest"]), _of(bytes, record["new_digests"])
+    def _add_released(self, fields: Mapping[str, Any]) -> None:
+        envelope, new_digests = of(bytes, fields["manifest"]), of(bytes, fields["new_digests"])
         if len(new_digests) % DIGEST_BYTES:
             raise ValueError("digests that are cut off")
         payload = Envelope.from_bytes(envelope, what="manifest").payload
@@ -210,8 +217,8 @@ class Catalog:
             payload, what="manifest", formats=MANIFEST_FORMATS, max_bytes=DEFAULT_LIMITS.order_bytes
         )
         released = Released(
-            envelope, _number_or_none(record["chunks_offset"]), _number_or_none(record["oldest_offset"]), new_digests,
-            _number(record["new_bytes"]),
+            envelope, number_or_none(fields["chunks_offset"]), number_or_none(fields["oldest_offset"]), new_digests,
+            number(fields["new_bytes"]),
         )
         self.releases.append(KnownRelease(released, manifest, release_id(payload)))
         self._begun.pop(manifest.version, None)
@@ -257,21 +264,3 @@ class Catalog:
                 facts={"channel": channel, "release": release, "withdrawn_ms": withdrawal.at_ms, "reason": withdrawal.reason},
             )
 
-
-Kind = TypeVar("Kind", bytes, str)
-
-
-def _of(kind: type[Kind], value: object) -> Kind:
-    if not isinstance(value, kind):
-        raise ValueError(f"a {type(value).__name__} where {kind.__name__} belongs")   # noqa: TRY004 - of a record, not of a call
-    return value
-
-
-def _number(value: object, *, below: int = END_OF_NUMBERS) -> int:
-    if type(value) is not int or not 0 <= value < below:   # True is an int, and no offset
-        raise ValueError("no number that can be")
-    return value
-
-
-def _number_or_none(value: object) -> int | None:
-    return None if value is None else _number(value)

@@ -52,7 +52,8 @@ class OrderRecord:
         order = self.ordered
         return {
             "sequence": order.sequence, "kind": order.kind, "version": self.version, "release": order.release, "order": order.order,
-            "issued_ms": order.issued_ms, "key": order.key, "outcome": dict(self.outcome),
+            "issued_ms": order.issued_ms, "key": order.key, "rollout": order.rollout, "wave": order.wave,
+            "up_to": order.up_to, "outcome": dict(self.outcome),
             "withdrawn_ms": None if self.withdrawal is None else self.withdrawal.at_ms,
             "withdrawn_reason": None if self.withdrawal is None else self.withdrawal.reason,
             "slowest": None if self.slowest is None else dict(zip(("instance", "stage", "ms"), self.slowest, strict=True)),
@@ -84,12 +85,21 @@ def read_fleet(road: OpenRoad, model: str, channel: str, *, known_minutes: int =
     known = None if last is None else catalog.by_id(last.release)
     fleet = Fleet(
         model, channel, last.sequence if last else None, last.release if last else None, known.manifest.version if known else None,
-        last.issued_ms if last else None,
+        last.issued_ms if last else None, tuple(_down_to_all(catalog.orders.get(check, []))),
     )
     for minutes, is_recent in ((known_minutes, False), (min(known_minutes, HEARD_MINUTES), True)):
         for body in reports_of(road, minutes):
             fleet.add(body, is_recent=is_recent)
     return fleet
+
+
+def _down_to_all(orders: Sequence[Ordered]) -> Iterator[tuple[int | None, str]]:
+    """Yield up to which turn an order is for, and its release, the latest first, as far as the first one that is for all."""
+    for order in reversed(orders):
+        if order.order is not None:
+            yield order.up_to, order.release
+            if order.up_to is None:
+                return
 
 
 def history(road: OpenRoad, model: str, channel: str, *, limit: int = 20) -> list[OrderRecord]:

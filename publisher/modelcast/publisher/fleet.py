@@ -12,6 +12,7 @@ from typing import Any
 
 from modelcast.shared.errors import SenderFault
 from modelcast.shared.report import Report, ReportKind, Verdict
+from modelcast.shared.turns import turn_of
 
 
 class Step(StrEnum):
@@ -19,6 +20,8 @@ class Step(StrEnum):
 
     CURRENT = "current"
     """It serves what was ordered last."""
+    WAITING = "waiting"
+    """It serves what was ordered for it; its turn in the rollout of what was ordered last has not come."""
     BEHIND = "behind"
     """It serves something else, and has not refused."""
     REFUSED = "refused"
@@ -55,12 +58,14 @@ class Member:
     host: dict[str, Any] = field(default_factory=dict)
     boots: set[str] = field(default_factory=set)
 
-    def step(self, last_sequence: int | None, last_release: str | None) -> Step:
-        """Return how it stands to the last order."""
+    def step(self, last_sequence: int | None, last_release: str | None, own_release: str | None) -> Step:
+        """Return how it stands to the last order, and to the last one that is for it."""
         if not self.is_heard:
             return Step.SILENT
         if self.release is not None and self.release == last_release:
             return Step.CURRENT
+        if own_release not in {None, last_release} and self.release == own_release:
+            return Step.WAITING
         refused = self.verdict is not None and self.verdict.verdict is Verdict.REJECTED and self.verdict.sequence == last_sequence
         return Step.REFUSED if refused else Step.BEHIND
 
@@ -76,6 +81,8 @@ class Fleet:
         last_release: Release id of it, or None.
         last_version: Version of it, or None.
         issued_ms: When it was issued, or None.
+        orders: Up to which turn each order of the channel is for (None is all), and its release, the latest first; as far as the
+            last one that is for all.
     """
 
     model: str
@@ -84,6 +91,7 @@ class Fleet:
     last_release: str | None = None
     last_version: str | None = None
     issued_ms: int | None = None
+    orders: tuple[tuple[int | None, str], ...] = ()
     members: dict[str, Member] = field(default_factory=dict)
 
     def add(self, body: bytes, *, is_recent: bool) -> None:
@@ -112,7 +120,14 @@ class Fleet:
     @property
     def steps(self) -> dict[str, Step]:
         """How each instance stands to the last order, by name."""
-        return {name: member.step(self.last_sequence, self.last_release) for name, member in sorted(self.members.items())}
+        return {
+            name: member.step(self.last_sequence, self.last_release, self._release_for(name))
+            for name, member in sorted(self.members.items())
+        }
+
+    def _release_for(self, instance: str) -> str | None:
+        """Return what was ordered last for an instance."""
+        return next((release for up_to, release in self.orders if up_to is None or turn_of(instance) <= up_to), None)
 
     @property
     def versions(self) -> Counter[str]:
@@ -121,8 +136,8 @@ class Fleet:
 
     @property
     def is_in_step(self) -> bool:
-        """Whether every instance serves what was ordered last, and there is one."""
-        return bool(self.members) and all(step is Step.CURRENT for step in self.steps.values())
+        """Whether every instance serves what was ordered last for it, and there is one."""
+        return bool(self.members) and set(self.steps.values()) <= {Step.CURRENT, Step.WAITING}
 
     def to_dict(self) -> dict[str, object]:
         """Return everything as plain values, for JSON."""

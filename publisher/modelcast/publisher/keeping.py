@@ -21,11 +21,13 @@ class Course:
         ranked: Their ids, that of the best order first, as instances rank them.
         last: The one that was ordered last, or None.
         rollback: The one that the last rollback went back to, or None.
+        whole: The best one that was ordered for all instances, not for some waves of them, or None.
     """
 
     ranked: Sequence[str] = ()
     last: str | None = None
     rollback: str | None = None
+    whole: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,9 @@ def course_of(orders: Sequence[Promise]) -> Course:
     )
     in_turn = sorted(orders, key=lambda promise: promise.order.sequence)
     rollbacks = [promise.release for promise in in_turn if promise.is_rollback]
+    whole = next((promise.release for promise in ranked if promise.order.up_to is None), None)
     return Course(
-        [promise.release for promise in ranked], in_turn[-1].release if in_turn else None, rollbacks[-1] if rollbacks else None
+        [promise.release for promise in ranked], in_turn[-1].release if in_turn else None, rollbacks[-1] if rollbacks else None, whole
     )
 
 
@@ -78,7 +81,9 @@ def reasons_to_keep(
         for which, release in zip(("current", "previous"), best, strict=False):
             found.setdefault(release, []).append(f"{which} in {channel}")
         # by the last order the next publisher sees what the channel was told; without the last rollback, what it left comes back
-        for which, other in (("ordered last", course.last), ("rolled back to", course.rollback)):
+        # whose turn in a rollout has not come runs what was ordered for all before
+        others = (("ordered last", course.last), ("rolled back to", course.rollback), ("ordered for all", course.whole))
+        for which, other in others:
             if other is not None and other not in best:
                 found.setdefault(other, []).append(f"{which} in {channel}")
     for instance, release in sorted(running.items()):

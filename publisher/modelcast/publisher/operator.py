@@ -73,25 +73,21 @@ class Operator:
             Withdrawn: It was rolled back in this channel.
             HostFault: The road broke; call again.
         """
-        if require_verdicts is not None and (from_channel is None or not 0 < require_verdicts <= 1):
-            raise MisuseError(
-                "A share of verdicts is asked of the channel before: above 0 and up to 1.",
-                hint='promote(..., from_channel="staging", require_verdicts=0.95)',
-            )
+        check_share(from_channel, require_verdicts)
         wish = _Wish(check_name("channel", to_channel), Version(version).text, expires_seconds, again)
         if from_channel is not None:
             check_name("channel", from_channel)
 
         def act(session: PublisherRoad, catalog: Catalog) -> Publication:
             """Look at what there is, then order."""
-            known = _release(catalog, model, wish.version)
+            known = release_of(catalog, model, wish.version)
             if from_channel is not None:
-                before = _order_for(catalog, from_channel, known)
+                before = order_for(catalog, from_channel, known)
                 if require_verdicts is not None:
-                    check_accepted(self._road, _publication(known, before, was_current=True), require_verdicts)
+                    check_accepted(self._road, publication_of(known, before, was_current=True), require_verdicts)
             last = catalog.last_order(wish.channel)
-            if last is not None and last.release == known.release and not again:
-                return _publication(known, last, was_current=True)
+            if last is not None and last.release == known.release and last.up_to is None and not again:
+                return publication_of(known, last, was_current=True)
             if not again:
                 catalog.refuse_withdrawn(wish.channel, known.release, known.manifest.version)
             return self._order(session, catalog, known, wish)
@@ -145,7 +141,7 @@ class Operator:
         wanted = Version(version).text
         return ask(
             self._road, lambda: open_session(self._road, model, channel, self._busy_seconds),
-            lambda catalog: Question(model, channel, _release(catalog, model, wanted).record.manifest), self._key,
+            lambda catalog: Question(model, channel, release_of(catalog, model, wanted).record.manifest), self._key,
             timeout_seconds=timeout_seconds,
         )
 
@@ -164,7 +160,7 @@ class Operator:
         now_ms, model = time.time_ns() // 1_000_000, known.manifest.model
         instruction = Instruction(model, wish.channel, known.release, known.record, kind, wish.expires_ms(now_ms))
         ordered = send_order(session, catalog, instruction, self._key, now_ms)
-        return _publication(known, ordered, was_current=False)
+        return publication_of(known, ordered, was_current=False)
 
     def _in_session(self, model: str, channel: str, act: Callable[[PublisherRoad, Catalog], Publication]) -> Publication:
         session = open_session(self._road, check_name("model", model), channel, self._busy_seconds)
@@ -192,7 +188,17 @@ class _Wish:
         return None if self.expires_seconds is None else now_ms + round(self.expires_seconds * 1000)
 
 
-def _release(catalog: Catalog, model: str, version: str) -> KnownRelease:
+def check_share(from_channel: str | None, require_verdicts: float | None) -> None:
+    """Refuse a share of verdicts that cannot be asked for; raises MisuseError."""
+    if require_verdicts is not None and (from_channel is None or not 0 < require_verdicts <= 1):
+        raise MisuseError(
+            "A share of verdicts is asked of the channel before: above 0 and up to 1.",
+            hint='promote(..., from_channel="staging", require_verdicts=0.95)',
+        )
+
+
+def release_of(catalog: Catalog, model: str, version: str) -> KnownRelease:
+    """Return a release that is on the road whole; raises NotFound when there is none."""
     known = catalog.release(version)
     if known is None:
         versions = [found.manifest.version for found in catalog.releases if not found.is_pruned]
@@ -206,7 +212,7 @@ def _release(catalog: Catalog, model: str, version: str) -> KnownRelease:
     return known
 
 
-def _order_for(catalog: Catalog, channel: str, known: KnownRelease) -> Ordered:
+def order_for(catalog: Catalog, channel: str, known: KnownRelease) -> Ordered:
     """Return the latest order for a release in a channel."""
     for order in reversed(catalog.orders.get(channel, [])):
         if order.release == known.release and order.order is not None:
@@ -227,7 +233,7 @@ def _before_and_after(catalog: Catalog, model: str, wish: _Wish) -> tuple[KnownR
         raise NotFound(f"Nothing was ever ordered for {wish.channel} of {model}.")
     left = catalog.by_id(orders[-1].release)
     if wish.version is not None:
-        return left, _release(catalog, model, wish.version)
+        return left, release_of(catalog, model, wish.version)
     for order in reversed(orders[:-1]):
         target = catalog.by_id(order.release)
         is_left = order.release == orders[-1].release or catalog.withdrawn(wish.channel, order.release) is not None
@@ -238,7 +244,8 @@ def _before_and_after(catalog: Catalog, model: str, wish: _Wish) -> tuple[KnownR
     )
 
 
-def _publication(known: KnownRelease, ordered: Ordered, *, was_current: bool) -> Publication:
+def publication_of(known: KnownRelease, ordered: Ordered, *, was_current: bool) -> Publication:
+    """Return what was done by an order for a release that was there."""
     size = known.manifest.artifact.size
     return Publication(
         model=known.manifest.model, version=known.manifest.version, channel=ordered.channel, release=known.release,

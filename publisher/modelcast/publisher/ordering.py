@@ -3,14 +3,29 @@
 Decides what an order says, and the two records around it. Imports catalog, the road's protocols and the wire values.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from modelcast.publisher.catalog import Catalog, Ordered, Released
 from modelcast.publisher.traces import TRACE
 from modelcast.shared.failpoints import Point, reach
-from modelcast.shared.order import ORDER_TYPE, Kind, Order, OrderMessage, order_id
+from modelcast.shared.order import ORDER_TYPE, WAVE_FORMAT, Kind, Order, OrderMessage, order_id
 from modelcast.shared.road import PublisherRoad
 from modelcast.shared.signing import SigningKey
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """One wave of a gradual rollout.
+
+    Attributes:
+        rollout: Sequence of the rollout's first order.
+        number: Which wave, counted from 0.
+        up_to: It is for the instances up to this turn; None is for all.
+    """
+
+    rollout: int
+    number: int
+    up_to: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +39,7 @@ class Instruction:
         record: What the register says of the release.
         kind: Promotion or rollback.
         expires_ms: When the order expires, or None.
+        wave: The part of the channel that it is for, or None for all of it.
     """
 
     model: str
@@ -32,23 +48,29 @@ class Instruction:
     record: Released
     kind: Kind = Kind.PROMOTION
     expires_ms: int | None = None
+    wave: Wave | None = None
 
 
 def send_order(road: PublisherRoad, catalog: Catalog, wanted: Instruction, key: SigningKey, now_ms: int) -> Ordered:
     """Order a channel to run a release whose chunks are on the road; returns the record of it."""
-    sequence = catalog.next_sequence(wanted.channel, now_ms)
+    sequence, wave = catalog.next_sequence(wanted.channel, now_ms), wanted.wave
     order = Order(
+        format=1 if wave is None or wave.up_to is None else WAVE_FORMAT,
         model=wanted.model, channel=wanted.channel, kind=wanted.kind, release=bytes.fromhex(wanted.release), sequence=sequence,
         issued_ms=now_ms, expires_ms=wanted.expires_ms, chunks_offset=wanted.record.chunks_offset,
         oldest_offset=wanted.record.oldest_offset, trace=TRACE.get(),
+        up_to=wave.up_to if wave else None, rollout=wave.rollout if wave else None,
     )
     body = OrderMessage(key.sign(ORDER_TYPE, order.to_bytes()), wanted.record.manifest).to_bytes()
-    intended = Ordered(wanted.channel, sequence, wanted.release, now_ms, kind=wanted.kind.value, key=key.key_id)
+    intended = Ordered(
+        wanted.channel, sequence, wanted.release, now_ms, kind=wanted.kind.value, key=key.key_id, up_to=order.up_to,
+        rollout=order.rollout, wave=wave.number if wave else None,
+    )
     road.register.append(intended.to_bytes())
     reach(Point.BEFORE_ORDER)
     road.order(wanted.channel, body)
     reach(Point.AFTER_ORDER)
-    ordered = Ordered(wanted.channel, sequence, wanted.release, now_ms, order_id(body), wanted.kind.value, key.key_id)
+    ordered = replace(intended, order=order_id(body))
     road.register.append(ordered.to_bytes())
     reach(Point.AFTER_ORDERED)
     return ordered

@@ -114,7 +114,8 @@ def carry_out(road: PublisherRoad, intent: Intent, watch: Watcher) -> Publicatio
     envelope = _own_envelope(known, intent.keys.manifests)
     last = catalog.last_order(intent.channel)
     sends = intent.resend or has_lost(road, catalog, known)
-    if envelope is not None and last is not None and last.release == known.release and not sends:
+    is_last = last is not None and last.release == known.release and last.up_to is None   # a wave of it is not for all
+    if envelope is not None and last is not None and is_last and not sends:
         return _publication(intent, last, _Recorded(known.record, known.release), was_current=True)
     if sends:
         record = _send_chunks(road, catalog, intent, watch, again=manifest, envelope=envelope)

@@ -1,7 +1,7 @@
 """The order: "channel C of model M now runs release R", with a number that only rises; and the messages that carry it.
 
 Decides the fields of an order, how order and manifest travel together, and how they are announced while the bytes are still being
-sent. Imports values, names and packing.
+sent. Imports values, packing and the turns.
 """
 
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.manifest import Bytes32
 from modelcast.shared.packing import pack, unpack
 from modelcast.shared.reasons import Reason
+from modelcast.shared.turns import TURNS, turn_of
 from modelcast.shared.values import WireValue
 
 ORDER_TYPE = "application/vnd.modelcast.order.v1+msgpack"
@@ -25,7 +26,9 @@ DRAFT_TYPE = "application/vnd.modelcast.draft.v1+msgpack"
 """Signs a manifest whose digests are not known yet and stand there as zeros: nobody can make a manifest of it."""
 QUESTION_TYPE = "application/vnd.modelcast.question.v1+msgpack"
 """Signs the fields of an order as a question: nobody can make an order, or an announcement, of it."""
-ORDER_FORMATS = frozenset({1})
+ORDER_FORMATS = frozenset({1, 2})
+WAVE_FORMAT = 2
+"""Of an order that is not for all: who does not know the field would carry it out everywhere."""
 MESSAGE_FORMAT = 1
 
 
@@ -40,7 +43,7 @@ class Order(WireValue):
     """A signed instruction to every instance of a channel.
 
     Attributes:
-        format: Number of this format; an unknown one is refused.
+        format: Number of this format, 2 of one that is not for all; an unknown one is refused.
         model: Name of the model.
         channel: Name of the channel.
         kind: Promotion or rollback.
@@ -51,6 +54,8 @@ class Order(WireValue):
         chunks_offset: Where in the chunk stream the release's own chunks begin; a hint.
         oldest_offset: Where the oldest chunk it needs lies, for an instance that holds nothing; a hint.
         trace: The trace that it belongs to, as a ``traceparent`` of W3C Trace Context, or None; says nothing about what to do.
+        up_to: It is for the instances whose turn (``turns.turn_of``) is not above this; None is for all.
+        rollout: Sequence of the first order of the gradual rollout that it belongs to, or None.
     """
 
     format: int = 1
@@ -64,6 +69,12 @@ class Order(WireValue):
     chunks_offset: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     oldest_offset: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     trace: Annotated[str, Field(max_length=64)] | None = None
+    up_to: Annotated[int, Field(ge=0, lt=TURNS)] | None = None
+    rollout: Annotated[int, Field(ge=1, lt=2**63)] | None = None
+
+    def is_for(self, instance: str) -> bool:
+        """Whether the turn of an instance has come."""
+        return self.up_to is None or turn_of(instance) <= self.up_to
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ class Verdict(StrEnum):
     PROMOTED = "promoted"
     REJECTED = "rejected"
     SUPERSEDED = "superseded"
+    DEFERRED = "deferred"
+    """Not yet: its turn in a gradual rollout has not come, and another order will say so."""
 
 
 class ReportKind(StrEnum):

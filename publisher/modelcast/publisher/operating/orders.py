@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modelcast.publisher.commands import conclusion, document_of, line_of
+from modelcast.publisher.operating.rolling import only_with_waves, roll_out
 from modelcast.shared.cli.connection import json_option, quiet_logs, resolve_url, url_option
 from modelcast.shared.cli.output import Output
 
@@ -38,17 +39,29 @@ def ordering(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--require-verdicts", type=float, metavar="SHARE",
               help="Share of the instances of --from that must have promoted it, such as 0.95.")
 @click.option("--again", is_flag=True, help="Order it even if it runs already, or was rolled back there.")
+@click.option("--waves", metavar="AMOUNTS", help="Gradually: to so many instances at first, then to more, such as 1,10%,100%.")
+@click.option("--soak", type=float, metavar="SECONDS", help="With --waves: watch each wave so long once its verdicts are in.")
+@click.option("--max-failures", metavar="AMOUNT", help="With --waves: so many may refuse it or be late before it halts: 0, 2, 5%.")
+@click.option("--max-vetoes", type=int, metavar="N", help="With --waves: so many applications may report it as bad before it halts.")
+@click.option("--roll-back", is_flag=True, help="With --waves: go back by itself when it halts.")
+@click.option("--dry-run", is_flag=True, help="With --waves: say who is in which wave, and order nothing.")
 @ordering
 def promote(model: str, version: str, *, as_json: bool, **options: Any) -> int:
     """Order a channel to run a release that is there. No byte of it is sent again, and its signature stays what it was.
 
-    Ends with 31, and orders nothing, when too few instances of --from accepted it; with 27 when it was never there.
+    Ends with 31, and orders nothing, when too few instances of --from accepted it; with 27 when it was never there. With --waves
+    it ends when all instances were reached, and with 37 when it halted. Ended in between nothing more is ordered until somebody
+    calls modelcast rollout resume, from wherever.
 
     \b
     Example:
       modelcast promote fraud 2.1.0 --from staging --to production --require-verdicts 0.95 \\
           --key keys/operations.key --wait-share 0.95
+      modelcast promote fraud 2.1.0 --waves 1,10%,100% --soak 600 --roll-back --key keys/operations.key
     """  # noqa: D301 - \b is click's mark for text that is not wrapped
+    if options["waves"] is not None:
+        return roll_out(model, version, as_json=as_json, **options)
+    only_with_waves(options)
     output, operator = _begin(options, as_json=as_json)
     publication = operator.promote(
         model, version, to_channel=options["to_channel"], from_channel=options["from_channel"],

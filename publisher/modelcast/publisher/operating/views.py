@@ -39,7 +39,8 @@ def _road(url: str | None, output: Output) -> "OpenRoad":
 def fleet(model: str, *, channel: str, minutes: int, watch: bool, url: str | None, as_json: bool) -> int:
     """Say which instance serves which version, who is behind, and why.
 
-    Ends with 0 when every instance serves what was ordered last, and with 32 otherwise: for a monitor.
+    Ends with 0 when every instance serves what was ordered last for it, and with 32 otherwise: for a monitor. During a rollout
+    those whose turn has not come are waiting, and in order.
 
     \b
     Example:
@@ -110,7 +111,8 @@ def history(model: str, *, channel: str, limit: int, url: str | None, as_json: b
         outcome = ", ".join(f"{count} {what}" for what, count in sorted(record.outcome.items())) or "no verdict is kept"
         left = f"; withdrawn {as_time(record.withdrawal.at_ms)} {record.withdrawal.reason}" if record.withdrawal else ""
         took = f"{slowest[2]:.0f} ms {slowest[1]} at {slowest[0]}" if slowest else ""
-        kind = order.kind if order.order else f"{order.kind}, not known to be sent"
+        kind = order.kind if order.wave is None else f"wave {order.wave + 1} of {order.rollout}"
+        kind = kind if order.order else f"{kind}, not known to be sent"
         key, issued = (order.key or "?")[:8], as_time(order.issued_ms)
         rows.append((order.sequence, issued, kind, record.version or "?", key, outcome + left, took))
     output.table(("order", "issued (UTC)", "kind", "version", "key", "outcome", "slowest"), rows, whole=("order", "version"))
@@ -193,6 +195,8 @@ def _reasons(report: "Report") -> list[str]:
         if known is not None:
             lines += [f"  What happened   {known.happened}", f"  Whose fault     {known.fault}", f"  What to do      {known.remedy}"]
         lines += [f"  {name:<15} {_short(value)}" for name, value in sorted(report.facts.items())]
+    elif report.verdict == "deferred":
+        lines.append("  Its turn in the rollout has not come; another order will say so. See: modelcast rollout status")
     elif report.stages_ms:
         lines.append("  " + ", ".join(f"{stage} {took:.0f} ms" for stage, took in report.stages_ms.items()))
     return lines

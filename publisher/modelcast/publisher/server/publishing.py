@@ -34,6 +34,8 @@ from modelcast.shared.reasons import Reason
 
 SESSION_HEADER = "Modelcast-Session"
 _LISTED = re.compile(r"([0-9a-f]{64})(-zstd)?:([0-9]{1,8}):([0-9]{1,8})")
+CHANNEL_RECORDS = frozenset({"ordering", "ordered", "withdrawn", "rollout", "rollout-step"})
+"""Records that tell of one channel: who may promote there may write them."""
 HELD_BYTES = 512 * 1024 * 1024
 """So much is read and hashed for one answer: a fifth of a second."""
 
@@ -110,7 +112,7 @@ def _ordered_channel(body: bytes, max_bytes: int) -> str | None:
         record = unpack(body, what="record", max_bytes=max_bytes)
     except SenderFault:
         return None
-    return str(record.get("channel")) if record.get("record") in {"ordering", "ordered", "withdrawn"} else None
+    return str(record.get("channel")) if record.get("record") in CHANNEL_RECORDS else None
 
 
 # --------------------------------------------------------------------------- chunks

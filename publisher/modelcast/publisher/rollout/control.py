@@ -1,0 +1,254 @@
+"""Gradual rollouts as an operator has them: begin, look, pause, go on, abort; from any machine, whoever began them.
+
+Decides what may follow what. Imports the driver and the desk, and the operator for going back.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from modelcast.publisher.acceptance import check_accepted
+from modelcast.publisher.catalog import Catalog
+from modelcast.publisher.chronicle import HEARD_MINUTES, reports_of
+from modelcast.publisher.listening import LastingReports, minutes_to_read
+from modelcast.publisher.operator import Operator, check_share, order_for, publication_of, release_of
+from modelcast.publisher.publication import Publication
+from modelcast.publisher.publisher import open_session
+from modelcast.publisher.rollout.desk import Desk, RolloutRoad, driver_name, now_ms
+from modelcast.publisher.rollout.driver import Driver, Happening, unwatched
+from modelcast.publisher.rollout.plan import Amount, RolloutPlan, reach_of, reached
+from modelcast.publisher.rollout.records import Begun, Phase, Rollout, Step, Stepped
+from modelcast.publisher.rollout.status import RolloutStatus, status_of
+from modelcast.publisher.rollout.tally import Tally
+from modelcast.shared.errors import MisuseError, NotFound
+from modelcast.shared.keyfiles import load_signing_key
+from modelcast.shared.limits import shortened
+from modelcast.shared.names import Version, check_name
+from modelcast.shared.road import PublisherRoad
+from modelcast.shared.roads import as_road
+from modelcast.shared.signing import SigningKey
+
+Result = TypeVar("Result")
+
+
+class Rollouts:
+    """Gradual rollouts of the models on one road.
+
+    Args:
+        url: The road: ``amqp://user:password@host:5672/vhost``, ``file:///srv/models``, or a road of your own.
+        order_key: Private key, or the path of one, that signs orders; None where nothing is ordered, to look and to pause.
+        busy_seconds: How long to wait for a publisher of the same model.
+
+    Raises:
+        MisuseError: An argument cannot work.
+        InvalidKey, MissingPath: The key cannot be read.
+    """
+
+    def __init__(
+        self, url: str | RolloutRoad, *, order_key: str | Path | SigningKey | None = None, busy_seconds: float = 60.0
+    ) -> None:
+        road = as_road(url)
+        if not hasattr(road, "records"):
+            raise MisuseError("The registers of this road cannot be read.", hint="A road of your own needs records(model).")
+        self._road, self._busy_seconds = cast("RolloutRoad", road), busy_seconds
+        self._key = order_key if isinstance(order_key, SigningKey | None) else load_signing_key(order_key)
+
+    def begin(
+        self, model: str, version: str, *, channel: str = "production", plan: RolloutPlan, from_channel: str | None = None,
+        require_verdicts: float | None = None, again: bool = False, watch: Callable[[Happening], None] = unwatched,
+    ) -> RolloutStatus:
+        """Roll a release out, wave by wave, and return when it is over, halts, or somebody paused it or took it over.
+
+        Ended in between (the process killed, the machine gone) the rollout stays where it is: nothing more is ordered until
+        somebody calls ``resume``.
+
+        Args:
+            model: Name of the model.
+            version: Its version; the release is there.
+            channel: The channel that shall run it.
+            plan: Waves, and when to halt.
+            from_channel: The channel that ran it before; see ``Operator.promote``.
+            require_verdicts: Share of the instances of ``from_channel`` that must have promoted it.
+            again: Roll it out even if it runs already, or was rolled back in this channel.
+            watch: Is told what happens.
+
+        Raises:
+            MisuseError: Another rollout of the channel is under way.
+            NotFound: There is no such release, or no instance to begin with.
+            NotAccepted, Withdrawn: See ``Operator.promote``.
+            HostFault: The road stayed away.
+        """
+        self._must_sign()
+        check_share(from_channel, require_verdicts)
+        wanted, desk = Version(version).text, self._desk(model, channel)
+        if not self._heard(model, channel):
+            raise NotFound(
+                f"No instance of {model} in {channel} has reported lately: there is nobody to begin with.",
+                hint="Promote it without waves; who comes later takes it from the history.",
+            )
+
+        def act(session: PublisherRoad, catalog: Catalog) -> None:
+            """Write down what is planned."""
+            known, last, now = release_of(catalog, model, wanted), catalog.rollouts.last(channel), now_ms()
+            if last is not None and not last.is_over and last.phase is not Phase.HALTED:
+                raise MisuseError(
+                    f"{last.begun.version} is being rolled out in {channel}: {last.phase}, {last.accepted} of "
+                    f"{len(last.plan.waves)} waves.",
+                    hint="End it first: modelcast rollout abort; or go on: modelcast rollout resume.",
+                )
+            if from_channel is not None:
+                before = order_for(catalog, check_name("channel", from_channel), known)
+                if require_verdicts is not None:
+                    check_accepted(self._road, publication_of(known, before, was_current=True), require_verdicts)
+            if not again:
+                catalog.refuse_withdrawn(channel, known.release, known.manifest.version)
+            begun = Begun(channel, catalog.next_sequence(channel, now), known.release, known.manifest.version, plan, now)
+            session.register.append(begun.to_bytes())
+            session.register.append(Stepped(channel, begun.sequence, Step.DRIVEN, now, desk.driver).to_bytes())
+
+        self._in_session(model, channel, act)
+        return self._drive(desk, watch)
+
+    def preview(self, model: str, *, channel: str = "production", plan: RolloutPlan) -> list[tuple[str, ...]]:
+        """Return which of the instances that reported lately each wave would reach, without those of the waves before."""
+        known, before, found = self._heard(model, channel), None, list[tuple[str, ...]]()
+        seen = set[str]()
+        for wave in plan.waves:
+            before = reach_of(wave, known, before)
+            found.append(tuple(name for name in reached(known, before) if name not in seen))
+            seen.update(found[-1])
+        return found
+
+    def status(self, model: str, *, channel: str = "production") -> RolloutStatus:
+        """Return how the last rollout of a channel stands.
+
+        Raises:
+            NotFound: There was none.
+            HostFault: The road broke.
+        """
+        rollout = self._desk(model, channel).look()
+        tally = _tally(model, rollout)
+        for body in reports_of(self._road, minutes_to_read(rollout.begun.at_ms, now_ms())):
+            tally.add(body)
+        return status_of(model, rollout, tally)
+
+    def pause(self, model: str, *, channel: str = "production", why: str = "") -> RolloutStatus:
+        """Have nothing more ordered until somebody calls ``resume``; whoever drives it ends.
+
+        Raises:
+            NotFound: There was no rollout.
+            MisuseError: It does not run.
+        """
+        self._change(model, channel, Step.PAUSED, {Phase.RUNNING}, why)
+        return self.status(model, channel=channel)
+
+    def resume(
+        self, model: str, *, channel: str = "production", max_failures: Amount | None = None, max_vetoes: int | None = None,
+        watch: Callable[[Happening], None] = unwatched,
+    ) -> RolloutStatus:
+        """Go on with a rollout: one that was paused or halted, or whose driver is gone; who drives it now is relieved.
+
+        Args:
+            model: Name of the model.
+            channel: The channel.
+            max_failures: From here on so many may fail, if another number than before.
+            max_vetoes: From here on so many may report it as bad.
+            watch: Is told what happens.
+
+        Raises:
+            NotFound: There was no rollout.
+            MisuseError: It is over.
+            HostFault: The road stayed away.
+        """
+        self._must_sign()
+        desk = self._desk(model, channel)
+        self._change(
+            model, channel, Step.DRIVEN, {Phase.RUNNING, Phase.PAUSED, Phase.HALTED}, "", driver=desk.driver,
+            max_failures=max_failures, max_vetoes=max_vetoes,
+        )
+        return self._drive(desk, watch)
+
+    def abort(self, model: str, *, channel: str = "production", why: str = "", keeps: bool = False) -> RolloutStatus:
+        """End a rollout for good; the channel goes back to what it ran before, unless ``keeps`` leaves who has the release with it.
+
+        Raises:
+            NotFound: There was no rollout.
+            MisuseError: It is over.
+            HostFault: The road broke; call again.
+        """
+        if not keeps:
+            self._must_sign()
+        rollout = self._change(model, channel, Step.ABORTED, {Phase.RUNNING, Phase.PAUSED, Phase.HALTED}, why)
+        went_back = self._go_back(model, rollout, why or "the rollout was aborted") if rollout.sent and not keeps else None
+        return replace(self.status(model, channel=channel), went_back=went_back)
+
+    def _drive(self, desk: Desk, watch: Callable[[Happening], None]) -> RolloutStatus:
+        rollout = desk.look()
+        minutes = minutes_to_read(rollout.begun.at_ms, now_ms())
+        tally = _tally(desk.model, rollout)
+        source = LastingReports(
+            lambda since: self._road.reports(since_minutes=since), minutes, clock=time.monotonic, rest=time.sleep
+        )
+        with closing(source):
+            ended = Driver(desk, source, tally, watch).run()
+        status = status_of(desk.model, ended, tally)
+        if ended.phase is Phase.HALTED and ended.plan.rolls_back and ended.driver == desk.driver and ended.left_by is None:
+            status = replace(status, went_back=self._go_back(desk.model, ended, ended.why))
+        return status
+
+    def _go_back(self, model: str, rollout: Rollout, why: str) -> Publication | None:
+        assert self._key is not None
+        operator = Operator(self._road, order_key=self._key, busy_seconds=self._busy_seconds)
+        try:
+            return operator.rollback(model, channel=rollout.begun.channel, reason=shortened(why, 500))
+        except NotFound:
+            return None   # the channel ran nothing before
+
+    def _change(self, model: str, channel: str, step: Step, may: set[Phase], why: str, **fields: Any) -> Rollout:
+        """Note a step of somebody who need not be the driver; returns how the rollout stood before."""
+        def act(session: PublisherRoad, catalog: Catalog) -> Rollout:
+            """Look, then note."""
+            rollout = catalog.rollouts.last(channel)
+            if rollout is None:
+                raise NotFound(f"No release of {model} was ever rolled out gradually in {channel}.")
+            if rollout.phase not in may or (rollout.left_by is not None and step is not Step.ABORTED):
+                raise MisuseError(
+                    f"The rollout of {rollout.begun.version} in {channel} is {rollout.phase}.",
+                    hint="See: modelcast rollout status, modelcast history.",
+                )
+            by = fields.pop("driver", None) or driver_name()
+            session.register.append(Stepped(channel, rollout.begun.sequence, step, now_ms(), by, None, why, **fields).to_bytes())
+            return rollout
+
+        return self._in_session(model, channel, act)
+
+    def _heard(self, model: str, channel: str) -> set[str]:
+        """Return the instances of a channel that reported lately and did not stop."""
+        tally = Tally(check_name("model", model), check_name("channel", channel), "", 0)
+        for body in reports_of(self._road, HEARD_MINUTES):
+            tally.add(body)
+        return tally.known
+
+    def _desk(self, model: str, channel: str) -> Desk:
+        return Desk(
+            self._road, lambda: open_session(self._road, model, channel, self._busy_seconds), self._key,
+            check_name("model", model), check_name("channel", channel),
+        )
+
+    def _in_session(self, model: str, channel: str, act: Callable[[PublisherRoad, Catalog], Result]) -> Result:
+        session = open_session(self._road, check_name("model", model), check_name("channel", channel), self._busy_seconds)
+        try:
+            return act(session, Catalog(session.register.read()))
+        finally:
+            session.close()
+
+    def _must_sign(self) -> None:
+        if self._key is None:
+            raise MisuseError("Orders are signed, and no key was given.", hint="Rollouts(url, order_key=...)")
+
+
+def _tally(model: str, rollout: Rollout) -> Tally:
+    return Tally(model, rollout.begun.channel, rollout.begun.release, rollout.begun.sequence)

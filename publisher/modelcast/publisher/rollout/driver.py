@@ -1,0 +1,172 @@
+"""Driving a rollout: one wave after the other, each when the verdicts of the one before are in and it was watched for a while.
+
+Decides when a wave is accepted and when the rollout halts. Whatever it knows it has from the register and the reports, so that another
+driver can go on at any time; a clock is used only for how long something lasts. Imports the desk, the tally and the plan.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from modelcast.publisher.rollout.desk import Desk
+from modelcast.publisher.rollout.plan import reach_of, reached
+from modelcast.publisher.rollout.records import Phase, Rollout, Step
+from modelcast.publisher.rollout.tally import Tally
+from modelcast.shared.errors import HostFault
+from modelcast.shared.limits import shortened
+from modelcast.shared.report import Report
+from modelcast.shared.road import ReportSource
+
+POLL_SECONDS = 0.5
+"""Longest wait for a report."""
+LOOK_SECONDS = 5.0
+"""Between two looks whether somebody paused the rollout, or took it over."""
+HEARD_SECONDS = 180.0
+"""An instance that has not reported for so long when a wave is ordered is not waited for; it reports its state every minute."""
+NAMED = 5
+"""So many instances are named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """Something that a driver saw or did.
+
+    Attributes:
+        what: ``ordered``, ``decided``, ``soaking``, ``accepted``, ``halted``, ``completed`` or ``left``.
+        wave: In which wave, counted from 0.
+        instances: Whom it is about.
+        why: In words, where there is something to say.
+        report: What was reported, of ``decided``.
+    """
+
+    what: str
+    wave: int
+    instances: tuple[str, ...] = ()
+    why: str = ""
+    report: Report | None = None
+
+
+def unwatched(_happening: Happening) -> None:
+    """Watch nothing."""
+
+
+@dataclass(slots=True)
+class Driver:
+    """Carries one rollout on until it is over, halts, or is somebody else's.
+
+    Args:
+        desk: Where changes are made.
+        source: The reports, from before the rollout began.
+        tally: Where they are counted.
+        watch: Is told of everything.
+        clock: A monotonic clock in seconds.
+    """
+
+    desk: Desk
+    source: ReportSource
+    tally: Tally
+    watch: Callable[[Happening], None]
+    clock: Callable[[], float] = time.monotonic
+    heard: dict[str, float] = field(default_factory=dict)
+    _next_look: float = 0.0
+
+    def run(self) -> Rollout:
+        """Drive; returns how the rollout stands then.
+
+        Raises:
+            HostFault: The road stayed away; the rollout stays as it is.
+        """
+        while True:
+            rollout = self.desk.look()
+            if not self.desk.is_mine(rollout):
+                self.watch(Happening("left", rollout.accepted, why=_who(rollout)))
+                return rollout
+            if rollout.accepted == len(rollout.plan.waves):
+                if self.desk.step(Step.COMPLETED):
+                    self.watch(Happening("completed", rollout.accepted - 1, tuple(self.tally.known)))
+                continue
+            self._wave(rollout)
+
+    def _wave(self, rollout: Rollout) -> None:
+        """Order the next wave and see it through."""
+        number, plan = rollout.accepted, rollout.plan
+        while not self.source.is_caught_up:
+            self._take()
+        up_to = reach_of(plan.waves[number], self.tally.known, rollout.up_to)
+        is_new = number in rollout.sent or up_to is None or not rollout.sent or up_to != rollout.up_to
+        if is_new:   # in a small fleet a wave may reach nobody that the one before has not
+            sent = self.desk.order(number, up_to)
+            if sent is None:
+                return
+            up_to, now = sent.up_to, self.clock()
+            names = [name for name in reached(self.tally.known, up_to) if now - self.heard.get(name, now) < HEARD_SECONDS]
+            self.watch(Happening("ordered", number, tuple(names)))
+            breach = self._see_through(rollout, number, up_to, names)
+            if breach is None:
+                return
+            if breach:
+                if self.desk.step(Step.HALTED, wave=number, why=breach):
+                    self.watch(Happening("halted", number, why=breach))
+                return
+        if self.desk.step(Step.ACCEPTED, wave=number) and is_new:
+            self.watch(Happening("accepted", number))
+
+    def _see_through(self, rollout: Rollout, number: int, up_to: int | None, names: Sequence[str]) -> str | None:
+        """Wait for the verdicts of a wave, then watch it; returns why it halts, or nothing, or None when it is somebody else's."""
+        plan, late, soaks_until = rollout.plan, list[str](), None
+        deadline = self.clock() + plan.verdict_seconds
+        self._next_look = self.clock() + LOOK_SECONDS
+        while True:
+            self._take(number)
+            breach = self._breach(rollout, up_to, late)
+            if breach:
+                return breach
+            now, undecided = self.clock(), self.tally.undecided(names)
+            if soaks_until is None and self.source.is_caught_up and (not undecided or now >= deadline):
+                late = undecided
+                soaks_until = now + (plan.soak_seconds if number + 1 < len(plan.waves) else 0.0)
+                if not self._breach(rollout, up_to, late) and soaks_until > now:
+                    self.watch(Happening("soaking", number, why=f"{plan.soak_seconds:g} s"))
+            elif soaks_until is not None and now >= soaks_until and self.source.is_caught_up:
+                return ""
+            if now >= self._next_look:
+                self._next_look = now + LOOK_SECONDS
+                with suppress(HostFault):   # a road that is away says nothing of others either
+                    if not self.desk.is_mine(self.desk.look()):
+                        return None
+
+    def _take(self, number: int = 0) -> None:
+        body = self.source.receive(POLL_SECONDS)
+        if body is None:
+            return
+        report = self.tally.add(body)
+        name = self.tally.last_heard
+        if name is not None:
+            self.heard[name] = self.clock()
+        if report is not None:
+            self.watch(Happening("decided", number, (report.instance,), self.tally.why.get(report.instance, ""), report))
+
+    def _breach(self, rollout: Rollout, up_to: int | None, late: Sequence[str]) -> str:
+        """Return why there are more failures or vetoes than are allowed, or nothing."""
+        plan, count = rollout.plan, len(reached(self.tally.known, up_to))
+        vetoed, failed = self.tally.vetoed, self.tally.failed + self.tally.undecided(late)
+        if len(vetoed) > plan.max_vetoes:
+            return f"{len(vetoed)} of {count} reported it as bad, {plan.max_vetoes} may: {self._named(vetoed)}."
+        allowed = plan.max_failures.allowed_of(count)
+        if len(failed) > allowed:
+            return f"{len(failed)} of {count} failed, {allowed} may: {self._named(failed)}."
+        return ""
+
+    def _named(self, names: Sequence[str]) -> str:
+        listed = "; ".join(f"{name}: {shortened(self.tally.why.get(name, 'has not decided'), 200)}" for name in names[:NAMED])
+        return f"{listed}{'; …' if len(names) > NAMED else ''}"
+
+
+def _who(rollout: Rollout) -> str:
+    """Return why a driver is not the one any more."""
+    if rollout.phase is Phase.RUNNING:
+        return f"{rollout.driver} carries it on"
+    if rollout.phase is Phase.SUPERSEDED:
+        return f"order {rollout.left_by} was given to the channel"
+    return f"it is {rollout.phase}{f': {rollout.why}' if rollout.why else ''}"

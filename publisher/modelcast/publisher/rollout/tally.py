@@ -1,0 +1,110 @@
+"""What the instances of a rollout say, counted. Pure: reports in, numbers out.
+
+Decides who failed: who rejected the release, left it again, or has not decided when the time was over; and who vetoed it. Imports the
+report.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from modelcast.shared.errors import SenderFault
+from modelcast.shared.reasons import Reason
+from modelcast.shared.report import Report, ReportKind, Verdict
+
+
+class Said(StrEnum):
+    """What an instance said last of the release."""
+
+    PROMOTED = "promoted"
+    REJECTED = "rejected"
+    VETOED = "vetoed"
+    """Its application reported it as bad."""
+    LEFT = "left"
+    """It promoted it, and serves something else now."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts what is said of one release in one channel, since its rollout began.
+
+    Args:
+        model: Name of the model.
+        channel: Name of the channel.
+        release: Id of the release.
+        since: Sequence of the rollout's first order.
+        known: Instances that were heard and did not stop.
+        said: What each said last, if anything.
+        why: In their words, of those that do not serve it.
+        last_heard: Who sent the last report, if it was of this channel.
+    """
+
+    model: str
+    channel: str
+    release: str
+    since: int
+    known: set[str] = field(default_factory=set)
+    said: dict[str, Said] = field(default_factory=dict)
+    why: dict[str, str] = field(default_factory=dict)
+    last_heard: str | None = None
+
+    def add(self, body: bytes) -> Report | None:
+        """Count one report; returns it if it says something new of the release."""
+        self.last_heard = None
+        try:
+            report = Report.parse(body)
+        except SenderFault:
+            return None
+        if (report.model, report.channel) != (self.model, self.channel) or report.kind is ReportKind.ANSWER:
+            return None
+        if report.kind is ReportKind.STOPPED:
+            self.known.discard(report.instance)
+            return None
+        self.known.add(report.instance)
+        self.last_heard = report.instance
+        said = self._state(report) if report.kind is ReportKind.STATE else self._verdict(report)
+        if said is None or said is self.said.get(report.instance):
+            return None
+        self.said[report.instance] = said
+        self.why.pop(report.instance, None)
+        if said is Said.LEFT:
+            self.why[report.instance] = f"serves {report.active_version or 'nothing'} again"
+        elif said is not Said.PROMOTED:
+            self.why[report.instance] = f"{report.reason}: {report.message}"
+        return report
+
+    def _state(self, report: Report) -> Said | None:
+        """Return what the state of an instance says; one that never had the release says nothing by not having it."""
+        before = self.said.get(report.instance)
+        if report.active_release == self.release:
+            is_ours = (report.sequence or 0) >= self.since   # it may have run it before, and be told to leave it and come back
+            return Said.PROMOTED if is_ours and before is not Said.VETOED else None
+        return Said.LEFT if before is Said.PROMOTED else None
+
+    def _verdict(self, report: Report) -> Said | None:
+        if report.release != self.release or (report.sequence or 0) < self.since:
+            return None
+        if report.verdict is Verdict.REJECTED:
+            is_veto = report.reason == Reason.REPORTED_BAD or self.said.get(report.instance) is Said.VETOED
+            return Said.VETOED if is_veto else Said.REJECTED
+        if report.verdict is Verdict.PROMOTED and self.said.get(report.instance) is not Said.VETOED:
+            return Said.PROMOTED
+        return None
+
+    def with_said(self, *what: Said) -> list[str]:
+        """Return the instances that said one of these, by name."""
+        return sorted(name for name, said in self.said.items() if said in what)
+
+    @property
+    def failed(self) -> list[str]:
+        """The instances that refused it, or left it again."""
+        return self.with_said(Said.REJECTED, Said.LEFT)
+
+    @property
+    def vetoed(self) -> list[str]:
+        """The instances whose application reported it as bad."""
+        return self.with_said(Said.VETOED)
+
+    def undecided(self, instances: Iterable[str]) -> list[str]:
+        """Return those of these instances that are there and have not decided."""
+        return [name for name in instances if name in self.known and name not in self.said]

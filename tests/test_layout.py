@@ -26,6 +26,8 @@ TESTED_ELSEWHERE = {
     "shared/localbroker/programs.py": "tests/shared/localbroker/test_host.py and test_chooser.py",
     "consumer/keeper.py": "tests/consumer/test_workshop.py, test_store.py and test_vetoes.py",
     "publisher/acceptance.py": "tests/publisher/test_operator.py, on every road",
+    "publisher/recording.py": "tests/publisher/test_catalog.py and rollout/test_records.py",
+    "publisher/rollout/status.py": "tests/publisher/rollout/test_control.py, on every road",
     "publisher/ordering.py": "tests/publisher/test_publication.py and test_operator.py",
     "publisher/server/call.py": "tests/publisher/server/test_app.py, test_publishing.py and test_joining.py go through all of it",
     "publisher/server/routes.py": "a table; tests/publisher/server/test_openapi.py and test_app.py",
@@ -134,7 +136,7 @@ def test_tests_do_not_sleep() -> None:
 WALL_CLOCK = {
     "shared/depot/reports.py", "consumer/active.py", "consumer/reporting.py", "publisher/build.py", "publisher/publisher.py",
     "publisher/server/tokens.py", "publisher/operator.py", "publisher/preflight.py", "publisher/acceptance.py",
-    "publisher/operating/views.py", "publisher/chronicle.py",
+    "publisher/operating/views.py", "publisher/chronicle.py", "publisher/rollout/desk.py",
 }
 """Modules that ask what time it is, to say it to people and to judge what expires. Everything that waits asks a monotonic clock."""
 

@@ -40,7 +40,8 @@ def roll_out(model: str, version: str, *, as_json: bool, **options: Any) -> int:
     given = [name for name in NOT_WITH_WAVES if options[name] is not None]
     if given:
         raise MisuseError(
-            "A rollout waits for its own verdicts, and its orders do not expire.", hint="Leave --wait, --wait-share and --expires out.",
+            "A rollout waits for its own verdicts, and its orders do not expire.",
+            hint="Leave --wait, --wait-share and --expires out.",
         )
     plan = RolloutPlan(
         waves_of(options["waves"]), options["soak"] or 0.0, options["timeout"], Amount.parse(options["max_failures"] or "0"),

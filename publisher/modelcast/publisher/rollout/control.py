@@ -6,7 +6,7 @@ Decides what may follow what. Imports the driver and the desk, and the operator 
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -83,34 +83,34 @@ class Rollouts:
         """
         self._must_sign()
         check_share(from_channel, require_verdicts)
-        wanted, desk = Version(version).text, self._desk(model, channel)
+        wanted, desk = _Wanted(Version(version).text, plan, from_channel, require_verdicts, again), self._desk(model, channel)
         if not self._heard(model, channel):
             raise NotFound(
                 f"No instance of {model} in {channel} has reported lately: there is nobody to begin with.",
                 hint="Promote it without waves; who comes later takes it from the history.",
             )
-
-        def act(session: PublisherRoad, catalog: Catalog) -> None:
-            """Write down what is planned."""
-            known, last, now = release_of(catalog, model, wanted), catalog.rollouts.last(channel), now_ms()
-            if last is not None and not last.is_over and last.phase is not Phase.HALTED:
-                raise MisuseError(
-                    f"{last.begun.version} is being rolled out in {channel}: {last.phase}, {last.accepted} of "
-                    f"{len(last.plan.waves)} waves.",
-                    hint="End it first: modelcast rollout abort; or go on: modelcast rollout resume.",
-                )
-            if from_channel is not None:
-                before = order_for(catalog, check_name("channel", from_channel), known)
-                if require_verdicts is not None:
-                    check_accepted(self._road, publication_of(known, before, was_current=True), require_verdicts)
-            if not again:
-                catalog.refuse_withdrawn(channel, known.release, known.manifest.version)
-            begun = Begun(channel, catalog.next_sequence(channel, now), known.release, known.manifest.version, plan, now)
-            session.register.append(begun.to_bytes())
-            session.register.append(Stepped(channel, begun.sequence, Step.DRIVEN, now, desk.driver).to_bytes())
-
-        self._in_session(model, channel, act)
+        self._in_session(model, channel, lambda session, catalog: self._begin(session, catalog, desk, wanted))
         return self._drive(desk, watch)
+
+    def _begin(self, session: PublisherRoad, catalog: Catalog, desk: Desk, wanted: "_Wanted") -> None:
+        """Write down what is planned, and who begins it."""
+        channel, now = desk.channel, now_ms()
+        known, last = release_of(catalog, desk.model, wanted.version), catalog.rollouts.last(channel)
+        if last is not None and not last.is_over and last.phase is not Phase.HALTED:
+            raise MisuseError(
+                f"{last.begun.version} is being rolled out in {channel}: {last.phase}, {last.accepted} of "
+                f"{len(last.plan.waves)} waves.",
+                hint="End it first: modelcast rollout abort; or go on: modelcast rollout resume.",
+            )
+        if wanted.from_channel is not None:
+            before = order_for(catalog, check_name("channel", wanted.from_channel), known)
+            if wanted.require_verdicts is not None:
+                check_accepted(self._road, publication_of(known, before, was_current=True), wanted.require_verdicts)
+        if not wanted.again:
+            catalog.refuse_withdrawn(channel, known.release, known.manifest.version)
+        begun = Begun(channel, catalog.next_sequence(channel, now), known.release, known.manifest.version, wanted.plan, now)
+        session.register.append(begun.to_bytes())
+        session.register.append(Stepped(channel, begun.sequence, Step.DRIVEN, now, desk.driver).to_bytes())
 
     def preview(self, model: str, *, channel: str = "production", plan: RolloutPlan) -> list[tuple[str, ...]]:
         """Return which of the instances that reported lately each wave would reach, without those of the waves before."""
@@ -248,6 +248,17 @@ class Rollouts:
     def _must_sign(self) -> None:
         if self._key is None:
             raise MisuseError("Orders are signed, and no key was given.", hint="Rollouts(url, order_key=...)")
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a rollout was asked for."""
+
+    version: str
+    plan: RolloutPlan
+    from_channel: str | None
+    require_verdicts: float | None
+    again: bool
 
 
 def _tally(model: str, rollout: Rollout) -> Tally:

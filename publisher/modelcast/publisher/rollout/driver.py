@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from modelcast.publisher.rollout.desk import Desk
 from modelcast.publisher.rollout.plan import reach_of, reached
 from modelcast.publisher.rollout.records import Phase, Rollout, Step
-from modelcast.publisher.rollout.tally import Tally
+from modelcast.publisher.rollout.tally import Said, Tally
 from modelcast.shared.errors import HostFault
 from modelcast.shared.limits import shortened
 from modelcast.shared.report import Report
@@ -24,6 +24,8 @@ LOOK_SECONDS = 5.0
 """Between two looks whether somebody paused the rollout, or took it over."""
 HEARD_SECONDS = 180.0
 """An instance that has not reported for so long when a wave is ordered is not waited for; it reports its state every minute."""
+GRACE_SECONDS = 10.0
+"""An instance that serves something else again mostly says why, a moment later: that its application reported it as bad."""
 NAMED = 5
 """So many instances are named."""
 
@@ -70,6 +72,7 @@ class Driver:
     clock: Callable[[], float] = time.monotonic
     heard: dict[str, float] = field(default_factory=dict)
     _next_look: float = 0.0
+    _left_at: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> Rollout:
         """Drive; returns how the rollout stands then.
@@ -80,7 +83,9 @@ class Driver:
         while True:
             rollout = self.desk.look()
             if not self.desk.is_mine(rollout):
-                self.watch(Happening("left", rollout.accepted, why=_who(rollout)))
+                is_own_end = rollout.phase in {Phase.COMPLETED, Phase.HALTED} and rollout.driver == self.desk.driver
+                if not is_own_end:
+                    self.watch(Happening("left", rollout.accepted, why=_who(rollout)))
                 return rollout
             if rollout.accepted == len(rollout.plan.waves):
                 if self.desk.step(Step.COMPLETED):
@@ -128,7 +133,7 @@ class Driver:
                 soaks_until = now + (plan.soak_seconds if number + 1 < len(plan.waves) else 0.0)
                 if not self._breach(rollout, up_to, late) and soaks_until > now:
                     self.watch(Happening("soaking", number, why=f"{plan.soak_seconds:g} s"))
-            elif soaks_until is not None and now >= soaks_until and self.source.is_caught_up:
+            elif soaks_until is not None and now >= soaks_until and self.source.is_caught_up and not self._left_at:
                 return ""
             if now >= self._next_look:
                 self._next_look = now + LOOK_SECONDS
@@ -149,8 +154,10 @@ class Driver:
 
     def _breach(self, rollout: Rollout, up_to: int | None, late: Sequence[str]) -> str:
         """Return why there are more failures or vetoes than are allowed, or nothing."""
-        plan, count = rollout.plan, len(reached(self.tally.known, up_to))
-        vetoed, failed = self.tally.vetoed, self.tally.failed + self.tally.undecided(late)
+        plan, count, now = rollout.plan, len(reached(self.tally.known, up_to)), self.clock()
+        self._left_at = {name: self._left_at.get(name, now) for name in self.tally.with_said(Said.LEFT)}
+        left = [name for name, since in self._left_at.items() if now - since >= GRACE_SECONDS]
+        vetoed, failed = self.tally.vetoed, self.tally.with_said(Said.REJECTED) + left + self.tally.undecided(late)
         if len(vetoed) > plan.max_vetoes:
             return f"{len(vetoed)} of {count} reported it as bad, {plan.max_vetoes} may: {self._named(vetoed)}."
         allowed = plan.max_failures.allowed_of(count)

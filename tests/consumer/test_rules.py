@@ -254,3 +254,36 @@ def test_all_libraries_that_differ_are_named_at_once(sim, trust) -> None:
     fault = refusal(trust(sim.order(sim.release("1.0.0", environment=environment))))
     assert fault.facts["libraries"].keys() == {"a", "b"}
     assert str(fault).index("a built") < str(fault).index("b built")
+
+
+# --------------------------------------------------------------------------- rollouts
+
+
+def test_a_later_wave_of_a_rollout_that_was_carried_out_here_is_stale(sim, trust) -> None:
+    release = sim.release("1.1.0")
+    first = trust(sim.order(release, up_to=5, rollout=1))
+    later = trust(sim.order(release, rollout=1))
+    assert (first.order.sequence, later.order.sequence) == (1, 2)
+    assert ruling(later, running(first)) is Ruling.STALE
+    assert ruling(later, FRESH) is Ruling.CARRY_OUT
+
+
+def test_the_same_release_in_another_rollout_or_by_an_order_for_all_is_carried_out(sim, trust) -> None:
+    release = sim.release("1.1.0")
+    standing = running(trust(sim.order(release, up_to=5, rollout=1)))
+    assert ruling(trust(sim.order(release, rollout=2)), standing) is Ruling.CARRY_OUT
+    assert ruling(trust(sim.order(release)), standing) is Ruling.CARRY_OUT
+
+
+def test_what_was_reported_as_bad_is_not_taken_again_by_a_later_wave_of_its_rollout(sim, trust) -> None:
+    before, release = sim.release("1.0.0"), sim.release("1.1.0")
+    taken_out = replace(running(trust(sim.order(before))), sequence=2, bad=(release.id,), ordered_release=before.id)
+    fault = refusal(trust(sim.order(release, rollout=2)), taken_out)
+    assert fault.reason is Reason.LOAD_FAILED
+    assert ruling(trust(sim.order(release, rollout=3)), taken_out) is Ruling.CARRY_OUT
+
+
+def test_a_rollback_meanwhile_and_another_rollout_are_two_things(sim, trust) -> None:
+    one, two = sim.release("1.0.0"), sim.release("1.1.0")
+    standing = running(trust(sim.order(one, sequence=5, kind=Kind.ROLLBACK)))
+    assert ruling(trust(sim.order(two, sequence=6, rollout=4)), standing) is Ruling.CARRY_OUT

@@ -24,6 +24,7 @@ from modelcast.shared.names import VersionRange
 from modelcast.shared.order import AnnouncementMessage, Kind, OrderMessage, order_id
 from modelcast.shared.report import Verdict
 from modelcast.shared.road import ArrivedOrder, Bookmark
+from modelcast.shared.turns import turn_of
 
 
 @pytest.fixture
@@ -769,3 +770,58 @@ def test_one_order_is_judged_anew_only_so_often_also_across_restarts(sim, bench,
         desk.tell()
     assert len(desk.verdict_reports()) == MOST_REPLAYS - MOST_REPLAYS // 2
     assert desk.bench.journal.rejections()[order_id(body)].replays == MOST_REPLAYS
+
+
+# --------------------------------------------------------------------------- waves
+
+BELOW, ABOVE = turn_of("a") - 1, turn_of("a")
+"""Waves that just do not reach the instance, and just reach it."""
+
+
+def test_before_its_turn_an_order_is_accepted_deferred_and_told(sim, desk) -> None:
+    desk.deliver(sim.publish(sim.release("1.0.0")))
+    desk.work()
+    release = sim.release("1.1.0")
+    arrived = desk.deliver(sim.publish(release, up_to=BELOW, rollout=2))
+    desk.work()
+    desk.tell()
+    assert desk.bench.version == "1.0.0"
+    assert desk.verdict_reports()[-1] == ("1.1.0", "deferred", None)
+    assert desk.road.settled[-1] == (arrived, True)
+    assert (desk.updater.standing.sequence, desk.verdicts.counts[Verdict.DEFERRED]) == (1, 1)
+    desk.deliver(sim.order(release, up_to=ABOVE, rollout=2))
+    desk.work()
+    desk.tell()
+    assert desk.bench.version == "1.1.0"
+    assert desk.verdict_reports()[-1] == ("1.1.0", "promoted", None)
+
+
+def test_a_later_wave_of_what_is_served_is_promoted_without_work(sim, desk) -> None:
+    release = sim.release("1.0.0")
+    desk.deliver(sim.publish(release, up_to=ABOVE, rollout=1))
+    desk.work()
+    arrived = desk.deliver(sim.order(release, rollout=1))
+    assert desk.updater.state is State.IDLE
+    desk.work()
+    desk.tell()
+    assert desk.bench.slot.active.generation == 1
+    assert [verdict for _, verdict, _ in desk.verdict_reports()] == ["promoted", "promoted"]
+    assert (desk.road.settled[-1], desk.verdicts.counts[Verdict.PROMOTED]) == ((arrived, True), 1)
+
+
+def test_who_joins_late_passes_over_waves_that_are_not_for_it(sim, desk) -> None:
+    desk.deliver(sim.publish(sim.release("1.0.0")), from_history=True)
+    desk.deliver(sim.publish(sim.release("1.1.0"), up_to=BELOW, rollout=2), from_history=True)
+    desk.work()
+    desk.tell()
+    assert (desk.bench.version, desk.updater.foreign) == ("1.0.0", 0)
+    assert [verdict for _, verdict, _ in desk.verdict_reports()] == ["promoted"]
+
+
+def test_a_wave_for_others_disturbs_nothing_that_is_in_hand(sim, desk) -> None:
+    desk.deliver(sim.publish(sim.release("1.0.0")))
+    desk.until(State.LOADING)
+    desk.deliver(sim.publish(sim.release("1.1.0"), up_to=BELOW, rollout=2))
+    desk.work()
+    assert desk.bench.version == "1.0.0"
+    assert len(desk.updater._agenda) == 0

@@ -150,6 +150,25 @@ def test_a_rollback_serves_the_older_release_and_lets_later_versions_follow_it(s
     assert bench.store.releases() == sorted([one.id, two.id])
 
 
+def test_a_rollback_to_what_is_in_service_loads_nothing_and_keeps_what_was_before_it(sim: PublisherSimulator, bench: Bench) -> None:
+    zero, one = sim.pickled("0.9.0", Doubler()), sim.pickled("1.0.0", Doubler())
+    bench.slot.keeps = lambda _manifest: True
+    bench.carry_out(sim.publish(zero))
+    bench.carry_out(sim.publish(one))
+    before = bench.slot.active
+    assert before is not None
+    standing = bench.carry_out(sim.order(one, kind=Kind.ROLLBACK))
+    after = bench.slot.active
+    assert after is not None
+    assert after.model is before.model
+    assert (after.sequence, standing.sequence, standing.ordered_release) == (3, 3, one.id)
+    assert bench.slot.previous is not None
+    assert bench.slot.previous.version == "0.9.0"
+    bench.carry_out(sim.order(one))
+    assert bench.slot.active is not None
+    assert bench.slot.active.model is not before.model   # ordered once more it is loaded again
+
+
 def test_only_the_active_release_and_the_one_before_stay_on_disk(sim: PublisherSimulator, bench: Bench) -> None:
     releases = [sim.release(f"{number}.0.0") for number in (1, 2, 3)]
     for release in releases:

@@ -8,10 +8,11 @@ from tests.fakes.specimens import order, order_message
 from modelcast.shared.digest import digest
 from modelcast.shared.errors import SenderFault, UnknownFormat
 from modelcast.shared.limits import DEFAULT_LIMITS
-from modelcast.shared.order import ORDER_FORMATS, AnnouncementMessage, Kind, Order, OrderMessage, order_id
+from modelcast.shared.order import ORDER_FORMATS, WAVE_FORMAT, AnnouncementMessage, Kind, Order, OrderMessage, order_id
 from modelcast.shared.packing import pack, unpack
 from modelcast.shared.reasons import Reason
 from modelcast.shared.signing import SigningKey
+from modelcast.shared.turns import TURNS, turn_of
 
 
 def attempt(body: bytes) -> Order | SenderFault:
@@ -127,3 +128,28 @@ def test_an_announcement_message_is_no_order_message_and_the_other_way_round() -
         with pytest.raises(SenderFault) as caught:
             read(body)
         assert caught.value.reason is Reason.MALFORMED
+
+
+# --------------------------------------------------------------------------- waves
+
+
+def test_an_order_is_for_those_whose_turn_is_not_above_its_own() -> None:
+    turn = turn_of("a")
+    assert order().is_for("a")
+    assert order(up_to=turn).is_for("a")
+    assert order(up_to=TURNS - 1).is_for("a")
+    assert not order(up_to=turn - 1).is_for("a")
+
+
+@pytest.mark.parametrize("changes", [{"up_to": -1}, {"up_to": TURNS}, {"up_to": "1"}, {"rollout": 0}, {"rollout": 2**63}])
+def test_turns_that_cannot_be_are_malformed(changes: dict[str, object]) -> None:
+    fields = order().model_dump(mode="python") | changes
+    with pytest.raises(SenderFault) as refused:
+        Order.from_bytes(pack(fields), what="order", formats=ORDER_FORMATS, max_bytes=DEFAULT_LIMITS.order_bytes)
+    assert refused.value.facts == {"field": next(iter(changes))}
+
+
+def test_who_knows_no_waves_refuses_an_order_for_some() -> None:
+    body = order(format=WAVE_FORMAT, up_to=5).to_bytes()
+    with pytest.raises(UnknownFormat):
+        Order.from_bytes(body, what="order", formats=frozenset({1}), max_bytes=DEFAULT_LIMITS.order_bytes)

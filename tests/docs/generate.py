@@ -196,6 +196,8 @@ def exit_codes() -> str:
         (0, "", "", "Done; with `publish --wait`: as many instances promoted as were waited for."),
         (3, "", "", "`publish --wait`: some instance rejected the release. `broker status`: the node does not run."),
         (36, "", "", "`dead-letters replay`: some could not be sent back; they stay where they are."),
+        (37, "", "", "`promote --waves`, `rollout`: the rollout halted, or was aborted."),
+        (38, "", "", "`promote --waves`, `rollout`: the rollout was left behind, because something else was ordered."),
         (32, "", "", "`fleet`: not every instance serves what was ordered last."),
         (34, "", "", "`preflight`: some instance would refuse the release, or has not answered."),
         (33, "", "", "`doctor`: something is worse than a warning."),

@@ -14,30 +14,21 @@ if TYPE_CHECKING:
     from modelcast.publisher.publication import Publication
     from modelcast.publisher.publisher import Publisher
     from modelcast.publisher.rollout.control import Rollouts
-    from modelcast.publisher.rollout.plan import Amount, RolloutPlan, waves_of
+    from modelcast.publisher.rollout.driver import Happening
+    from modelcast.publisher.rollout.plan import RolloutPlan
     from modelcast.publisher.rollout.status import RolloutStatus
     from modelcast.publisher.sampling import SampleSet
     from modelcast.publisher.waiting import Outcome
 
 __all__ = [
-    "Amount",
-    "Forecast",
-    "Operator",
-    "Outcome",
-    "Progress",
-    "Publication",
-    "Publisher",
-    "RolloutPlan",
-    "RolloutStatus",
-    "Rollouts",
-    "SampleSet",
-    "waves_of",
+    "Forecast", "Happening", "Operator", "Outcome", "Progress", "Publication", "Publisher", "RolloutPlan", "RolloutStatus",
+    "Rollouts", "SampleSet",
 ]
 
 _HOMES = {
-    "Forecast": "preflight", "Operator": "operator", "Outcome": "waiting", "Progress": "progress", "Publication": "publication",
-    "Publisher": "publisher", "SampleSet": "sampling", "Amount": "rollout.plan", "RolloutPlan": "rollout.plan",
-    "waves_of": "rollout.plan", "Rollouts": "rollout.control", "RolloutStatus": "rollout.status",
+    "Forecast": "preflight", "Happening": "rollout.driver", "Operator": "operator", "Outcome": "waiting", "Progress": "progress",
+    "Publication": "publication", "Publisher": "publisher", "RolloutPlan": "rollout.plan", "RolloutStatus": "rollout.status",
+    "Rollouts": "rollout.control", "SampleSet": "sampling",
 }
 
 

@@ -12,7 +12,7 @@ from tests.fakes.life import Life
 from tests.fakes.stage import LONG
 
 from modelcast.consumer import ModelConsumer
-from modelcast.publisher import Amount, Operator, RolloutPlan, Rollouts, RolloutStatus, waves_of
+from modelcast.publisher import Operator, RolloutPlan, Rollouts, RolloutStatus
 from modelcast.publisher.rollout import driver
 from modelcast.publisher.rollout.driver import Happening, unwatched
 from modelcast.publisher.rollout.records import Phase
@@ -60,7 +60,7 @@ def publish(life: Life, version: str, **options: Any) -> None:
 
 
 def plan(waves: str = "1,50%,100%", **options: Any) -> RolloutPlan:
-    return RolloutPlan(waves_of(waves), **({"verdict_seconds": LONG} | options))
+    return RolloutPlan.of(waves, **({"verdict_seconds": LONG} | options))
 
 
 def versions(fleet: dict[str, ModelConsumer]) -> list[str | None]:
@@ -160,8 +160,8 @@ def test_it_halts_where_more_refuse_than_may_and_goes_on_when_somebody_allows_it
     assert [again.state_of(number) for number in range(3)] == ["accepted", "ordered", "waits"]
     halted_at_once = rollouts.resume("fraud")
     assert (halted_at_once.rollout.phase, halted_at_once.rollout.accepted) == (Phase.HALTED, 1)
-    ended = rollouts.resume("fraud", max_failures=Amount(1))
-    assert (ended.rollout.phase, ended.rollout.plan.max_failures) == (Phase.COMPLETED, Amount(1))
+    ended = rollouts.resume("fraud", max_failures=1)
+    assert (ended.rollout.phase, str(ended.rollout.plan.max_failures)) == (Phase.COMPLETED, "1")
     assert versions(fleet) == ["1.1.0", "1.0.0", "1.1.0", "1.1.0"]
 
 

@@ -34,7 +34,7 @@ def only_with_waves(options: dict[str, Any]) -> None:
 
 def roll_out(model: str, version: str, *, as_json: bool, **options: Any) -> int:
     """Carry out ``promote --waves``; returns the exit code."""
-    from modelcast.publisher.rollout.plan import Amount, RolloutPlan, waves_of  # noqa: PLC0415 - --help need not load the library
+    from modelcast.publisher.rollout.plan import RolloutPlan  # noqa: PLC0415 - --help need not load the library
 
     quiet_logs()
     given = [name for name in NOT_WITH_WAVES if options[name] is not None]
@@ -43,9 +43,9 @@ def roll_out(model: str, version: str, *, as_json: bool, **options: Any) -> int:
             "A rollout waits for its own verdicts, and its orders do not expire.",
             hint="Leave --wait, --wait-share and --expires out.",
         )
-    plan = RolloutPlan(
-        waves_of(options["waves"]), options["soak"] or 0.0, options["timeout"], Amount.parse(options["max_failures"] or "0"),
-        options["max_vetoes"] or 0, options["roll_back"],
+    plan = RolloutPlan.of(
+        options["waves"], soak_seconds=options["soak"] or 0.0, verdict_seconds=options["timeout"],
+        max_failures=options["max_failures"] or 0, max_vetoes=options["max_vetoes"] or 0, rolls_back=options["roll_back"],
     )
     output = Output(as_json=as_json)
     rollouts, channel = _rollouts(output, options["url"], options["key"]), options["to_channel"]
@@ -133,13 +133,10 @@ def resume(
     Example:
       modelcast rollout resume fraud --max-failures 2 --key keys/operations.key
     """  # noqa: D301 - \b is click's mark for text that is not wrapped
-    from modelcast.publisher.rollout.plan import Amount  # noqa: PLC0415 - see above
-
     output = Output(as_json=as_json)
     rollouts = _rollouts(output, url, key)
-    allowed: Amount | None = None if max_failures is None else Amount.parse(max_failures)
     return _end(output, _driving(output, model, channel, lambda watch: rollouts.resume(
-        model, channel=channel, max_failures=allowed, max_vetoes=max_vetoes, watch=watch,
+        model, channel=channel, max_failures=max_failures, max_vetoes=max_vetoes, watch=watch,
     )))
 
 

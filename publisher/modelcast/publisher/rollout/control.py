@@ -146,15 +146,15 @@ class Rollouts:
         return self.status(model, channel=channel)
 
     def resume(
-        self, model: str, *, channel: str = "production", max_failures: Amount | None = None, max_vetoes: int | None = None,
-        watch: Callable[[Happening], None] = unwatched,
+        self, model: str, *, channel: str = "production", max_failures: str | int | None = None,
+        max_vetoes: int | None = None, watch: Callable[[Happening], None] = unwatched,
     ) -> RolloutStatus:
         """Go on with a rollout: one that was paused or halted, or whose driver is gone; who drives it now is relieved.
 
         Args:
             model: Name of the model.
             channel: The channel.
-            max_failures: From here on so many may fail, if another number than before.
+            max_failures: From here on so many may fail, a number or a share such as ``5%``; as before when left out.
             max_vetoes: From here on so many may report it as bad.
             watch: Is told what happens.
 
@@ -167,7 +167,7 @@ class Rollouts:
         desk = self._desk(model, channel)
         self._change(
             model, channel, Step.DRIVEN, {Phase.RUNNING, Phase.PAUSED, Phase.HALTED}, "", driver=desk.driver,
-            max_failures=max_failures, max_vetoes=max_vetoes,
+            max_failures=None if max_failures is None else Amount.parse(str(max_failures)), max_vetoes=max_vetoes,
         )
         return self._drive(desk, watch)
 

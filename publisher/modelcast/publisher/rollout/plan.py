@@ -76,6 +76,18 @@ class RolloutPlan:
     max_vetoes: int = 0
     rolls_back: bool = False
 
+    @classmethod
+    def of(
+        cls, waves: str | Sequence[str] = DEFAULT_WAVES, *, soak_seconds: float = 0.0, verdict_seconds: float = 600.0,
+        max_failures: str | int = 0, max_vetoes: int = 0, rolls_back: bool = False,
+    ) -> "RolloutPlan":
+        """Return a plan from amounts as they are written: ``1,10%,100%`` and ``5%``.
+
+        Raises:
+            MisuseError: It makes no sense.
+        """
+        return cls(waves_of(waves), soak_seconds, verdict_seconds, Amount.parse(str(max_failures)), max_vetoes, rolls_back)
+
     def __post_init__(self) -> None:
         _check_waves(self.waves)
         for what, seconds in (("soak", self.soak_seconds), ("wait for verdicts", self.verdict_seconds)):

@@ -1,5 +1,7 @@
 """Somebody with rights on a broker, and what they do to one virtual host while modelcast runs in it."""
 
+import json
+
 from modelcast.shared.broker_url import BrokerUrl
 from modelcast.shared.localbroker.node import PrivateNode
 from modelcast.shared.pika_link import PikaBroker
@@ -73,3 +75,11 @@ class Operator:
         """Return the type of each queue."""
         listed = self.node.control("list_queues", "-q", "-p", self.vhost, "--no-table-headers", "name", "type")
         return {name: kind.removeprefix("rabbit_").split("_")[0] for name, kind in (line.split("\t") for line in listed.splitlines())}
+
+    def set_policy(self, name: str, pattern: str, definition: dict[str, object], applies_to: str) -> None:
+        """Set a policy for what is named like ``pattern``."""
+        self.node.control("set_policy", "-p", self.vhost, "--apply-to", applies_to, name, pattern, json.dumps(definition))
+
+    def clear_policy(self, name: str) -> None:
+        """Take a policy away."""
+        self.node.control("clear_policy", "-p", self.vhost, name)

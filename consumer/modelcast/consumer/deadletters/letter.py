@@ -21,6 +21,25 @@ _UNREPORTED = Explanation(
     "Unknown without the report.",
     "Look at the log of the instance at that time; reports are kept for 7 days.",
 )
+_BY_THE_BROKER = {
+    "delivery_limit": Explanation(
+        "The broker gave it out as often as its delivery limit allows, and each time the connection was lost before a verdict.",
+        "Nobody's as a rule: the instance goes on with the order all the same, and its verdict is in the reports.",
+        "See what the instance serves (modelcast fleet). If it never decided, send the order back with replay. Find out why its "
+        "connections are lost; without a policy for it RabbitMQ 3.10 has no delivery limit, and 4.0 one of 20.",
+    ),
+    "expired": Explanation(
+        "It lay in the queue longer than a policy of the broker lets messages live; the instance never saw it.",
+        "The operator of the broker: no part of modelcast sets such a time.",
+        "Send it back with replay if it is still wanted, and take the policy (message-ttl) away from the instances' queues.",
+    ),
+    "maxlen": Explanation(
+        "The queue had as many messages as a policy of the broker allows, so that the oldest left it; the instance never saw it.",
+        "The operator of the broker: no part of modelcast sets such a limit for a queue of orders.",
+        "Send it back with replay if it is still wanted, and take the policy (max-length) away from the instances' queues.",
+    ),
+}
+"""Why a letter without a report is there, where the broker says that the instance did not refuse it."""
 _NEWER = Explanation(
     "The instance gave a reason that this version of modelcast does not know.",
     "Unknown here.",
@@ -82,7 +101,7 @@ class Letter:
     def explanation(self) -> Explanation:
         """The reason in words: what happened, whose fault, what to do."""
         if self.reason is None:
-            return _UNREPORTED
+            return _BY_THE_BROKER.get(self.cause, _UNREPORTED)
         try:
             return EXPLANATIONS[Reason(self.reason)]
         except ValueError:

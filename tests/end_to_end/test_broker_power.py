@@ -1,0 +1,69 @@
+"""The broker's machine loses power: what its disk had not got yet is gone, and everything comes right all the same."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.end_to_end.harness import Harness
+from tests.fakes.power import PoweredDisk
+
+from modelcast.shared.localbroker.node import PrivateNode
+
+pytestmark = [
+    pytest.mark.torture, pytest.mark.timeout(600), pytest.mark.skipif(not PoweredDisk.is_possible(), reason="needs root and loop devices"),
+]
+LONG_SECONDS = 120.0
+
+
+class Machine:
+    """A broker and its disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.disk = PoweredDisk(folder / "disk.img", folder / "disk")
+        self.node = PrivateNode(self.disk.folder / "broker")
+        self.node.start()
+
+    def settle(self) -> None:
+        """Let the node write down that it coordinates streams: RabbitMQ 3.10 does so when it stops, and every three minutes."""
+        self.node.stop()
+        self.node.start()
+
+    def lose_power(self) -> None:
+        """Cut it, and start again with what the disk has."""
+        self.disk.cut()
+        self.node.kill()
+        self.node.stop()   # its port mapper too
+        self.disk.restore()
+        self.node.start()
+
+    def close(self) -> None:
+        self.node.stop()
+        self.disk.close()
+
+
+@pytest.fixture
+def machine(rabbitmq_installed: None) -> Iterator[Machine]:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:   # on a disk: a loop device on memory is too kind
+        machine = Machine(Path(folder))
+        yield machine
+        machine.close()
+
+
+def test_power_is_lost_after_each_of_many_publications_and_the_next_one_is_served_everywhere(machine: Machine, run: Harness) -> None:
+    url = machine.node.application_url
+    one, two = run.joined("one", url), run.joined("two", url)
+    for instance in (one, two):
+        instance.serves(run.publish(url).version if instance is one else run.publish_at_last(url).version)
+    machine.settle()
+    lost = 0
+    for _ in range(6):
+        before = run.publish_at_last(url, seconds=LONG_SECONDS)
+        machine.lose_power()
+        run.lost_messages()   # what was confirmed may be gone with it
+        after = run.publish_at_last(url, seconds=LONG_SECONDS)
+        lost += after.sequence <= before.sequence
+        for instance in (one, two):
+            instance.serves(after.version, LONG_SECONDS)
+    print(f"6 power cuts, {lost} of them lost a confirmed order's number")
+    run.finish(url, LONG_SECONDS)

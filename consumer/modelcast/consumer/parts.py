@@ -17,6 +17,8 @@ from typing import Any
 
 from modelcast.consumer.active import Slot
 from modelcast.consumer.companions import Companions, HostWorkshop
+from modelcast.consumer.complaining import Complaining
+from modelcast.consumer.complaints import Complaints
 from modelcast.consumer.courier import Courier
 from modelcast.consumer.fallback import mend
 from modelcast.consumer.follower import Follower, ReadingWorkshop
@@ -34,6 +36,7 @@ from modelcast.consumer.tallies import Tallies
 from modelcast.consumer.trial import Attempt
 from modelcast.consumer.updater import Setting, Updater
 from modelcast.consumer.verdicts import Verdicts
+from modelcast.consumer.vetoes import Vetoes
 from modelcast.consumer.workshop import Tools
 from modelcast.shared.finding import FindingRoad
 from modelcast.shared.fs import Fs
@@ -114,13 +117,19 @@ class Blueprint:
         verdicts = Verdicts(reporter, workshop, self.slot, runtime.submit, log, tallies=self.tallies, watchers=self.watchers)
         updater = Updater(Setting(target, self.policy, self.timing, self.ring, host), workshop, verdicts, runtime.submit, log)
         courier = Courier(self.road, target, updater, verdicts, reporter, self.timing, runtime.take_results, log)
-        return Receiver(store, courier, updater, verdicts, companions, self.timing, runtime.submit, runtime.rest)
+        vetoes = Vetoes(self.slot, updater, _complaints(store), runtime.submit, runtime.aside, courier.ring)
+        return Receiver(store, courier, updater, verdicts, companions, vetoes, self.timing, runtime.submit, runtime.rest)
 
     def follower(self, store: Store, runtime: Runtime, take_over: Callable[[], bool]) -> Follower:
         """Return a follower of a store that another process holds."""
         workshop = ReadingWorkshop(store, Journal(store.root / "journal", store.fs), self.slot, self._tools())
         log = self._log(role="follower")
-        return Follower(store, self.slot, workshop, self.timing, runtime.submit, runtime.take_results, take_over, log)
+        complaining = Complaining(self.slot, _complaints(store), log)
+        return Follower(store, self.slot, workshop, self.timing, runtime.submit, runtime.take_results, take_over, complaining, log)
+
+
+def _complaints(store: Store) -> Complaints:
+    return Complaints(store.root / "complaints", store.fs)
 
 
 def kept_instance(root: Path, fs: Fs) -> str:

@@ -132,6 +132,58 @@ def test_where_there_is_nothing_to_go_back_to_it_stays_and_that_is_told(stage: S
     assert "no release before it" in report.facts["fault"]
 
 
+class FullDisk:
+    """A disk on which no pointer can be written until there is room."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.is_full = False
+        write = Fs.write_whole
+
+        def write_whole(fs: Fs, path: Path, content: bytes) -> None:
+            if self.is_full and path.name.startswith("current"):
+                raise StorageFault(f"Cannot write {path}: No space left on device.")
+            write(fs, path, content)
+
+        monkeypatch.setattr(Fs, "write_whole", write_whole)
+
+
+@pytest.mark.parametrize("rule", ["always", "never"])
+def test_what_a_full_disk_could_not_keep_is_written_when_there_is_room(stage: Stage, monkeypatch: pytest.MonkeyPatch, rule: str) -> None:
+    disk, consumer = FullDisk(monkeypatch), stage.joined(loading=Loading(keep_previous=rule))
+    served(stage, consumer, Heavy(2.0), Heavy(3.0))
+    disk.is_full = True
+    assert consumer.report_bad("drifts") is (rule == "always")
+    stage.eventually_without_broker(lambda: "No space left" in str(consumer.status().fault))
+    stage.eventually(lambda: len(refusals(stage)) == 1)   # told without waiting for the disk
+    assert "No space left" in str(next(report for report in stage.reports() if report.verdict is Verdict.REJECTED).facts["fault"])
+    disk.is_full = False
+    stage.eventually_without_broker(lambda: consumer.status().fault is None and consumer.active.version == "1.0.0")
+    stage.eventually(lambda: refusals(stage) == [("1.1.0", "reported-bad", "drifts")] * 2)
+    assert consumer.status().rejected == 1   # told twice, counted once
+    assert next(report for report in reversed(stage.reports()) if report.verdict is Verdict.REJECTED).facts["fault"] is None
+    consumer.stop(LONG)
+    assert stage.joined().wait_until_ready(LONG).version == "1.0.0"
+
+
+def test_what_a_new_order_brought_back_meanwhile_stays(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk, consumer = FullDisk(monkeypatch), stage.joined(loading=Loading(keep_previous="always"))
+    first, release = stage.sim.pickled("1.0.0", Heavy(2.0)), stage.sim.pickled("1.1.0", Heavy(3.0))
+    for each in (first, release):
+        stage.sim.publish(each)
+        stage.serves(consumer, each.version)
+    disk.is_full = True
+    monkeypatch.setattr(vetoes, "pause_seconds", lambda _timing, _count: 1.0)
+    consumer.report_bad("drifts")
+    stage.eventually_without_broker(lambda: "No space left" in str(consumer.status().fault))
+    disk.is_full = False
+    stage.sim.announce(stage.sim.order(release))
+    stage.serves(consumer, "1.1.0")
+    role = consumer._running.role   # type: ignore[union-attr]
+    stage.eventually_without_broker(lambda: not role.vetoes._unwritten and not role.vetoes._open)   # type: ignore[union-attr]
+    assert consumer.active.version == "1.1.0"
+    assert consumer.status().fault is None
+
+
 # --------------------------------------------------------------------------- several processes
 
 

@@ -4,8 +4,8 @@ Decides what is loaded when the newest release cannot be, and what is remembered
 unpickled. Used by the worker. Imports the store, the pointer, succession and trust.
 """
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,18 @@ def facts_of(path: Path) -> Facts | None:
 
 Load = Callable[[Manifest, Path], Any]
 """Loads the model of a release whose bytes were verified."""
+
+
+class PointerUnwritten(StorageFault):
+    """The pointer could not be written: what was decided holds in memory only."""
+
+
+@contextmanager
+def _put_off() -> Generator[None]:
+    try:
+        yield
+    except HostFault as error:
+        raise PointerUnwritten(str(error), hint=error.hint, facts=error.facts) from error
 
 
 class Keeper:
@@ -83,13 +95,16 @@ class Keeper:
         """Take a release out of service that the application reported: the one before takes its place, also after a restart.
 
         Raises:
-            HostFault: The pointer cannot be written, or the release before cannot be loaded; what is in service stays.
+            PointerUnwritten: The pointer cannot be written; it may be later.
+            HostFault: There is no release before it, or that one cannot be loaded; what is in service stays.
         """
-        pointer, active = self._store.pointer(), self._slot.active
+        active = self._slot.active
+        with _put_off():
+            pointer = self._store.pointer()
         if pointer is None or (pointer.release == release and pointer.previous is None):
             raise StorageFault("There is no release before it to go back to.", hint="Publish, or: modelcast rollback --to VERSION")
         left = pointer_without(pointer, release)
-        if left != pointer:
+        with _put_off():
             self._store.point(left)
         if active is not None and active.release == release and left.release is not None:
             problem = self._load_from_disk(left.release)

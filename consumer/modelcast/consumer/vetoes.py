@@ -1,8 +1,9 @@
 """Taking a release out of service that passed every check and failed at its work: at once in memory, then on disk, then in a report.
 
 Decides what is told: a rejection with the reason ``reported-bad``, which takes the place of the promotion. The order was
-acknowledged, so there is no dead letter. What followers complain of is treated as if it had been reported here; a complaint is
-removed when all of it is on disk. Imports active, complaints, the updater and verdicts.
+acknowledged, so there is no dead letter. A pointer that cannot be written is written later, with growing pauses, unless a new order
+has brought the release back by then. What followers complain of is treated as if it had been reported here; a complaint is removed
+when all of it is on disk. Imports active, complaints, the updater and verdicts.
 """
 
 import time
@@ -17,6 +18,8 @@ from typing import Any
 from modelcast.consumer.active import ActiveModel, Slot
 from modelcast.consumer.companions import Aside
 from modelcast.consumer.complaints import Complaint, Complaints
+from modelcast.consumer.keeper import PointerUnwritten
+from modelcast.consumer.policy import pause_seconds
 from modelcast.consumer.rules import Standing
 from modelcast.consumer.updater import Updater
 from modelcast.consumer.verdicts import Decision, Submit
@@ -37,11 +40,19 @@ class Veto:
         complaint: What is said of it.
         active: What was in service, or None when it is not in service here any more.
         about: The same with the order that put it there; set by the worker.
+        failures: How often its pointer could not be written.
+        due: When that is tried again, on the monotonic clock.
+        fault: What the status says meanwhile.
+        is_told: Whether it was reported.
     """
 
     complaint: Complaint
     active: ActiveModel | None
     about: ActiveModel | None = None
+    failures: int = 0
+    due: float = 0.0
+    fault: str | None = None
+    is_told: bool = False
 
 
 @dataclass(slots=True)
@@ -66,6 +77,7 @@ class Vetoes:
     _reported: set[int] = field(default_factory=set)
     _open: set[tuple[str, int]] = field(default_factory=set)
     _settled: set[tuple[str, int]] = field(default_factory=set)
+    _unwritten: list[Veto] = field(default_factory=list)
     _heard: deque[Complaint] = field(default_factory=deque)
     _next_look: float = 0.0
     _lock: Lock = field(default_factory=Lock)
@@ -91,6 +103,9 @@ class Vetoes:
     def turn(self) -> None:
         """Deal with what was heard, and listen again now and then; called in the I/O thread, in every turn."""
         self.deal()
+        for veto in [veto for veto in self._unwritten if time.monotonic() >= veto.due]:
+            self._unwritten.remove(veto)
+            self._begin(veto)
         if time.monotonic() >= self._next_look:
             self.aside(self._look)
 
@@ -135,26 +150,43 @@ class Vetoes:
             for complaint in found:
                 self.updater.workshop.leave(complaint.release, complaint.sequence)
 
-    def _take_out(self, veto: Veto) -> Standing:
-        """Run in the worker."""
-        workshop, release = self.updater.workshop, veto.complaint.release
+    def _take_out(self, veto: Veto) -> Standing | None:
+        """Run in the worker; returns None when a new order has brought the release back."""
+        workshop, release, served = self.updater.workshop, veto.complaint.release, self.slot.active
+        if veto.failures and served is not None and served.release == release and served is not veto.active:
+            return None
         with suppress(HostFault, SenderFault):   # it cannot be read: then its order is not known
             veto.about = workshop.as_ordered(release, veto.active)
         return workshop.take_out(release)
 
     def _taken_out(self, veto: Veto, result: object, error: BaseException | None) -> None:
         """Run in the I/O thread."""
-        updater, served, complaint = self.updater, self.slot.active, veto.complaint
+        updater, complaint = self.updater, veto.complaint
+        is_written = not isinstance(error, PointerUnwritten)
         if isinstance(result, Standing):
             updater.standing = result
+        if not is_written:
+            veto.failures += 1
+            veto.due = time.monotonic() + pause_seconds(updater.setting.timing, veto.failures)
+            self._unwritten.append(veto)
+            updater.fault = veto.fault = f"A release that was reported as bad would come back with a restart: {error}"
+        elif veto.fault is not None and updater.fault == veto.fault:
+            updater.fault = None
+        if (is_written or not veto.is_told) and (error is not None or result is not None):
+            self._tell(veto, error)   # once more when it is written: the disk may not have kept the report either
+        if is_written:
+            self._settled.add(complaint.key)
+            self._open.discard(complaint.key)
+            self.submit(partial(self.complaints.remove, complaint), _ignore)   # after the job that keeps the report
+
+    def _tell(self, veto: Veto, error: BaseException | None) -> None:
+        complaint, served = veto.complaint, self.slot.active
         facts = {"served": served.version if served else None, "fault": None if error is None else str(error)}
         fault = SenderFault(Reason.REPORTED_BAD, shortened(complaint.reason or "The application reported it.", 1000), facts=facts)
         about = veto.about or veto.active
         order = about.order if about is not None and about.order is not None else complaint.release
-        updater.verdicts.note(Decision(order, Verdict.REJECTED, fault=fault, about=about))
-        self._settled.add(complaint.key)
-        self._open.discard(complaint.key)
-        self.submit(partial(self.complaints.remove, complaint), _ignore)   # after the job that keeps the report
+        self.updater.verdicts.note(Decision(order, Verdict.REJECTED, fault=fault, about=about, is_repeated=veto.is_told))
+        veto.is_told = True
 
 
 def _ignore(_result: Any, _error: BaseException | None) -> None:

@@ -22,6 +22,7 @@ from modelcast.consumer.complaints import Complaints
 from modelcast.consumer.courier import Courier
 from modelcast.consumer.fallback import mend
 from modelcast.consumer.follower import Follower, ReadingWorkshop
+from modelcast.consumer.host_facts import HostFacts
 from modelcast.consumer.journal import Journal
 from modelcast.consumer.loaders import Loader, available_loaders
 from modelcast.consumer.policy import Loading, Policy, Timing
@@ -112,8 +113,9 @@ class Blueprint:
         target, log, tools = Target(self.model, self.channel, instance), self._log(instance=instance), self._tools()
         host = Host(platform.python_version(), sys.implementation.name, installed, frozenset(tools.loaders))
         companions = Companions(store, instance, log, aside=runtime.aside)
-        workshop = HostWorkshop(store, Journal(store.root / "journal", store.fs), self.slot, tools, companions)
-        reporter = Reporter(target)
+        facts = HostFacts(installed)
+        workshop = HostWorkshop(store, Journal(store.root / "journal", store.fs), self.slot, tools, companions, facts=facts)
+        reporter = Reporter(target, host=facts)
         verdicts = Verdicts(reporter, workshop, self.slot, runtime.submit, log, tallies=self.tallies, watchers=self.watchers)
         updater = Updater(Setting(target, self.policy, self.timing, self.ring, host), workshop, verdicts, runtime.submit, log)
         courier = Courier(self.road, target, updater, verdicts, reporter, self.timing, runtime.take_results, log)

@@ -72,13 +72,24 @@ def _show_fleet(output: Output, found: "Fleet") -> None:
         member, verdict = found.members[name], found.members[name].verdict
         said = f"{verdict.verdict} {verdict.version or '?'}{f': {verdict.reason}' if verdict.reason else ''}" if verdict else ""
         since = "?" if member.since_ms is None else as_span(now - member.since_ms / 1000)
-        rows.append((name, member.version or "nothing", step.value, since, said))
-    output.table(("instance", "serves", "is", "for", "last verdict"), rows, whole=("instance", "serves", "is"))
+        rows.append((name, member.version or "nothing", step.value, since, _memory(member.host.get("memory")), said))
+    output.table(("instance", "serves", "is", "for", "memory", "last verdict"), rows, whole=("instance", "serves", "is"))
     counts = ", ".join(f"{count} on {version}" for version, count in found.versions.most_common())
     current = sum(step == "current" for step in steps.values())
     ago = None if found.issued_ms is None else as_span(now - found.issued_ms / 1000)
     ordered = f"{found.last_version} was ordered {ago} ago" if ago else "nothing was ordered"
     output.note(f"{current} of {len(steps)} serve what was ordered last ({ordered}); {counts or 'nobody is heard'}.")
+
+
+def _memory(told: object) -> str:
+    """Say what a process takes and what is left to it, as far as it reported that."""
+    match told:
+        case {"resident_bytes": int(resident), "available_bytes": int(available)}:
+            return f"{as_size(resident)}, {as_size(available)} left"
+        case {"resident_bytes": int(resident)}:
+            return as_size(resident)
+        case _:
+            return ""
 
 
 @click.command()

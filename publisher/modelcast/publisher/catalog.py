@@ -5,7 +5,7 @@ before the order), so that whoever comes after a crash knows what may have happe
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from modelcast.shared.digest import DIGEST_BYTES
@@ -72,6 +72,8 @@ class Ordered:
         order: Its identity once it was sent, and None while it is about to be.
         kind: ``promotion`` or ``rollback``.
         key: Id of the key that signed it, or None where that was not recorded.
+        took_ms: How long its sender took from the call to all chunks confirmed (``published``) and to the order confirmed
+            (``confirmed``), in milliseconds by its own clock, as far as it was recorded.
     """
 
     channel: str
@@ -81,12 +83,13 @@ class Ordered:
     order: str | None = None
     kind: str = "promotion"
     key: str | None = None
+    took_ms: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def to_bytes(self) -> bytes:
         """Return the record's bytes."""
         return _record(
             "ordered" if self.order else "ordering", channel=self.channel, sequence=self.sequence, release=self.release,
-            issued_ms=self.issued_ms, order=self.order, kind=self.kind, key=self.key,
+            issued_ms=self.issued_ms, order=self.order, kind=self.kind, key=self.key, took_ms=dict(self.took_ms),
         )
 
 
@@ -193,6 +196,7 @@ class Catalog:
             _of(str, record["release"]), _number(record["issued_ms"]),
             None if record["order"] is None else _of(str, record["order"]),
             _of(str, record.get("kind", "promotion")), None if record.get("key") is None else _of(str, record["key"]),
+            _durations(record.get("took_ms")),
         )
         self._sequences[order.channel] = max(order.sequence, self._sequences.get(order.channel, 0))
         orders = self.orders.setdefault(order.channel, [])
@@ -271,6 +275,13 @@ def _number(value: object, *, below: int = END_OF_NUMBERS) -> int:
     if type(value) is not int or not 0 <= value < below:   # True is an int, and no offset
         raise ValueError("no number that can be")
     return value
+
+
+def _durations(value: object) -> dict[str, float]:
+    """Return what is known of durations; for people, so that what is none costs no record."""
+    fields: dict[object, object] = value if isinstance(value, dict) else {}
+    found = {stage: fields.get(stage) for stage in ("published", "confirmed")}
+    return {stage: float(took) for stage, took in found.items() if isinstance(took, int | float) and 0 <= took < END_OF_NUMBERS}
 
 
 def _number_or_none(value: object) -> int | None:

@@ -6,7 +6,7 @@ and the manifest with its signature stays what it was. Imports the other modules
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +162,8 @@ class Operator:
         self, session: PublisherRoad, catalog: Catalog, known: KnownRelease, wish: "_Wish", kind: Kind = Kind.PROMOTION
     ) -> Publication:
         now_ms, model = time.time_ns() // 1_000_000, known.manifest.model
-        instruction = Instruction(model, wish.channel, known.release, known.record, kind, wish.expires_ms(now_ms))
+        expires_ms = wish.expires_ms(now_ms)
+        instruction = Instruction(model, wish.channel, known.release, known.record, kind, expires_ms, began=wish.began)
         ordered = send_order(session, catalog, instruction, self._key, now_ms)
         return _publication(known, ordered, was_current=False)
 
@@ -180,6 +181,7 @@ class _Wish:
     version: Any
     expires_seconds: float | None
     again: bool
+    began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         if self.expires_seconds is not None and not 0 < self.expires_seconds <= MAX_EXPIRES_SECONDS:

@@ -113,7 +113,9 @@ def test_why_prints_the_rule_that_decided_with_both_sides(told: Run) -> None:
     assert "accept          <2" in text
     _, text = told("why", "fraud", "1.0.0", "--at", "a")
     assert "received" in text
+    assert re.search(r"Its sender: published \d+ ms, confirmed \d+ ms after the call\.", text)
     _, document = told("why", "fraud", "2.0.0", "--json")
+    assert all(set(decision["took_ms"]) == {"published", "confirmed"} for decision in document["decisions"])
     assert [decision["verdict"] for decision in document["decisions"]] == ["promoted", "rejected"]
 
 

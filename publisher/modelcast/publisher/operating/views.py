@@ -12,6 +12,8 @@ from modelcast.shared.cli.connection import json_option, quiet_logs, resolve_url
 from modelcast.shared.cli.output import Output, as_size, as_span, as_time, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from modelcast.publisher.fleet import Fleet
     from modelcast.shared.operating_road import OpenRoad
     from modelcast.shared.report import Report
@@ -186,14 +188,15 @@ def why(model: str, version: str, *, channel: str | None, instance: str | None, 
     output = Output(as_json=as_json)
     found = decisions(_road(url, output), model, version, channel=channel, instance=instance)
     if as_json:
-        output.document({"model": model, "version": version, "decisions": [report.model_dump(mode="json") for report in found]})
+        told = [report.model_dump(mode="json") | {"took_ms": dict(order.took_ms) if order else {}} for report, order in found]
+        output.document({"model": model, "version": version, "decisions": told})
         return
-    for report in found:
-        for line in _reasons(report):
+    for report, order in found:
+        for line in _reasons(report, order.took_ms if order else {}):
             output.data(printable(line))
 
 
-def _reasons(report: "Report") -> list[str]:
+def _reasons(report: "Report", took_ms: "Mapping[str, float]") -> list[str]:
     from modelcast.shared.reasons import EXPLANATIONS, Reason  # noqa: PLC0415 - see above
 
     who, when = f"{report.instance} ({report.channel})", as_time(report.time_ms)
@@ -206,6 +209,9 @@ def _reasons(report: "Report") -> list[str]:
         lines += [f"  {name:<15} {_short(value)}" for name, value in sorted(report.facts.items())]
     elif report.stages_ms:
         lines.append("  " + ", ".join(f"{stage} {took:.0f} ms" for stage, took in report.stages_ms.items()))
+    if took_ms:
+        took = ", ".join(f"{stage} {took_ms[stage]:.0f} ms" for stage in ("published", "confirmed") if stage in took_ms)
+        lines.append(f"  Its sender: {took} after the call.")
     return lines
 
 

@@ -49,6 +49,7 @@ class Publication:
         reused_bytes: Bytes of it that the stream held already.
         wire_bytes: Bytes that were sent for ``sent_bytes``: fewer where packing pays.
         was_current: Whether the channel ran this release already, so that nothing was sent or ordered.
+        chunks_are_gone: Whether chunks of it are not on the road any more, so that only instances that hold it can switch.
     """
 
     model: str
@@ -63,6 +64,7 @@ class Publication:
     reused_bytes: int
     wire_bytes: int
     was_current: bool
+    chunks_are_gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

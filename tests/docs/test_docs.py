@@ -153,7 +153,7 @@ def test_the_permissions_of_the_operations_page_are_enough(node: PrivateNode, br
     operator = open_road(urls["operator"])
     assert read_fleet(operator, "fraud", "production").is_in_step is False   # the last order was refused
     assert [record.version for record in history(operator, "fraud", "production")] == ["1.0.0", "1.1.0"]
-    assert [report.verdict for report in decisions(operator, "fraud", "1.0.0")] == ["promoted"]
+    assert [report.verdict for report, _ in decisions(operator, "fraud", "1.0.0")] == ["promoted"]
     with pytest.raises(PermissionRefused):
         list(send_back(open_road(urls["operator"]), letters))
     assert len(read_letters(open_road(urls["operator"]), limit=10)) == 1

@@ -49,24 +49,26 @@ def test_no_request_failed(ending: dict[str, Any]) -> None:
 
 
 def test_only_the_good_versions_answered(ending: dict[str, Any]) -> None:
-    assert set(ending["answers_by_version"]) == {"1.0.0", "1.1.0", "1.5.0"}
+    assert set(ending["answers_by_version"]) == {"1.0.0", "1.1.0", "1.5.0", "1.6.0"}
 
 
 def test_all_instances_serve_the_latest_model_in_the_end(ending: dict[str, Any]) -> None:
     assert [entry["instance"] for entry in ending["instances"]] == [*ALL, "staging-1"]
-    assert {entry["version"] for entry in ending["instances"]} == {"1.5.0"}
+    assert {entry["instance"]: entry["version"] for entry in ending["instances"]} == dict.fromkeys(ALL, "1.6.0") | {"staging-1": "1.5.0"}
     assert all(entry["requests"] > 0 and entry["failed_requests"] == 0 for entry in ending["instances"])
 
 
 def test_all_promoted_the_good_releases(ending: dict[str, Any]) -> None:
     promoted = [(entry["version"], sorted(entry["instances"])) for entry in ending["promoted"]]
-    assert promoted == [("1.0.0", FIRST), ("1.1.0", FIRST), ("1.5.0", ALL)]
+    assert promoted == [("1.0.0", FIRST), ("1.1.0", FIRST), ("1.5.0", ALL), ("1.6.0", ALL)]
     assert ending["seconds_from_publish_to_last_promotion"] == max(entry["seconds"] for entry in ending["promoted"]) > 0
 
 
 def test_all_rejected_the_bad_releases_each_for_its_reason_and_served_on(ending: dict[str, Any]) -> None:
-    assert {entry["version"]: entry["reason"] for entry in ending["rejected"]} == REJECTED
-    for entry in ending["rejected"]:
+    *at_once, in_waves = ending["rejected"]
+    assert {entry["version"]: entry["reason"] for entry in at_once} == REJECTED
+    assert (in_waves["version"], in_waves["reason"], len(in_waves["instances"])) == ("1.7.0", "samples-not-reproduced", 1)
+    for entry in at_once:
         assert [part["instance"] for part in entry["instances"]] == FIRST
         assert all(part["message"] for part in entry["instances"])
         assert entry["served_on"] == dict.fromkeys(FIRST, "1.1.0")
@@ -94,10 +96,20 @@ def test_all_went_back_without_a_transfer_and_the_withdrawn_version_came_back_wh
     assert (back["served"], back["refusals"], sorted(back["again"])) == (["1.1.0"], {"promote": 30, "publish": 30}, ALL)
 
 
+def test_a_release_went_from_wave_to_wave_and_a_bad_one_no_farther_than_the_first_instance(ending: dict[str, Any]) -> None:
+    waves = ending["chapters"]["waves"]
+    assert (waves["version"], waves["bad"], waves["went_back_to"], waves["served"]) == ("1.6.0", "1.7.0", "1.6.0", ["1.6.0"])
+    assert [len(names) for names in waves["reached"]] == [1, 2, 4]
+    assert waves["asked"] == waves["refused"] == waves["reached"][0]
+
+
 def test_every_rejection_has_a_dead_letter(ending: dict[str, Any]) -> None:
     found = {(letter["version"], letter["instance"], letter["reason"]) for letter in ending["dead_letters"]}
-    assert found == {(version, name, reason) for version, reason in REJECTED.items() for name in FIRST}
-    assert len(ending["dead_letters"]) == 12
+    [first] = ending["chapters"]["waves"]["refused"]
+    assert found == {(version, name, reason) for version, reason in REJECTED.items() for name in FIRST} | {
+        ("1.7.0", first, "samples-not-reproduced"),
+    }
+    assert len(ending["dead_letters"]) == 13
 
 
 def test_the_story_is_told_on_stderr_and_never_shows_the_password(
@@ -105,7 +117,7 @@ def test_the_story_is_told_on_stderr_and_never_shows_the_password(
 ) -> None:
     story = run[0].stderr
     assert ending["model"] in story
-    for word in (*REJECTED.values(), "SIGKILL", "comes late", "By way of staging", "is withdrawn", "--again", "What to do", "Everything went as it should."):
+    for word in (*REJECTED.values(), "SIGKILL", "comes late", "By way of staging", "is withdrawn", "--again", "In waves", "halted", "What to do", "Everything went as it should."):
         assert word in story
     assert "amqp://" not in story
 
@@ -116,7 +128,7 @@ def test_nothing_is_left_behind(run: "tuple[subprocess.CompletedProcess[str], Pa
 
 def test_the_way_back_is_told_without_staging_too(tmp_path: Path) -> None:
     done = subprocess.run(
-        [*COMMAND, "--road", "file", "--skip", "staging"], cwd=tmp_path, capture_output=True, text=True, timeout=150,
+        [*COMMAND, "--road", "file", "--skip", "staging", "--skip", "waves"], cwd=tmp_path, capture_output=True, text=True, timeout=150,
         env={**os.environ, "TMPDIR": str(tmp_path)}, stdin=subprocess.DEVNULL, check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]

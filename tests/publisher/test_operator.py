@@ -270,3 +270,30 @@ def test_the_register_tells_who_ordered_what_and_is_read_while_somebody_publishe
     withdrawal = catalog.withdrawn("production", left.release)
     assert (withdrawal.version, withdrawal.reason) == ("1.1.0", "slow")
     assert catalog.foreign == 0
+
+
+def test_a_rollback_passes_over_what_no_instance_took(life: Life, operator: Operator) -> None:
+    consumers = [life.started(instance=name, accept="!=1.1.0,!=1.2.0") for name in ("p1", "p2")]
+    life.eventually(lambda: all(consumer.status().connected for consumer in consumers))
+    for version in ("1.0.0", "1.1.0", "1.2.0", "1.3.0"):
+        life.publisher.publish(weights(len(version)), model="fraud", version=version)
+    for consumer in consumers:
+        life.serves(consumer, "1.3.0")
+        life.eventually(lambda consumer=consumer: consumer.status().rejected == 2 and consumer.status().unsent_reports == 0)
+    publication = operator.rollback("fraud")
+    assert publication.version == "1.0.0"
+    for consumer in consumers:
+        life.serves(consumer, "1.0.0")
+
+
+def test_one_instance_that_took_it_is_enough_to_go_back_to_it(life: Life, operator: Operator) -> None:
+    consumers = [life.started(instance="p1"), life.started(instance="p2", accept="!=1.1.0")]
+    life.eventually(lambda: all(consumer.status().connected for consumer in consumers))
+    for version in ("1.0.0", "1.1.0"):
+        life.publisher.publish(weights(len(version)), model="fraud", version=version)
+    life.serves(consumers[0], "1.1.0")
+    life.eventually(lambda: consumers[1].status().rejected == 1 and consumers[1].status().unsent_reports == 0)
+    life.publisher.publish(weights(3), model="fraud", version="1.2.0")
+    for consumer in consumers:
+        life.serves(consumer, "1.2.0")
+    assert operator.rollback("fraud").version == "1.1.0"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from modelcast.publisher.acceptance import check_accepted
+from modelcast.publisher.acceptance import check_accepted, was_refused
 from modelcast.publisher.catalog import Catalog, KnownRelease, Ordered, Withdrawal
 from modelcast.publisher.holding import has_lost
 from modelcast.publisher.ordering import Instruction, send_order
@@ -108,7 +108,8 @@ class Operator:
         Args:
             model: Name of the model.
             channel: The channel.
-            to: The version to go back to; the one that the channel ran before when left out.
+            to: The version to go back to; the one that the channel ran before when left out. What instances refused and none took
+                it did not run.
             reason: Why, for the history.
             expires_seconds: Instances that see the order later reject it.
 
@@ -123,7 +124,7 @@ class Operator:
 
         def act(session: PublisherRoad, catalog: Catalog) -> Publication:
             """Withdraw what is left, then order."""
-            left, target = _before_and_after(catalog, model, wish)
+            left, target = self._before_and_after(catalog, model, wish)
             now_ms = time.time_ns() // 1_000_000
             if left is not None and left.release != target.release:
                 withdrawal = Withdrawal(wish.channel, left.release, left.manifest.version, now_ms, reason)
@@ -171,6 +172,24 @@ class Operator:
             with suppress(HostFault):   # looked at when it is ordered: nothing keeps a channel from going back
                 are_gone = has_lost(session, catalog, known)
         return replace(publication_of(known, ordered, was_current=False), chunks_are_gone=are_gone)
+
+    def _before_and_after(self, catalog: Catalog, model: str, wish: "_Wish") -> tuple[KnownRelease | None, KnownRelease]:
+        """Return the release that a channel leaves and the one that it goes back to."""
+        orders = [order for order in catalog.orders.get(wish.channel, []) if order.order is not None]
+        if not orders:
+            raise NotFound(f"Nothing was ever ordered for {wish.channel} of {model}.")
+        left = catalog.by_id(orders[-1].release)
+        if wish.version is not None:
+            return left, release_of(catalog, model, wish.version)
+        for order in reversed(orders[:-1]):
+            target = catalog.by_id(order.release)
+            is_left = order.release == orders[-1].release or catalog.withdrawn(wish.channel, order.release) is not None
+            if target is None or is_left or was_refused(self._road, publication_of(target, order, was_current=False)):
+                continue
+            return left, target
+        raise NotFound(
+            f"{wish.channel} of {model} ran nothing before that it could go back to.", hint="Say which version: --to VERSION.",
+        )
 
     def _in_session(self, model: str, channel: str, act: Callable[[PublisherRoad, Catalog], Publication]) -> Publication:
         session = open_session(self._road, check_name("model", model), channel, self._busy_seconds)
@@ -247,24 +266,6 @@ def order_for(catalog: Catalog, channel: str, known: KnownRelease) -> Ordered:
     raise NotFound(
         f"{known.manifest.version} was never ordered for {channel}; {runs}.",
         hint=f"Promote it to {channel} first, or leave --from out.",
-    )
-
-
-def _before_and_after(catalog: Catalog, model: str, wish: _Wish) -> tuple[KnownRelease | None, KnownRelease]:
-    """Return the release that a channel leaves and the one that it goes back to."""
-    orders = [order for order in catalog.orders.get(wish.channel, []) if order.order is not None]
-    if not orders:
-        raise NotFound(f"Nothing was ever ordered for {wish.channel} of {model}.")
-    left = catalog.by_id(orders[-1].release)
-    if wish.version is not None:
-        return left, release_of(catalog, model, wish.version)
-    for order in reversed(orders[:-1]):
-        target = catalog.by_id(order.release)
-        is_left = order.release == orders[-1].release or catalog.withdrawn(wish.channel, order.release) is not None
-        if target is not None and not is_left:
-            return left, target
-    raise NotFound(
-        f"{wish.channel} of {model} ran nothing before that it could go back to.", hint="Say which version: --to VERSION.",
     )
 
 

@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 
-from modelcast.publisher.demo.outcomes import RolledBack, Staged
+from modelcast.publisher.demo.outcomes import RolledBack, Staged, Waved
 
 NAMES = ("instance-1", "instance-2")
 STAGED = Staged("1.5.0", ("staging-1",), ("1.1.0",), 0, NAMES, 2, 0.4321)
+WAVED = Waved("1.6.0", (NAMES[:1], NAMES), 2, "1.7.0", NAMES[:1], NAMES[:1], "1.6.0", ("1.6.0",), 1.2345)
 BACK = RolledBack("1.5.0", "1.1.0", NAMES, 2, 0, 8.76, 0.1, ("1.1.0",), {"promote": 30, "publish": 30}, NAMES)
 
 
 def test_what_went_well_has_no_problems() -> None:
-    assert STAGED.problems() == BACK.problems() == []
+    assert STAGED.problems() == BACK.problems() == WAVED.problems() == []
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,24 @@ def test_each_thing_that_may_go_wrong_on_the_way_back_is_named(spoilt: dict[str,
     assert replace(BACK, **spoilt).problems() == [problem]
 
 
+@pytest.mark.parametrize(
+    ("spoilt", "problem"),
+    [
+        ({"reached": ()}, "1.6.0 was served by nobody instances, wave by wave"),
+        ({"reached": (NAMES, NAMES)}, "1.6.0 was served by 2, 2 instances, wave by wave"),
+        ({"reached": (NAMES[:1],)}, "1.6.0 was served by 1 instances, wave by wave"),
+        ({"refused": ()}, "1.7.0 was refused by 0 of 1 that were asked, not by the first alone"),
+        ({"asked": NAMES}, "1.7.0 was refused by 1 of 2 that were asked, not by the first alone"),
+        ({"went_back_to": None}, "after 1.7.0 the channel went back to None and served 1.6.0"),
+        ({"served": ("1.6.0", "1.7.0")}, "after 1.7.0 the channel went back to 1.6.0 and served 1.6.0, 1.7.0"),
+    ],
+)
+def test_each_thing_that_may_go_wrong_in_waves_is_named(spoilt: dict[str, Any], problem: str) -> None:
+    assert replace(WAVED, **spoilt).problems() == [problem]
+
+
 def test_they_are_ready_for_json() -> None:
-    staged, back = json.loads(json.dumps([STAGED.to_dict(), BACK.to_dict()]))
+    staged, back, waved = json.loads(json.dumps([STAGED.to_dict(), BACK.to_dict(), WAVED.to_dict()]))
+    assert (waved["reached"], waved["seconds"]) == ([["instance-1"], ["instance-1", "instance-2"]], 1.234)
     assert (staged["sent_bytes"], staged["seconds"]) == (0, 0.432)
     assert (back["slowest_ms"], back["refusals"]) == (8.8, {"promote": 30, "publish": 30})

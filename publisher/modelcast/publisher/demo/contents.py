@@ -42,6 +42,7 @@ CHAPTERS = (
     Chapter("late", "chapters"),
     Chapter("staging", "releasing", is_skippable=True),
     Chapter("rollback", "releasing", is_skippable=True),
+    Chapter("waves", "waves", is_skippable=True),
     Chapter("dead-letters", "chapters"),
 )
 SKIPPABLE = tuple(chapter.name for chapter in CHAPTERS if chapter.is_skippable)

@@ -109,3 +109,46 @@ class RolledBack:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values, for JSON."""
         return {**asdict(self), "slowest_ms": round(self.slowest_ms, 1), "seconds": round(self.seconds, 3)}
+
+
+@dataclass(frozen=True, slots=True)
+class Waved:
+    """How a release was rolled out in waves, and a bad one after it.
+
+    Attributes:
+        version: The good one.
+        reached: Instances that answered with it after each wave.
+        expected: How many there are.
+        bad: The bad one.
+        refused: Instances that refused it.
+        asked: Instances that had to decide on it at all.
+        went_back_to: The version that the channel was ordered to go back to.
+        served: The versions that answered in the end.
+        seconds: How long the good one took, all waves.
+    """
+
+    version: str
+    reached: tuple[tuple[str, ...], ...]
+    expected: int
+    bad: str
+    refused: tuple[str, ...]
+    asked: tuple[str, ...]
+    went_back_to: str | None
+    served: tuple[str, ...]
+    seconds: float
+
+    def problems(self) -> list[str]:
+        """Return what did not go as it should, in words."""
+        found: list[str] = []
+        sizes = [len(names) for names in self.reached]
+        if sizes != sorted(set(sizes)) or sizes[-1:] != [self.expected] or sizes[:1] != [1]:
+            found.append(f"{self.version} was served by {', '.join(map(str, sizes)) or 'nobody'} instances, wave by wave")
+        if len(self.refused) != 1 or self.asked != self.refused:
+            found.append(f"{self.bad} was refused by {len(self.refused)} of {len(self.asked)} that were asked, not by the first alone")
+        if self.went_back_to != self.version or set(self.served) != {self.version}:
+            found.append(f"after {self.bad} the channel went back to {self.went_back_to} and served {', '.join(self.served)}")
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain values, for JSON."""
+        return {**asdict(self), "seconds": round(self.seconds, 3)}

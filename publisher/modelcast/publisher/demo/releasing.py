@@ -57,10 +57,10 @@ def rollback(stage: Stage) -> None:
         _all_answer_with(stage, NEXT_VERSION)
         stage.record.trials.append(verdicts.trial("straight to production", _serving(stage)))
     operator = Operator(stage.url, order_key=stage.key)
-    narrator.say(f'modelcast rollback {stage.model} --to {GOOD_VERSIONS[-1]} --reason "{REASON}"')
+    narrator.say(f'modelcast rollback {stage.model} --reason "{REASON}"')
     stage.exam.withdrawn.add(NEXT_VERSION)
-    # Without --to it would go to what was ordered before, 1.4.0, which every instance refused.
-    back = stage.follow(operator, lambda: operator.rollback(stage.model, to=GOOD_VERSIONS[-1], reason=REASON), instances=everyone)
+    # What was ordered before is 1.4.0, which every instance refused: it goes back to what they ran.
+    back = stage.follow(operator, lambda: operator.rollback(stage.model, reason=REASON), instances=everyone)
     slowest = max((sum(report.stages_ms.values()) for report in back.promoted.values()), default=0.0)
     fetched = sum(int(report.transfer.get("fetched_bytes", 0)) for report in back.promoted.values())
     narrator.say(

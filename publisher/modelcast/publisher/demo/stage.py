@@ -21,8 +21,8 @@ from modelcast.shared.limits import KIB
 from modelcast.shared.report import Report, Verdict
 from modelcast.shared.road import Road
 
-PRODUCTION, STAGING = "production", "staging"
-"""The channels."""
+PRODUCTION, STAGING, CANDIDATES = "production", "staging", "candidates"
+"""The channels; nobody follows the last one: what is there was published and may be promoted."""
 VERDICT_SECONDS = 60.0
 ANSWERS_SECONDS = 60.0
 CHUNK_BYTES = 64 * KIB
@@ -166,6 +166,10 @@ class Stage:
 
         outcome = waiter.wait(publication, instances=instances, timeout_seconds=VERDICT_SECONDS, on_verdict=on_verdict)
         return Verdicts(publication, outcome.promoted, outcome.rejected, last)
+
+    def latest(self, name: str) -> str | None:
+        """Return the version that an instance answered with last."""
+        return next((each.caller.counts.latest_version for each in self.instances if each.name == name), None)
 
     def serving(self, names: Collection[str]) -> dict[str, str | None]:
         """Return the version that each of the instances answers with now, after each was asked some more."""

@@ -16,7 +16,7 @@ from modelcast.publisher.demo.closing import FIRST_INSTANCES, Record
 from modelcast.publisher.demo.contents import without
 from modelcast.publisher.demo.ground import Ground, prepare
 from modelcast.publisher.demo.instances import Instance, Setting
-from modelcast.publisher.demo.stage import PRODUCTION, STAGING, Narrator, Stage
+from modelcast.publisher.demo.stage import CANDIDATES, PRODUCTION, STAGING, Narrator, Stage
 from modelcast.publisher.demo.traffic import Caller, Exam
 from modelcast.publisher.demo.training import School
 from modelcast.shared.cli.output import Output
@@ -98,6 +98,8 @@ def _retire(stage: Stage) -> None:
         road = open_road(stage.url)
         if stage.staging.name in stage.record.counts:
             road.retire(stage.model, STAGING, [stage.staging.name])
+        if "waves" in stage.record.told:
+            road.retire(stage.model, CANDIDATES, [])
         road.retire(stage.model, PRODUCTION, [instance.name for instance in stage.instances])
 
 

@@ -38,6 +38,8 @@ TESTED_ELSEWHERE = {
     "publisher/server/work.py": "every test of the server goes through it",
     "publisher/demo/chapters.py": "tests/end_to_end/test_demo.py plays all of them on RabbitMQ",
     "publisher/demo/letters.py": "tests/end_to_end/test_demo.py",
+    "publisher/demo/waves.py": "tests/end_to_end/test_demo.py plays it on every road",
+    "publisher/demo/releasing.py": "tests/end_to_end/test_demo.py plays it on every road",
 }
 """Modules without a test module of their own, and why."""
 

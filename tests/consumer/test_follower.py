@@ -3,6 +3,7 @@
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from tests.fakes.stage import Doubler
 
 from modelcast.consumer import follower as module
 from modelcast.consumer.active import Slot
+from modelcast.consumer.complaining import Complaining
+from modelcast.consumer.complaints import Complaints
 from modelcast.consumer.follower import Follower, ReadingWorkshop
 from modelcast.consumer.journal import Journal
 from modelcast.consumer.notice import Notice
@@ -46,7 +49,8 @@ class Rig:
         workshop = ReadingWorkshop(store, Journal(store.root / "journal", store.fs), self.slot, tools)
         return Follower(
             store, self.slot, workshop, timing, lambda job, then: self.jobs.append((job, then)), self._take_results,
-            self._take_over, structlog.get_logger(),
+            self._take_over, Complaining(self.slot, Complaints(store.root / "complaints", store.fs), structlog.get_logger()),
+            structlog.get_logger(),
         )
 
     def _take_results(self) -> None:
@@ -175,6 +179,46 @@ def test_it_never_writes_the_store(rig: Rig) -> None:
     rig.turn(5)
     assert rig.version == "1.0.0"
     assert files_of(rig.bench.store.root) == before
+
+
+def two_served(rig: Rig, *, keeps: bool) -> None:
+    rig.slot.keeps = lambda _manifest: keeps
+    for version in ("1.0.0", "1.1.0"):
+        rig.received(version)
+        rig.promote()
+        rig.turn(4)
+    assert rig.version == "1.1.0"
+
+
+@pytest.mark.parametrize("keeps", [True, False], ids=["at hand", "loaded again"])
+def test_what_is_reported_bad_here_is_left_at_once_and_complained_of(rig: Rig, keeps: bool) -> None:
+    two_served(rig, keeps=keeps)
+    bad = rig.slot.active
+    assert bad is not None
+    assert rig.follower.report_bad(bad, "drifts") is keeps
+    assert rig.version == ("1.0.0" if keeps else "1.1.0")
+    rig.turn(4)
+    assert rig.version == "1.0.0"
+    (complaint,) = Complaints(rig.bench.store.root / "complaints", Fs()).read()
+    pointer = rig.bench.store.pointer()
+    assert pointer is not None
+    assert (complaint.release, complaint.sequence, complaint.reason) == (bad.release, pointer.sequence, "drifts")
+    generation = rig.slot.active.generation   # type: ignore[union-attr]
+    rig.bench.workshop.take_out(bad.release)
+    rig.turn(4)
+    assert (rig.version, rig.slot.active.generation) == ("1.0.0", generation)   # type: ignore[union-attr]
+
+
+def test_a_new_order_for_what_was_reported_bad_is_followed(rig: Rig) -> None:
+    two_served(rig, keeps=True)
+    rig.follower.report_bad(rig.slot.active, "drifts")   # type: ignore[arg-type]
+    rig.turn()
+    rig.promote()   # the same trial again, as if it had been ordered again
+    pointer = rig.bench.store.pointer()
+    assert pointer is not None
+    rig.bench.store.point(replace(pointer, sequence=pointer.sequence + 1))
+    rig.turn(4)
+    assert rig.version == "1.1.0"
 
 
 def test_a_damaged_release_is_neither_unpickled_nor_removed_here(rig: Rig) -> None:

@@ -119,6 +119,15 @@ def test_a_pointer_that_names_nothing_takes_nothing_away() -> None:
     assert following.serving == A
 
 
+def test_what_is_bad_is_left_for_the_one_before_and_not_taken_up_again() -> None:
+    following = Following(serving=B)
+    assert steps(following, Seen(active=B, previous=A, is_bad=True)) == [(Step.PREPARE, A), (Step.SERVE, A)]
+    assert steps(following, Seen(active=B, previous=A, is_bad=True)) == []
+    assert steps(following, Seen(active=A)) == []
+    assert steps(following, Seen(active=B, previous=A)) == [(Step.PREPARE, B), (Step.SERVE, B)]   # a new order for it
+    assert steps(following, Seen(active=B, is_bad=True)) == []   # nothing was before it
+
+
 @pytest.mark.parametrize(
     ("following", "candidate", "is_ready"),
     [

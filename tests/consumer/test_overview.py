@@ -11,6 +11,8 @@ from tests.fakes.bench import Bench, Desk
 from tests.fakes.fake_broker import FakeBroker
 from tests.fakes.publisher_sim import PublisherSimulator
 
+from modelcast.consumer.complaining import Complaining
+from modelcast.consumer.complaints import Complaints
 from modelcast.consumer.courier import Courier
 from modelcast.consumer.follower import Follower, ReadingWorkshop
 from modelcast.consumer.lifecycle import State
@@ -130,7 +132,8 @@ def follower_in(scene: Scene, **facts: Any) -> Follower:
     store, tools = scene.desk.bench.store, scene.desk.bench._tools
     workshop = ReadingWorkshop(store, scene.desk.bench.journal, scene.desk.bench.slot, tools)
     follower = Follower(
-        store, scene.desk.bench.slot, workshop, Timing(), scene.desk.verdicts.submit, lambda: None, lambda: False, structlog.get_logger()
+        store, scene.desk.bench.slot, workshop, Timing(), scene.desk.verdicts.submit, lambda: None, lambda: False,
+        Complaining(scene.desk.bench.slot, Complaints(store.root / "complaints", store.fs), structlog.get_logger()), structlog.get_logger(),
     )
     for name, value in facts.items():
         setattr(follower, name, value)

@@ -11,10 +11,12 @@ from tests.fakes.bench import Bench, Desk
 from tests.fakes.fake_broker import FakeBroker
 from tests.fakes.publisher_sim import PublisherSimulator
 
-from modelcast.consumer.companions import Companions
+from modelcast.consumer.companions import Companions, at_once
+from modelcast.consumer.complaints import Complaint, Complaints
 from modelcast.consumer.courier import Courier
 from modelcast.consumer.policy import Timing
 from modelcast.consumer.receiver import Receiver
+from modelcast.consumer.vetoes import Vetoes
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.errors import StorageFault
 
@@ -27,13 +29,17 @@ class Rig:
     def __init__(self, bench: Bench) -> None:
         self.bench, self.desk, self.jobs, self.rests = bench, Desk(bench), deque[Job](), list[float]()
         updater, verdicts = self.desk.updater, self.desk.verdicts
+        self.complaints = Complaints(bench.store.root / "complaints", bench.fs)
         courier = Courier(
             bench.road, updater.setting.target, updater, verdicts, verdicts.reporter, Timing(), lambda: None, structlog.get_logger()
         )
         self.receiver = Receiver(
-            bench.store, courier, updater, verdicts, Companions(bench.store, "a", structlog.get_logger()), Timing(),
-            lambda job, then: self.jobs.append((job, then)), self.rests.append,
+            bench.store, courier, updater, verdicts, Companions(bench.store, "a", structlog.get_logger()),
+            Vetoes(bench.slot, updater, self.complaints, self.submit, at_once, lambda: None), Timing(), self.submit, self.rests.append,
         )
+
+    def submit(self, job: Callable[[], Any], then: Callable[[Any, BaseException | None], None]) -> None:
+        self.jobs.append((job, then))
 
     def work(self) -> None:
         job, then = self.jobs.popleft()
@@ -82,6 +88,29 @@ def test_an_older_model_in_service_gives_way_to_what_the_pointer_names(rig: Rig,
     rig.receiver.begin()
     rig.work()
     assert rig.bench.version == "1.1.0"
+
+
+def test_what_was_complained_of_is_not_loaded_again_and_reported(rig: Rig, sim) -> None:
+    rig.bench.carry_out(sim.publish(sim.release("1.0.0")))
+    rig.bench.carry_out(sim.publish(sim.release("1.1.0")))
+    bad, loaded = rig.bench.slot.active, list[str]()
+    assert bad is not None
+    rig.complaints.leave(Complaint(bad.release, bad.sequence, "drifts"))
+    rig.bench.slot.active = None
+    load = rig.bench.workshop._load_model
+    rig.bench.workshop._load_model = lambda manifest, folder: loaded.append(manifest.version) or load(manifest, folder)
+    rig.receiver.begin()
+    rig.work()
+    assert (rig.bench.version, loaded) == ("1.0.0", ["1.0.0"])
+    assert rig.complaints.read()   # kept until the report is
+    assert not rig.receiver.courier.restored   # no order comes in before
+    while rig.jobs:
+        rig.work()
+    rig.desk.work()
+    assert rig.receiver.verdicts.last is not None
+    assert (rig.receiver.verdicts.last.reason, rig.receiver.verdicts.last.version) == ("reported-bad", "1.1.0")
+    assert not rig.complaints.read()
+    assert rig.receiver.courier.restored
 
 
 def test_a_store_that_cannot_be_read_is_told_and_tried_again(rig: Rig, sim, monkeypatch: pytest.MonkeyPatch) -> None:

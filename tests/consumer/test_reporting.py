@@ -7,6 +7,7 @@ from tests.fakes.publisher_sim import PublisherSimulator
 from tests.fakes.specimens import manifest
 
 from modelcast.consumer.active import Slot
+from modelcast.consumer.host_facts import HostFacts
 from modelcast.consumer.reporting import Reporter, now_ms
 from modelcast.consumer.trust import open_order
 from modelcast.shared.errors import SenderFault
@@ -54,7 +55,7 @@ ANY_TEXT = st.text(st.characters(codec=None, exclude_categories=[]), max_size=20
     st.none() | st.integers() | st.floats() | ANY_TEXT | st.binary() | st.builds(object), lambda inner: st.lists(inner, max_size=3)
 ), max_size=3))
 def test_whatever_a_fault_says_can_be_sent(message: str, facts: dict[str, object]) -> None:
-    body = Reporter(HERE, host={}).verdict("a" * 64, Verdict.REJECTED, None, fault=SenderFault(Reason.LOAD_FAILED, message, facts=facts))
+    body = Reporter(HERE, host=HostFacts(headroom=list, lasting={})).verdict("a" * 64, Verdict.REJECTED, None, fault=SenderFault(Reason.LOAD_FAILED, message, facts=facts))
     assert Report.parse(body).reason == "load-failed"
 
 

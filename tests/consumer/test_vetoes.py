@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 from tests.fakes.stage import LONG, Doubler, Stage
 
-from modelcast.consumer import Loading, ModelConsumer, store
-from modelcast.shared.errors import MisuseError, NotReady
+from modelcast.consumer import Loading, ModelConsumer, Probation, store, vetoes
+from modelcast.consumer.complaints import Complaint, Complaints
+from modelcast.consumer.store import Store
+from modelcast.consumer.succession import pointer_without
+from modelcast.shared.errors import MisuseError, NotReady, StorageFault
+from modelcast.shared.fs import Fs
 from modelcast.shared.order import Kind
 from modelcast.shared.report import Verdict
 
@@ -128,13 +132,171 @@ def test_where_there_is_nothing_to_go_back_to_it_stays_and_that_is_told(stage: S
     assert "no release before it" in report.facts["fault"]
 
 
-def test_a_follower_says_where_to_report(stage: Stage) -> None:
-    first, second = stage.joined(), stage.started()
-    stage.sim.publish(stage.sim.pickled("1.0.0", Heavy(2.0)))
-    stage.eventually(lambda: second.status().version == "1.0.0")
-    with pytest.raises(MisuseError, match="follows process"):
-        second.report_bad("bad")
+class FullDisk:
+    """A disk on which no pointer can be written until there is room."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.is_full = False
+        write = Fs.write_whole
+
+        def write_whole(fs: Fs, path: Path, content: bytes) -> None:
+            if self.is_full and path.name.startswith("current"):
+                raise StorageFault(f"Cannot write {path}: No space left on device.")
+            write(fs, path, content)
+
+        monkeypatch.setattr(Fs, "write_whole", write_whole)
+
+
+@pytest.mark.parametrize("rule", ["always", "never"])
+def test_what_a_full_disk_could_not_keep_is_written_when_there_is_room(stage: Stage, monkeypatch: pytest.MonkeyPatch, rule: str) -> None:
+    disk, consumer = FullDisk(monkeypatch), stage.joined(loading=Loading(keep_previous=rule))
+    served(stage, consumer, Heavy(2.0), Heavy(3.0))
+    disk.is_full = True
+    assert consumer.report_bad("drifts") is (rule == "always")
+    stage.eventually_without_broker(lambda: "No space left" in str(consumer.status().fault))
+    stage.eventually(lambda: len(refusals(stage)) == 1)   # told without waiting for the disk
+    assert "No space left" in str(next(report for report in stage.reports() if report.verdict is Verdict.REJECTED).facts["fault"])
+    disk.is_full = False
+    stage.eventually_without_broker(lambda: consumer.status().fault is None and consumer.active.version == "1.0.0")
+    stage.eventually(lambda: refusals(stage) == [("1.1.0", "reported-bad", "drifts")] * 2)
+    assert consumer.status().rejected == 1   # told twice, counted once
+    assert next(report for report in reversed(stage.reports()) if report.verdict is Verdict.REJECTED).facts["fault"] is None
+    consumer.stop(LONG)
+    assert stage.joined().wait_until_ready(LONG).version == "1.0.0"
+
+
+def test_what_a_new_order_brought_back_meanwhile_stays(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk, consumer = FullDisk(monkeypatch), stage.joined(loading=Loading(keep_previous="always"))
+    first, release = stage.sim.pickled("1.0.0", Heavy(2.0)), stage.sim.pickled("1.1.0", Heavy(3.0))
+    for each in (first, release):
+        stage.sim.publish(each)
+        stage.serves(consumer, each.version)
+    disk.is_full = True
+    monkeypatch.setattr(vetoes, "pause_seconds", lambda _timing, _count: 1.0)
+    consumer.report_bad("drifts")
+    stage.eventually_without_broker(lambda: "No space left" in str(consumer.status().fault))
+    disk.is_full = False
+    stage.sim.announce(stage.sim.order(release))
+    stage.serves(consumer, "1.1.0")
+    role = consumer._running.role   # type: ignore[union-attr]
+    stage.eventually_without_broker(lambda: not role.vetoes._unwritten and not role.vetoes._open)   # type: ignore[union-attr]
+    assert consumer.active.version == "1.1.0"
+    assert consumer.status().fault is None
+
+
+# --------------------------------------------------------------------------- several processes
+
+
+def together(stage: Stage, **options: object) -> list[ModelConsumer]:
+    """A receiver and two followers that serve 1.1.0."""
+    consumers = [stage.joined(**options), stage.started(**options), stage.started(**options)]
+    for version, factor in (("1.0.0", 2.0), ("1.1.0", 3.0)):
+        stage.sim.publish(stage.sim.pickled(version, Heavy(factor)))
+        all_serve(stage, version, consumers)
+    return consumers
+
+
+def all_serve(stage: Stage, version: str, consumers: list[ModelConsumer]) -> None:
+    stage.eventually_without_broker(lambda: all(consumer.status().version == version for consumer in consumers))
+
+
+def left_in(consumer: ModelConsumer) -> list[str]:
+    return Fs().names(consumer._blueprint.store_root / "fraud/production/complaints")
+
+
+@pytest.mark.parametrize("rule", ["mapped", "never"])
+def test_what_a_follower_reports_is_left_by_all_and_told_once(stage: Stage, rule: str) -> None:
+    consumers = together(stage, loading=Loading(keep_previous=rule))
+    bad = consumers[1].active
+    assert consumers[1].report_bad("answers drift") is (rule == "mapped")
+    if rule == "mapped":
+        assert consumers[1].active.version == "1.0.0"   # at once
+    consumers[2].report_bad("me, too", version="1.1.0")
+    all_serve(stage, "1.0.0", consumers)
+    stage.eventually_without_broker(lambda: refusals(stage) and not left_in(consumers[0]))
+    ((version, reason, message),) = refusals(stage)
+    assert (version, reason) == ("1.1.0", "reported-bad")
+    assert message in {"answers drift", "me, too"}
+    (report,) = [report for report in stage.reports() if report.verdict is Verdict.REJECTED]
+    assert report.order in {promoted.order for promoted in stage.reports() if promoted.verdict is Verdict.PROMOTED}
+    pointer = consumers[0]._running.store.pointer()   # type: ignore[union-attr]
+    assert (bad.release in pointer.bad, pointer.previous) == (True, None)   # type: ignore[union-attr]
+    stage.sim.publish(stage.sim.pickled("1.2.0", Heavy(4.0)))
+    all_serve(stage, "1.2.0", consumers)
+
+
+def test_a_probation_that_ends_badly_in_a_follower_takes_the_release_out_for_all(stage: Stage) -> None:
+    consumers = together(stage, probation=Probation(min_requests=2))
+    for _ in range(2):
+        consumers[2].record(ok=False)
+    all_serve(stage, "1.0.0", consumers)
+    stage.eventually_without_broker(lambda: refusals(stage))
+    assert "2 of 2 requests failed on probation" in str(refusals(stage)[0][2])
+
+
+def test_an_heir_takes_out_what_its_dead_receiver_was_told_and_never_loads_it(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vetoes, "LOOK_SECONDS", 1e9)   # a receiver that dies before it looks
+    consumers = together(stage, loading=Loading(keep_previous="mapped"))
+    consumers[1].report_bad("drifts")
+    stage.eventually_without_broker(lambda: len(left_in(consumers[0])) == 1)
+    consumers[0].stop(LONG)
+    monkeypatch.undo()
+    all_serve(stage, "1.0.0", consumers[1:])
+    stage.eventually_without_broker(lambda: refusals(stage) == [("1.1.0", "reported-bad", "drifts")] and not left_in(consumers[0]))
+    heir = next(consumer for consumer in consumers[1:] if consumer.status().role == "receiver")
+    if heir is consumers[1]:
+        assert heir.active.generation == 3   # 1.0.0, 1.1.0, 1.0.0 and no more
+
+
+def test_a_complaint_about_what_another_order_put_into_service_changes_nothing(stage: Stage) -> None:
+    consumers = together(stage)
+    active = consumers[0].active
+    complaints = Complaints(consumers[0]._blueprint.store_root / "fraud/production/complaints", Fs())
+    complaints.leave(Complaint(active.release, active.sequence + 1, "of another order"))
+    complaints.leave(Complaint("ab" * 32, active.sequence, "of another release"))
+    stage.eventually_without_broker(lambda: not left_in(consumers[0]))
+    assert (consumers[0].active, refusals(stage)) == (active, [])
+
+
+def test_a_crash_between_pointer_and_report_costs_no_report(stage: Stage) -> None:
+    consumers = together(stage)
+    bad, first = consumers[0].active, consumers[0]
+    consumers[2].stop(LONG)
+    consumers[1].stop(LONG)
+    first.stop(LONG)
+    root = first._blueprint.store_root / "fraud/production"
+    store = Store(root, Fs())
+    store.point(pointer_without(store.pointer(), bad.release))   # type: ignore[arg-type]
+    Complaints(root / "complaints", Fs()).leave(Complaint(bad.release, bad.sequence, "drifts"))
+    first.start()
+    stage.eventually_without_broker(lambda: refusals(stage) == [("1.1.0", "reported-bad", "drifts")] and not left_in(first))
     assert first.active.version == "1.0.0"
+
+
+def test_a_follower_that_may_not_write_the_store_says_so_and_keeps_its_model(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    consumers = together(stage, loading=Loading(keep_previous="mapped"))
+    monkeypatch.setattr(Fs, "may_write", lambda _self, _path: False)
+    with pytest.raises(StorageFault, match=r"may not write .*cannot hear that a release is bad"):
+        consumers[1].report_bad("bad")
+    assert [consumer.active.version for consumer in consumers] == ["1.1.0"] * 3
+
+
+def test_a_complaint_that_a_full_disk_refused_is_dealt_with_by_the_process_itself_when_it_receives(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumers = together(stage, loading=Loading(keep_previous="mapped"))
+    consumers[2].stop(LONG)
+
+    def full(*_: object) -> None:
+        raise StorageFault("No space left.")
+
+    monkeypatch.setattr(Complaints, "leave", full)
+    consumers[1].report_bad("drifts")
+    assert consumers[1].active.version == "1.0.0"
+    stage.eventually_without_broker(lambda: "cannot be told" in str(consumers[1].status().fault))
+    consumers[0].stop(LONG)
+    stage.eventually_without_broker(lambda: refusals(stage) == [("1.1.0", "reported-bad", "drifts")])
+    assert consumers[1].active.version == "1.0.0"
 
 
 @pytest.mark.parametrize(("rule", "is_kept"), [("mapped", True), ("always", True), ("never", False)])

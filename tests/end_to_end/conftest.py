@@ -66,6 +66,12 @@ class InstanceProcess:
         self.close()
         return code
 
+    def report_bad(self, reason: str) -> None:
+        """Have it report what it serves as bad."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{reason}\n")
+        self._process.stdin.flush()
+
     def kill(self) -> None:
         """End it as a power cut would."""
         self._process.send_signal(signal.SIGKILL)

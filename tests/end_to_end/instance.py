@@ -1,5 +1,7 @@
 """An instance as a process: serves nothing, prints its status as a JSON line whenever it changes, ends with its stdin.
 
+A line there is why the version in service is bad.
+
 Versions that are named after its five arguments are refused by a validator of its own.
 """
 
@@ -23,7 +25,15 @@ def main() -> None:
         consumer.validator(lambda _candidate, manifest: manifest.version not in refused)
     consumer.start()
     ended = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+
+
+    def listen() -> None:
+        """Report what comes in until there is no more."""
+        for reason in sys.stdin:
+            consumer.report_bad(reason.strip())
+        ended.set()
+
+    threading.Thread(target=listen, daemon=True).start()
     last = ""
     while not ended.wait(0.02):
         line = json.dumps({**consumer.status().to_dict(), "last_contact_ms": None, "pid": os.getpid()})

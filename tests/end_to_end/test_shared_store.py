@@ -108,6 +108,28 @@ def test_what_a_killed_receiver_had_in_hand_is_finished_by_its_heir(
     all_serve("1.2.0", *followers)
 
 
+@pytest.mark.parametrize("state", ["well", "killed"])
+def test_what_one_follower_reports_as_bad_is_left_by_all_also_when_the_receiver_dies(
+    broker_url: str, keys: tuple[Path, Path], start_instance: Start, tmp_path: Path, state: str
+) -> None:
+    receiver, followers = start_four(start_instance)
+    for number in range(2):
+        publish(broker_url, keys, f"1.{number}.0", seed=number)
+        all_serve(f"1.{number}.0", receiver, *followers)
+    followers[1].report_bad("answers drift")
+    if state == "killed":
+        receiver.kill()
+    else:
+        receiver.serves("1.0.0")
+    all_serve("1.0.0", *followers)
+    heir = heir_of(followers) if state == "killed" else receiver
+    verdict = heir.wait_for(lambda status: status["last_verdict"] and status["last_verdict"]["verdict"] == "rejected", "the verdict")
+    assert (verdict["last_verdict"]["reason"], verdict["last_verdict"]["message"]) == ("reported-bad", "answers drift")
+    publish(broker_url, keys, "1.2.0", seed=2)
+    all_serve("1.2.0", heir, *followers)
+    assert not list((tmp_path / "store-one/fraud/production/complaints").iterdir())
+
+
 def test_a_receiver_that_ends_in_order_is_replaced(broker_url: str, keys: tuple[Path, Path], start_instance: Start) -> None:
     receiver, followers = start_four(start_instance)
     publish(broker_url, keys, "1.0.0")

@@ -7,7 +7,7 @@ from tests.fakes import specimens
 
 from modelcast.publisher.catalog import Begun, Catalog, Ordered, Released
 from modelcast.shared.manifest import MANIFEST_TYPE
-from modelcast.shared.packing import pack
+from modelcast.shared.packing import pack, unpack
 from modelcast.shared.signing import SigningKey
 
 
@@ -107,3 +107,14 @@ def test_an_offset_below_one_before_says_that_the_stream_was_made_anew(signing_k
     assert (catalog.begun("2.0.0"), catalog.begun("1.1.0")) == (None, None)
     catalog.begin(Begun("1.2.0", 3))
     assert [known.is_pruned for known in catalog.releases] == [True, True]
+
+
+@pytest.mark.parametrize(("took", "known"), [
+    ({"published": 12.5, "confirmed": 13}, {"published": 12.5, "confirmed": 13.0}), ({"confirmed": 1, "else": 2}, {"confirmed": 1.0}),
+    ({"confirmed": -1, "published": "x"}, {}), ({"confirmed": float("nan"), "published": float("inf")}, {}), ([1], {}), (None, {}),
+])
+def test_how_long_the_sender_took_is_read_as_far_as_it_is_there(took: object, known: dict[str, float]) -> None:
+    record = unpack(Ordered("production", 4, "aa", 0, "x").to_bytes(), what="record", max_bytes=10_000)
+    del record["took_ms"]   # as an earlier modelcast wrote it
+    (order,) = Catalog([pack(record | ({} if took is None else {"took_ms": took}))]).orders["production"]
+    assert (order.sequence, order.took_ms) == (4, known)

@@ -38,11 +38,16 @@ def test_orders_are_told_with_their_outcome_and_the_fleet_with_who_refused(life:
     assert records[0].to_dict()["key"] == signing_key.key_id
     found = read_fleet(life.road, "fraud", "production")
     assert found.steps == {"a": Step.CURRENT, "b": Step.REFUSED}
-    (refusal,) = decisions(life.road, "fraud", "2.0.0", instance="b")
+    ((refusal, ordered),) = decisions(life.road, "fraud", "2.0.0", instance="b")
     assert (refusal.reason, refusal.facts["accept"]) == ("version-out-of-range", "<2")
+    assert ordered is not None
+    assert 0 <= ordered.took_ms["published"] <= ordered.took_ms["confirmed"] < LONG * 1000
+    assert records[1].to_dict()["took_ms"] == ordered.took_ms
     back = Operator(life.road, order_key=signing_key).rollback("fraud", reason="b cannot")
     assert Operator(life.road, order_key=signing_key).wait(back, instances=2, timeout_seconds=LONG).ok
-    withdrawal = history(life.road, "fraud", "production")[1].withdrawal
+    *_, withdrawn, last = history(life.road, "fraud", "production")
+    assert set(last.ordered.took_ms) == {"confirmed"}   # no chunk was sent
+    withdrawal = withdrawn.withdrawal
     assert (withdrawal.version, withdrawal.reason) == ("2.0.0", "b cannot")   # type: ignore[union-attr]
     assert read_fleet(life.road, "fraud", "production").is_in_step
 

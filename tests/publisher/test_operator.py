@@ -1,19 +1,24 @@
 """Operations: a release goes from channel to channel without a byte, and a channel goes back, whatever carries it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from tests.contract.conftest import road_of
+from tests.fakes.fake_broker import FakeBroker
 from tests.fakes.life import Life
 from tests.fakes.stage import LONG
 
 from modelcast.publisher import Operator
 from modelcast.publisher.catalog import Catalog
-from modelcast.shared.errors import MisuseError, NotAccepted, NotFound, Withdrawn
+from modelcast.publisher.pruning import prune
+from modelcast.shared.amqp_road import AmqpRoad
+from modelcast.shared.depot.depot import Depot
+from modelcast.shared.errors import HostFault, MisuseError, NotAccepted, NotFound, Withdrawn
 from modelcast.shared.signing import SigningKey, TrustedKey
+from modelcast.shared.topology import chunks_name
 
 
 @pytest.fixture(params=["fake", "rabbitmq", "file", "http"])
@@ -43,6 +48,7 @@ def test_a_release_of_staging_is_promoted_without_a_byte_and_with_the_same_signa
     here, there = life.joined(instance="s", channel="staging"), life.joined(instance="p")
     staged(life, "2.1.0")
     life.serves(here, "2.1.0")
+    life.eventually(lambda: life.verdicts("s"))   # it serves before it has said so
     assert there.status().version is None
     publication = operator.promote("fraud", "2.1.0", from_channel="staging", require_verdicts=1.0)
     assert (publication.channel, publication.sent_bytes, publication.wire_bytes, publication.was_current) == ("production", 0, 0, False)
@@ -158,6 +164,90 @@ def test_a_channel_that_runs_nothing_cannot_go_back(operator: Operator) -> None:
         operator.rollback("fraud")
 
 
+# --------------------------------------------------------------------------- chunks that are gone
+
+
+@pytest.fixture
+def lose(request: pytest.FixtureRequest, life: Life) -> Callable[[], None]:
+    """Takes away the chunks of all that was published but what was ordered last and before."""
+    road = life.road
+    if isinstance(road, AmqpRoad):
+        broker = road._broker
+        if isinstance(broker, FakeBroker):
+            return lambda: broker.delete_queue(chunks_name("fraud"))
+        vhost = request.getfixturevalue("broker_url").rpartition("/")[2]
+        return lambda: request.getfixturevalue("node").control("delete_queue", "--vhost", vhost, chunks_name("fraud"))
+    depot = Depot(request.getfixturevalue("tmp_path") / "depot")
+
+    def pruned() -> None:
+        (result,) = prune(depot, [], 1)
+        assert "1.0.0" in [fate.version for fate in result.fates if not fate.reasons]
+
+    return pruned
+
+
+def three_staged(life: Life) -> None:
+    for seed, version in enumerate(("1.0.0", "1.1.0", "1.2.0")):
+        life.publisher.publish(weights(seed), model="fraud", version=version, channel="staging")
+
+
+def test_a_release_whose_chunks_are_gone_is_not_promoted_unless_somebody_insists(
+    life: Life, operator: Operator, lose: Callable[[], None]
+) -> None:
+    three_staged(life)
+    lose()
+    orders = len(Catalog(life.road.records("fraud")).orders.get("production", []))
+    with pytest.raises(NotFound, match=r"chunks of fraud 1\.0\.0 are not on the road any more") as refusal:
+        operator.promote("fraud", "1.0.0")
+    assert "Publish the same bytes again" in (refusal.value.hint or "")
+    assert len(Catalog(life.road.records("fraud")).orders.get("production", [])) == orders
+    assert operator.promote("fraud", "1.0.0", again=True).chunks_are_gone
+    life.publisher.publish(weights(0), model="fraud", version="1.0.0", channel="canary")
+    consumer = life.joined()
+    publication = operator.promote("fraud", "1.0.0", to_channel="production", again=True)
+    assert not publication.chunks_are_gone
+    life.serves(consumer, "1.0.0")
+
+
+def test_what_is_there_is_promoted_and_said_to_be_there(life: Life, operator: Operator) -> None:
+    three_staged(life)
+    assert [operator.promote("fraud", version).chunks_are_gone for version in ("1.0.0", "1.2.0")] == [False, False]
+
+
+def test_a_rollback_to_what_only_instances_hold_is_ordered_and_says_so(life: Life, operator: Operator, lose: Callable[[], None]) -> None:
+    consumer = life.joined()
+    for seed, version in enumerate(("1.0.0", "1.1.0")):
+        life.publisher.publish(weights(seed), model="fraud", version=version)
+        life.serves(consumer, version)
+    if isinstance(life.road, AmqpRoad):
+        lose()
+    else:   # prune keeps what a channel ran before; somebody else does not
+        root = Depot(life._folder / "depot").root
+        for chunk in [path for path in root.rglob("*") if path.is_file() and path.parent.parent.name == "chunks"]:
+            chunk.unlink()
+    publication = operator.rollback("fraud")
+    is_asked = not type(life.road).__name__.startswith("Http")   # a server is not asked for each chunk
+    assert (publication.version, publication.chunks_are_gone) == ("1.0.0", is_asked)
+    assert operator.wait(publication, instances=1, timeout_seconds=LONG).promoted.keys() == {"a"}
+    assert consumer.active.version == "1.0.0"
+
+
+def test_a_rollback_is_ordered_where_nobody_can_say_whether_its_chunks_are_there(
+    life: Life, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed, version in enumerate(("1.0.0", "1.1.0")):
+        life.publisher.publish(weights(seed), model="fraud", version=version)
+
+    def broken(*_: object) -> bool:
+        raise HostFault("The chunks cannot be looked at.")
+
+    monkeypatch.setattr("modelcast.publisher.operator.has_lost", broken)
+    publication = operator.rollback("fraud")
+    assert (publication.version, publication.chunks_are_gone) == ("1.0.0", False)
+    with pytest.raises(HostFault):
+        operator.promote("fraud", "1.1.0", to_channel="canary")
+
+
 # --------------------------------------------------------------------------- what the register says
 
 
@@ -180,3 +270,30 @@ def test_the_register_tells_who_ordered_what_and_is_read_while_somebody_publishe
     withdrawal = catalog.withdrawn("production", left.release)
     assert (withdrawal.version, withdrawal.reason) == ("1.1.0", "slow")
     assert catalog.foreign == 0
+
+
+def test_a_rollback_passes_over_what_no_instance_took(life: Life, operator: Operator) -> None:
+    consumers = [life.started(instance=name, accept="!=1.1.0,!=1.2.0") for name in ("p1", "p2")]
+    life.eventually(lambda: all(consumer.status().connected for consumer in consumers))
+    for version in ("1.0.0", "1.1.0", "1.2.0", "1.3.0"):
+        life.publisher.publish(weights(len(version)), model="fraud", version=version)
+    for consumer in consumers:
+        life.serves(consumer, "1.3.0")
+        life.eventually(lambda consumer=consumer: consumer.status().rejected == 2 and consumer.status().unsent_reports == 0)
+    publication = operator.rollback("fraud")
+    assert publication.version == "1.0.0"
+    for consumer in consumers:
+        life.serves(consumer, "1.0.0")
+
+
+def test_one_instance_that_took_it_is_enough_to_go_back_to_it(life: Life, operator: Operator) -> None:
+    consumers = [life.started(instance="p1"), life.started(instance="p2", accept="!=1.1.0")]
+    life.eventually(lambda: all(consumer.status().connected for consumer in consumers))
+    for version in ("1.0.0", "1.1.0"):
+        life.publisher.publish(weights(len(version)), model="fraud", version=version)
+    life.serves(consumers[0], "1.1.0")
+    life.eventually(lambda: consumers[1].status().rejected == 1 and consumers[1].status().unsent_reports == 0)
+    life.publisher.publish(weights(3), model="fraud", version="1.2.0")
+    for consumer in consumers:
+        life.serves(consumer, "1.2.0")
+    assert operator.rollback("fraud").version == "1.1.0"

@@ -17,6 +17,7 @@ from tests.simulation.disk import QUIET, Crash, Disk, Hazards, SimWorkshop
 
 from modelcast.consumer.active import Slot
 from modelcast.consumer.courier import Courier
+from modelcast.consumer.host_facts import HostFacts
 from modelcast.consumer.policy import Policy, Timing
 from modelcast.consumer.reporting import Reporter
 from modelcast.consumer.rules import Host
@@ -123,7 +124,7 @@ class Instance:
         self.starts += 1
         self.slot, self.jobs, self._results = Slot(), deque[Any](), deque[Any]()
         self.workshop = SimWorkshop(self.disk, self.slot, world.ring, world.hazards, self.refuses)
-        reporter = Reporter(target, boot=f"{self.starts:016d}", clock_ms=lambda: 0, host={})
+        reporter = Reporter(target, boot=f"{self.starts:016d}", clock_ms=lambda: 0, host=HostFacts(headroom=list, lasting={}))
         self.verdicts = Verdicts(reporter, self.workshop, self.slot, self._submit, QUIET)   # type: ignore[arg-type]
         setting = Setting(target, Policy(), TIMING, world.ring, HOST)
         self.updater = Updater(setting, self.workshop, self.verdicts, self._submit, QUIET)   # type: ignore[arg-type]

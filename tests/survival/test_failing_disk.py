@@ -12,10 +12,14 @@ from tests.fakes.fake_broker import FakeBroker
 from tests.fakes.fault_fs import FaultFs
 from tests.fakes.publisher_sim import PublisherSimulator
 
+from modelcast.consumer.companions import at_once as in_place
+from modelcast.consumer.complaints import Complaints
+from modelcast.consumer.vetoes import Vetoes
 from modelcast.publisher.sampling import SampleSet
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.fs import TEMPORARY_PREFIX
 from modelcast.shared.order import Kind
+from modelcast.shared.report import Verdict
 from modelcast.shared.signing import KeyRing, SigningKey
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT)
@@ -220,3 +224,44 @@ def test_a_close_that_fails_costs_a_retry_at_most(life: Life, monkeypatch: pytes
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="this system does not tell what a descriptor is")
 def test_every_close_may_fail(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
     print(close_everywhere(life, monkeypatch, first=0, stride=1))
+
+
+@each_fault
+def test_a_release_that_was_reported_as_bad_is_left_for_good_once_the_disk_holds_it(life: Life, number: int, lasting: bool) -> None:
+    put_off = 0
+    for step in range(10_000):
+        root = life.memory / "here"
+        shutil.copytree(life.base, root)
+        fs = FaultFs(root)
+        with life.bench(root, fs) as bench:
+            assert bench.workshop.restore() is None
+            desk, bad = Desk(bench), bench.slot.active
+            assert bad is not None
+            vetoes = Vetoes(bench.slot, desk.updater, Complaints(root / "complaints", fs), desk.verdicts.submit, in_place, lambda: None)
+            fs.fail_at(step, number, lasting=lasting)
+            vetoes.report_bad(bad, "drifts")
+            while desk.jobs:
+                desk.do_one()
+            happened, is_told_of = fs.happened, desk.updater.fault is not None
+            fs.heal()
+            vetoes.turn()
+            while desk.jobs:
+                desk.do_one()
+            desk.tell()
+            assert desk.updater.fault is None, fs.steps
+            assert desk.verdicts.counts[Verdict.REJECTED] == 1
+            last, pointer = desk.road.reports[-1], bench.store.pointer()
+            assert (last.version, last.reason, last.order) == ("1.0.0", "reported-bad", bad.order)
+            assert pointer is not None
+            assert pointer.bad == (bad.release,)
+            put_off += is_told_of
+        with life.bench(root) as again:
+            assert again.workshop.restore() is None
+            assert again.version == "0.9.0"
+            if is_told_of:
+                assert again.journal.rejections()[bad.order or ""].reason == "reported-bad"
+        fs.close()
+        shutil.rmtree(root)
+        if not happened:
+            assert put_off > 3
+            return

@@ -12,8 +12,10 @@ from threading import Lock
 from typing import Any
 
 from modelcast.consumer.active import Slot
+from modelcast.consumer.host_facts import HostFacts
 from modelcast.consumer.journal import Journal
 from modelcast.consumer.notice import Notice
+from modelcast.consumer.rules import Standing
 from modelcast.consumer.store import Store
 from modelcast.consumer.trial import Trial
 from modelcast.consumer.workshop import Tools, Workshop
@@ -116,11 +118,19 @@ class HostWorkshop(Workshop):
         slot: The active slot.
         tools: Everything else.
         companions: The other processes.
+        facts: What is told of this one.
     """
 
-    def __init__(self, store: Store, journal: Journal, slot: Slot, tools: Tools, companions: Companions) -> None:
+    def __init__(
+        self, store: Store, journal: Journal, slot: Slot, tools: Tools, companions: Companions, *, facts: HostFacts | None = None
+    ) -> None:
         super().__init__(store, journal, slot, tools)
-        self._companions = companions
+        self._companions, self._facts = companions, facts or HostFacts()
+
+    def standing(self) -> Standing:
+        """Return what this instance runs and has run, after every change of it; and know the libraries of what it runs now."""
+        self._facts.know(self._slot.active)
+        return super().standing()
 
     def load(self, trial: Trial) -> None:
         """Name the candidate, then load it."""

@@ -129,7 +129,9 @@ class Courier:
         if time.monotonic() >= self._next_state and (self._state_is_told is None or self._state_is_told()):
             self._next_state = time.monotonic() + self.timing.heartbeat_seconds
             self._state_is_told = joined.report(self.reporter.state(self.verdicts.slot.active))
-        arrived, deadline = joined.next_order(limit), time.monotonic() + TURN_SECONDS
+        with self.reporter.host.waiting(limit):
+            arrived = joined.next_order(limit)
+        deadline = time.monotonic() + TURN_SECONDS
         while arrived is not None:
             if arrived.is_announcement:
                 joined.settle(arrived, accept=True)   # the order will say it again: nothing is lost with it

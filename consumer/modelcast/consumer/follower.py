@@ -1,19 +1,20 @@
 """A follower: serves what the receiver of its store promoted, switches together with it, and takes its place when it is gone.
 
-Decides how often it looks. Reads the store and never writes it. ``following`` says what to do next; slow steps are jobs for
-the worker. Starts no thread. Imports the store, the workshop and following.
+Decides how often it looks. Reads the store and writes nothing but complaints. ``following`` says what to do next; slow steps are
+jobs for the worker. Starts no thread. Imports the store, the workshop, complaining and following.
 """
 
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Event
 from typing import Any
 
 from modelcast.consumer.active import ActiveModel, Slot
 from modelcast.consumer.companions import BEAT_SECONDS
+from modelcast.consumer.complaining import Complaining
 from modelcast.consumer.following import Following, Seen, Step
 from modelcast.consumer.notice import Notice
 from modelcast.consumer.policy import Timing, pause_seconds
@@ -113,6 +114,7 @@ class Follower:
         submit: Gives jobs to the worker.
         take_results: Hands the worker's results to those who wait for them.
         take_over: Becomes the receiver if that place is free; returns whether it did.
+        complaining: Tells the receiver of a release that is bad.
         log: Bound logger.
     """
 
@@ -123,6 +125,7 @@ class Follower:
     submit: Submit
     take_results: Callable[[], None]
     take_over: Callable[[], bool]
+    complaining: Complaining
     log: Any
     following: Following = field(default_factory=Following)
     seen: Seen = field(default_factory=Seen)
@@ -156,6 +159,7 @@ class Follower:
             self.take_results()
             self._look()
             self._step()
+            self.complaining.turn()
             if self._attempt():
                 return
             wait_seconds = LOOK_SECONDS if self.seen.candidate is None else CLOSE_LOOK_SECONDS
@@ -165,6 +169,12 @@ class Follower:
             self.log.exception("unexpected error in a follower; it goes on")
             self.fault, wait_seconds = f"Following the store failed: {error}", ERROR_PAUSE_SECONDS
         self._bell.wait(wait_seconds)
+
+    def report_bad(self, active: ActiveModel, reason: str) -> bool:
+        """Go back to the model before and have the receiver take the release out for all; any thread may call it."""
+        is_done = self.complaining.report_bad(active, reason, self.seen)
+        self.ring()
+        return is_done
 
     def ring(self) -> None:
         """End the wait of the current turn; any thread may."""
@@ -195,8 +205,10 @@ class Follower:
         if notice_changed or pointer_changed or anyway:
             self.notice = self.store.notice()
             pointer, candidate = self.store.pointer(), self.notice.candidate if self.notice else None
-            active, previous = (pointer.release, pointer.previous) if pointer else (self.seen.active, self.seen.previous)
-            self.seen = Seen(active, previous, candidate)
+            self.seen = (
+                replace(self.seen, candidate=candidate) if pointer is None
+                else Seen(pointer.release, pointer.previous, candidate, pointer.sequence)
+            )
             if self.notice is not None and self.notice.connected_since_ms is not None and self.hears_receiver:
                 self.last_contact, self.last_contact_ms = time.monotonic(), now_ms()
 
@@ -205,8 +217,10 @@ class Follower:
             self.store.followers.release()
         else:
             self.store.followers.take(shared=True)   # in vain only in the moment in which the receiver looks; then the next time
-        due = self.following.next(self.seen, time.monotonic())
-        self.fault = self.following.fault(self.seen)
+        if self.following.in_hand is None:   # the application may have gone back to the model before at any moment
+            self.following.serving = self.slot.active.release if self.slot.active else None
+        due = self.following.next(replace(self.seen, is_bad=self.complaining.is_about(self.seen)), time.monotonic())
+        self.fault = self.following.fault(self.seen) or self.complaining.fault
         if due is None:
             return
         step, release = due

@@ -1,7 +1,8 @@
 """What a follower does next: prepare a release, serve it, or drop it. Pure: what was seen goes in, a step comes out.
 
-Decides that the pointer alone says what is served; that a candidate is prepared before the pointer names it, so that all
-processes switch together; and that a release which fails here is tried again later, while the old model stays. Imports nothing.
+Decides that the pointer alone says what is served, except that nobody waits for it to leave what was found to be bad; that a
+candidate is prepared before the pointer names it, so that all processes switch together; and that a release which fails here is
+tried again later, while the old model stays. Imports nothing.
 """
 
 from dataclasses import dataclass, field
@@ -16,11 +17,15 @@ class Seen:
         active: Release that the pointer names, or None.
         previous: The one before, or None.
         candidate: Release that the receiver is about to try, or None.
+        sequence: Sequence of the order after which the pointer names it.
+        is_bad: Whether this process complained of it.
     """
 
     active: str | None = None
     previous: str | None = None
     candidate: str | None = None
+    sequence: int = 0
+    is_bad: bool = False
 
 
 class Step(StrEnum):
@@ -85,7 +90,9 @@ class Following:
         return None
 
     def _wanted(self, seen: Seen) -> str | None:
-        """What should be served: what the pointer names; at the start rather the one before than nothing."""
+        """What should be served: what the pointer names; the one before where that is bad, and at the start rather than nothing."""
+        if seen.is_bad:
+            return seen.previous or self.serving
         if self.serving is None and seen.active in self._failures and seen.previous not in self._failures:
             return seen.previous
         return seen.active

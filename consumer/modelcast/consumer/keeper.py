@@ -4,13 +4,13 @@ Decides what is loaded when the newest release cannot be, and what is remembered
 unpickled. Used by the worker. Imports the store, the pointer, succession and trust.
 """
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from modelcast.consumer.active import Slot
+from modelcast.consumer.active import ActiveModel, Slot
 from modelcast.consumer.pickles import BUFFERS
 from modelcast.consumer.pointer import TRIES, Pointer
 from modelcast.consumer.rules import Standing
@@ -37,6 +37,18 @@ def facts_of(path: Path) -> Facts | None:
 
 Load = Callable[[Manifest, Path], Any]
 """Loads the model of a release whose bytes were verified."""
+
+
+class PointerUnwritten(StorageFault):
+    """The pointer could not be written: what was decided holds in memory only."""
+
+
+@contextmanager
+def _put_off() -> Generator[None]:
+    try:
+        yield
+    except HostFault as error:
+        raise PointerUnwritten(str(error), hint=error.hint, facts=error.facts) from error
 
 
 class Keeper:
@@ -83,18 +95,50 @@ class Keeper:
         """Take a release out of service that the application reported: the one before takes its place, also after a restart.
 
         Raises:
-            HostFault: The pointer cannot be written, or the release before cannot be loaded; what is in service stays.
+            PointerUnwritten: The pointer cannot be written; it may be later.
+            HostFault: There is no release before it, or that one cannot be loaded; what is in service stays.
         """
-        pointer, active = self._store.pointer(), self._slot.active
-        if pointer is None or (active is not None and active.release == release and pointer.previous is None):
+        active = self._slot.active
+        with _put_off():
+            pointer = self._store.pointer()
+        if pointer is None or (pointer.release == release and pointer.previous is None):
             raise StorageFault("There is no release before it to go back to.", hint="Publish, or: modelcast rollback --to VERSION")
         left = pointer_without(pointer, release)
-        self._store.point(left)
+        with _put_off():
+            self._store.point(left)
         if active is not None and active.release == release and left.release is not None:
             problem = self._load_from_disk(left.release)
             if problem is not None:
                 raise StorageFault(f"The release before cannot be gone back to: {problem}.")
         return self.standing()
+
+    def leave(self, release: str, sequence: int) -> None:
+        """Have the pointer name the release before, if it names this one after that order; nothing is loaded.
+
+        Raises:
+            HostFault: The pointer cannot be written.
+        """
+        pointer = self._store.pointer()
+        if pointer is not None and (pointer.release, pointer.sequence) == (release, sequence) and pointer.previous is not None:
+            self._store.point(pointer_without(pointer, release))
+
+    def as_ordered(self, release: str, active: ActiveModel | None) -> ActiveModel:
+        """Return what is or was in service with the last order, which a process that follows is not told.
+
+        Args:
+            release: Its id.
+            active: What is in service, or None when it is not here any more: then all but the model is returned.
+
+        Raises:
+            SenderFault, HostFault: Its manifest cannot be read.
+        """
+        pointer = self._store.pointer()
+        if active is None:
+            manifest = self._manifest(release)
+            active = ActiveModel(None, manifest.version, release, manifest, 0)
+        elif active.order is not None or pointer is None or pointer.release != release:
+            return active
+        return active if pointer is None else replace(active, sequence=pointer.sequence, order=pointer.order)
 
     def standing(self) -> Standing:
         """Return what this instance runs and has run."""

@@ -16,8 +16,7 @@ from modelcast.consumer.receiver import Receiver
 from modelcast.consumer.runtime import Runtime
 from modelcast.consumer.status import Status
 from modelcast.consumer.store import Store
-from modelcast.consumer.vetoes import Vetoes
-from modelcast.shared.errors import MisuseError, StoreInUse
+from modelcast.shared.errors import StoreInUse
 
 STALE_NOTICE_SECONDS = 1.0
 """Longest time between taking the lock and writing a notice of one's own."""
@@ -43,7 +42,6 @@ class Member:
         self.runtime = Runtime(
             f"modelcast {blueprint.model}", self._turn, self._ring, self._end, self._leave, tend=blueprint.slot.departed.tend
         )
-        self._vetoes: Vetoes | None = None
         self._lock = Lock()
         self.role: Receiver | Follower = self._receiver() or self._follower()
 
@@ -88,7 +86,10 @@ class Member:
             return False
         self._store.followers.release()
         receiver.courier.log.info("receives from now on", pid=os.getpid())
-        self.role = receiver
+        with self._lock:   # who reports a bad release at this moment does it before or after, never to a role that is over
+            left, self.role = self.role, receiver
+            if isinstance(left, Follower):
+                receiver.vetoes.hear(left.complaining.unheard())
         return True
 
     def _turn(self) -> None:
@@ -108,21 +109,13 @@ class Member:
         self._store.close()
 
     def report_bad(self, active: ActiveModel, reason: str) -> bool:
-        """Take a release out of service; see ``vetoes``.
+        """Take a release out of service; see ``vetoes`` and, for a follower, ``complaining``.
 
         Raises:
-            MisuseError: This process follows another one.
+            StorageFault: This process follows another one, which it cannot tell.
         """
-        role = self.role
-        if isinstance(role, Follower):
-            pid = role.notice.pid if role.notice else None
-            raise MisuseError(
-                f"This process follows process {pid}, which receives; a release is taken out of service there.",
-                hint="Report it in the receiving process (status().role), or roll the channel back: modelcast rollback.",
-            )
-        with self._lock:   # many requests may fail at once; what was reported is remembered in one place
-            self._vetoes = self._vetoes or Vetoes(self._blueprint.slot, role.updater, self.runtime.submit)
-        return self._vetoes.report_bad(active, reason)
+        with self._lock:
+            return self.role.report_bad(active, reason)
 
     def status(self) -> Status:
         """Return the state at this moment; never waits."""

@@ -18,7 +18,7 @@ from modelcast.consumer.active import ActiveModel, Slot
 from modelcast.consumer.policy import Dependencies, Loading, Policy, Timing
 from modelcast.consumer.probation import Probation, Watch
 from modelcast.consumer.status import Status, served
-from modelcast.shared.errors import ForkedProcess, MisuseError, NotReady
+from modelcast.shared.errors import ForkedProcess, HostFault, MisuseError, NotReady
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.names import BUILT_IN_FORMATS, VersionRange, check_name
 
@@ -148,7 +148,7 @@ class ModelConsumer:
 
         The model before takes its place: at once where it is kept at hand (``Loading.keep_previous``), otherwise when it was
         loaded. The release is remembered as bad, also after a restart, and reported as rejected with ``reported-bad``; a new order
-        for it is tried again.
+        for it is tried again. All processes that share the store leave it, within a second or two, whichever of them reports it.
 
         Args:
             reason: Why, in the application's words; people read it in ``modelcast why``.
@@ -159,7 +159,7 @@ class ModelConsumer:
 
         Raises:
             NotReady: Nothing is in service, or the consumer is not started.
-            MisuseError: This process follows another one of this host, which receives.
+            StorageFault: This process follows another one of this host, and may not write the store to tell it.
         """
         active, running = self.active, self._running
         if running is None:
@@ -172,7 +172,7 @@ class ModelConsumer:
         """Count a request that a model answered or failed, for its probation; without a ``probation`` nothing is counted.
 
         When too many fail the model is taken out of service as by ``report_bad``. Costs a comparison once the probation is over.
-        In a process that follows another one it changes nothing: there the receiving process decides.
+        Each process counts its own requests.
 
         Args:
             ok: Whether the request went well.
@@ -184,7 +184,7 @@ class ModelConsumer:
         reason = watch.record(answered, ok=ok)
         running = self._running
         if reason is not None and running is not None:
-            with suppress(MisuseError):   # this process follows
+            with suppress(HostFault):   # a request must not fail for it; the log says so
                 running.report_bad(answered, reason)
 
     def __enter__(self) -> Self:

@@ -17,9 +17,12 @@ from typing import Any
 
 from modelcast.consumer.active import Slot
 from modelcast.consumer.companions import Companions, HostWorkshop
+from modelcast.consumer.complaining import Complaining
+from modelcast.consumer.complaints import Complaints
 from modelcast.consumer.courier import Courier
 from modelcast.consumer.fallback import mend
 from modelcast.consumer.follower import Follower, ReadingWorkshop
+from modelcast.consumer.host_facts import HostFacts
 from modelcast.consumer.journal import Journal
 from modelcast.consumer.loaders import Loader, available_loaders
 from modelcast.consumer.policy import Loading, Policy, Timing
@@ -34,6 +37,7 @@ from modelcast.consumer.tallies import Tallies
 from modelcast.consumer.trial import Attempt
 from modelcast.consumer.updater import Setting, Updater
 from modelcast.consumer.verdicts import Verdicts
+from modelcast.consumer.vetoes import Vetoes
 from modelcast.consumer.workshop import Tools
 from modelcast.shared.finding import FindingRoad
 from modelcast.shared.fs import Fs
@@ -109,18 +113,25 @@ class Blueprint:
         target, log, tools = Target(self.model, self.channel, instance), self._log(instance=instance), self._tools()
         host = Host(platform.python_version(), sys.implementation.name, installed, frozenset(tools.loaders))
         companions = Companions(store, instance, log, aside=runtime.aside)
-        workshop = HostWorkshop(store, Journal(store.root / "journal", store.fs), self.slot, tools, companions)
-        reporter = Reporter(target)
+        facts = HostFacts(installed)
+        workshop = HostWorkshop(store, Journal(store.root / "journal", store.fs), self.slot, tools, companions, facts=facts)
+        reporter = Reporter(target, host=facts)
         verdicts = Verdicts(reporter, workshop, self.slot, runtime.submit, log, tallies=self.tallies, watchers=self.watchers)
         updater = Updater(Setting(target, self.policy, self.timing, self.ring, host), workshop, verdicts, runtime.submit, log)
         courier = Courier(self.road, target, updater, verdicts, reporter, self.timing, runtime.take_results, log)
-        return Receiver(store, courier, updater, verdicts, companions, self.timing, runtime.submit, runtime.rest)
+        vetoes = Vetoes(self.slot, updater, _complaints(store), runtime.submit, runtime.aside, courier.ring)
+        return Receiver(store, courier, updater, verdicts, companions, vetoes, self.timing, runtime.submit, runtime.rest)
 
     def follower(self, store: Store, runtime: Runtime, take_over: Callable[[], bool]) -> Follower:
         """Return a follower of a store that another process holds."""
         workshop = ReadingWorkshop(store, Journal(store.root / "journal", store.fs), self.slot, self._tools())
         log = self._log(role="follower")
-        return Follower(store, self.slot, workshop, self.timing, runtime.submit, runtime.take_results, take_over, log)
+        complaining = Complaining(self.slot, _complaints(store), log)
+        return Follower(store, self.slot, workshop, self.timing, runtime.submit, runtime.take_results, take_over, complaining, log)
+
+
+def _complaints(store: Store) -> Complaints:
+    return Complaints(store.root / "complaints", store.fs)
 
 
 def kept_instance(root: Path, fs: Fs) -> str:

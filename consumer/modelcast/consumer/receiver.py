@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from modelcast.consumer.active import ActiveModel
 from modelcast.consumer.companions import Companions
 from modelcast.consumer.courier import Courier
 from modelcast.consumer.policy import Timing
@@ -16,6 +17,7 @@ from modelcast.consumer.store import Store
 from modelcast.consumer.trust import reader_of
 from modelcast.consumer.updater import Updater
 from modelcast.consumer.verdicts import Submit, Verdicts
+from modelcast.consumer.vetoes import Vetoes
 from modelcast.shared.errors import HostFault
 
 
@@ -29,6 +31,7 @@ class Receiver:
         updater: Takes orders.
         verdicts: What is to be told.
         companions: The other processes.
+        vetoes: What this process and the others found to be bad.
         timing: Pauses.
         submit: Gives jobs to the worker.
         rest: Waits in the worker, or until the end is asked for.
@@ -39,6 +42,7 @@ class Receiver:
     updater: Updater
     verdicts: Verdicts
     companions: Companions
+    vetoes: Vetoes
     timing: Timing
     submit: Submit
     rest: Callable[[float], None]
@@ -51,6 +55,12 @@ class Receiver:
         """Do one turn of the courier, and show it to the others. Never raises."""
         self.courier.turn()
         self.companions.beat(self.courier.connected_since_ms, is_idle=self.updater.in_hand is None)
+        if self.courier.restored:
+            self.vetoes.turn()
+
+    def report_bad(self, active: ActiveModel, reason: str) -> bool:
+        """Take what is in service out of it; any thread may call it. See ``vetoes``."""
+        return self.vetoes.report_bad(active, reason)
 
     def ring(self) -> None:
         """End the wait of the current turn; any thread may."""
@@ -67,6 +77,7 @@ class Receiver:
 
     def _recall(self) -> tuple[Any, ...]:
         """Run in the worker, as its first job: a model in service is kept when it is the one that the pointer names."""
+        self.vetoes.before_restore()
         workshop, active, pointer = self.updater.workshop, self.verdicts.slot.active, self.store.pointer()
         is_served = active is not None and (pointer is None or pointer.release in {None, active.release})
         problem = None if is_served else workshop.restore()
@@ -84,11 +95,18 @@ class Receiver:
         problem, standing, rejections, reports, kept = result
         self.updater.remember(standing, rejections, reports)
         self.updater.kept = kept
-        self.courier.restored, self.updater.fault = True, problem
+        self.updater.fault = problem
         active = self.verdicts.slot.active
         self.courier.log.info(
             "started", version=active.version if active else None, problem=problem, unsent_reports=len(reports)
         )
+        if self.vetoes.deal():   # told before the history brings the orders of these releases again
+            self.submit(lambda: None, self._ready)
+        else:
+            self._ready()
+
+    def _ready(self, _result: object = None, _error: BaseException | None = None) -> None:
+        self.courier.restored = True
 
     def _recall_later(self) -> tuple[Any, ...]:
         self.rest(self.timing.retry_most_seconds)

@@ -1,29 +1,19 @@
-"""What an instance says of itself: builds reports. Pure but for the clock that comes in. Imports the report."""
+"""What an instance says of itself: builds reports. Pure but for the clock and the host's facts, which come in. Imports the report."""
 
-import os
-import platform
 import secrets
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import Any
 
 from modelcast.consumer.active import ActiveModel
+from modelcast.consumer.host_facts import HostFacts
 from modelcast.consumer.trust import TrustedOrder
 from modelcast.shared.errors import SenderFault
 from modelcast.shared.limits import DEFAULT_LIMITS, shortened
 from modelcast.shared.packing import plain
 from modelcast.shared.report import Report, ReportKind, Verdict
 from modelcast.shared.road import Target
-
-
-def _host_facts() -> dict[str, Any]:
-    return {
-        "python": platform.python_version(), "platform": sys.platform, "machine": platform.machine(), "pid": os.getpid(),
-        "host": platform.node(), "modelcast": version("modelcast"),
-    }
 
 
 def now_ms() -> int:
@@ -39,16 +29,19 @@ class Reporter:
         target: Who reports.
         boot: Random id of this start.
         clock_ms: The wall clock.
+        host: What is said of the host.
     """
 
     target: Target
     boot: str = field(default_factory=lambda: secrets.token_hex(8))
     clock_ms: Callable[[], int] = now_ms
-    host: Mapping[str, Any] = field(default_factory=_host_facts)
+    host: HostFacts = field(default_factory=HostFacts)
 
     def state(self, active: ActiveModel | None, kind: ReportKind = ReportKind.STATE) -> bytes:
         """Return a report of what is served now."""
-        return self._report(kind, active, {"sequence": active.sequence if active else None}).to_bytes()
+        body = self._report(kind, active, {"sequence": active.sequence if active else None}).to_bytes()
+        self.host.begin_again()
+        return body
 
     def verdict(
         self, order: str, verdict: Verdict, active: ActiveModel | None, *, trusted: TrustedOrder | ActiveModel | None = None,
@@ -90,5 +83,5 @@ class Reporter:
         return Report(
             kind=kind, instance=self.target.instance, boot=self.boot, model=self.target.model, channel=self.target.channel,
             time_ms=self.clock_ms(), active_version=active.version if active else None,
-            active_release=active.release if active else None, host=dict(self.host), **fields,
+            active_release=active.release if active else None, host=self.host.now(active), **fields,
         )

@@ -58,7 +58,8 @@ class Store:
             )
         try:
             incoming = self.root / "incoming"   # a release is put together where a crash left it, and takes its folder's name
-            for folder in (self.root, self.root / "journal", *(incoming / name for name in self.fs.names(incoming))):
+            folders = (self.root, self.root / "journal", self.root / "complaints")
+            for folder in (*folders, *(incoming / name for name in self.fs.names(incoming))):
                 for name in self.fs.names(folder):
                     if name.startswith(TEMPORARY_PREFIX):
                         self.fs.remove(folder / name)

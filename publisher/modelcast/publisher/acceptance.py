@@ -1,7 +1,7 @@
 """Whether the instances of one channel accepted a release, before another channel is ordered to run it.
 
-Decides what counts: those that promoted it, or say that they serve it, of those that are known. Imports waiting and the road's
-protocols.
+Decides what counts: those that promoted it, or say that they serve it, of those that are known; and what counts as accepted by nobody.
+Imports waiting and the road's protocols.
 """
 
 import time
@@ -10,7 +10,8 @@ from modelcast.publisher.chronicle import reports_of
 from modelcast.publisher.listening import minutes_to_read
 from modelcast.publisher.publication import Publication
 from modelcast.publisher.waiting import Outcome, Tally
-from modelcast.shared.errors import NotAccepted
+from modelcast.shared.errors import HostFault, NotAccepted
+from modelcast.shared.report import Verdict
 from modelcast.shared.road import Road
 
 NAMED = 5
@@ -46,6 +47,25 @@ def check_accepted(road: Road, publication: Publication, share: float) -> Outcom
         hint=f"See: modelcast why {publication.model} {publication.version} --channel {publication.channel}",
         facts={"promoted": sorted(outcome.promoted), "rejected": rejected, "silent": list(outcome.silent), "needed": outcome.needed},
     )
+
+
+def was_refused(road: Road, publication: Publication) -> bool:
+    """Whether instances refused an order, and none is known to have taken it; what is not known is not held against it.
+
+    Ends at the first instance that took it, which a channel that ran it has soon after the order; so mostly little is read.
+
+    Args:
+        road: Where the reports are.
+        publication: The order.
+    """
+    tally, now_ms = Tally(publication, None, 1.0, is_past_read=True), time.time_ns() // 1_000_000
+    try:
+        for body in reports_of(road, minutes_to_read(publication.issued_ms, now_ms)):
+            if tally.add(body) is not None and tally.promoted:
+                return False
+    except HostFault:
+        return False   # whoever goes back is in a hurry: nothing keeps him from it
+    return bool(tally.with_verdict(Verdict.REJECTED))
 
 
 def _named(what: str, names: dict[str, str] | tuple[str, ...]) -> str:

@@ -6,10 +6,10 @@ errors and the records of rollouts.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from modelcast.publisher.recording import END_OF_NUMBERS, number, number_or_none, of, record, text_or_none
+from modelcast.publisher.recording import END_OF_NUMBERS, durations, number, number_or_none, of, record, text_or_none
 from modelcast.publisher.rollout.records import RolloutBook, Sent
 from modelcast.shared.digest import DIGEST_BYTES
 from modelcast.shared.errors import SenderFault, Withdrawn
@@ -75,6 +75,8 @@ class Ordered:
         up_to: It is for the instances up to this turn; None is for all.
         rollout: Sequence of the first order of its rollout, or None.
         wave: Which wave of it, counted from 0, or None.
+        took_ms: How long its sender took from the call to all chunks confirmed (``published``) and to the order confirmed
+            (``confirmed``), in milliseconds by its own clock, as far as it was recorded.
     """
 
     channel: str
@@ -87,13 +89,14 @@ class Ordered:
     up_to: int | None = None
     rollout: int | None = None
     wave: int | None = None
+    took_ms: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def to_bytes(self) -> bytes:
         """Return the record's bytes."""
         return record(
             "ordered" if self.order else "ordering", channel=self.channel, sequence=self.sequence, release=self.release,
             issued_ms=self.issued_ms, order=self.order, kind=self.kind, key=self.key, up_to=self.up_to, rollout=self.rollout,
-            wave=self.wave,
+            wave=self.wave, took_ms=dict(self.took_ms),
         )
 
 
@@ -197,7 +200,7 @@ class Catalog:
             of(str, fields["release"]), number(fields["issued_ms"]),
             text_or_none(fields["order"]), of(str, fields.get("kind", "promotion")), text_or_none(fields.get("key")),
             number_or_none(fields.get("up_to")), number_or_none(fields.get("rollout")),
-            number_or_none(fields.get("wave")),
+            number_or_none(fields.get("wave")), durations(fields.get("took_ms")),
         )
         if order.order is not None:
             self.rollouts.ordered(order.channel, Sent(order.sequence, order.up_to, order.issued_ms), order.rollout, order.wave)

@@ -53,7 +53,7 @@ class OrderRecord:
         return {
             "sequence": order.sequence, "kind": order.kind, "version": self.version, "release": order.release, "order": order.order,
             "issued_ms": order.issued_ms, "key": order.key, "rollout": order.rollout, "wave": order.wave,
-            "up_to": order.up_to, "outcome": dict(self.outcome),
+            "up_to": order.up_to, "took_ms": dict(order.took_ms), "outcome": dict(self.outcome),
             "withdrawn_ms": None if self.withdrawal is None else self.withdrawal.at_ms,
             "withdrawn_reason": None if self.withdrawal is None else self.withdrawal.reason,
             "slowest": None if self.slowest is None else dict(zip(("instance", "stage", "ms"), self.slowest, strict=True)),
@@ -129,8 +129,10 @@ def _minutes_since(orders: Sequence[Ordered]) -> int:
     return min(max(0, time.time_ns() // 1_000_000 - earliest_ms) // 60_000 + KNOWN_BEFORE_MINUTES, KEPT_MINUTES)
 
 
-def decisions(road: OpenRoad, model: str, version: str, *, channel: str | None = None, instance: str | None = None) -> list[Report]:
-    """Return the latest verdict of each instance on a version, by channel and instance.
+def decisions(
+    road: OpenRoad, model: str, version: str, *, channel: str | None = None, instance: str | None = None
+) -> list[tuple[Report, Ordered | None]]:
+    """Return the latest verdict of each instance on a version with the order that it is about, by channel and instance.
 
     Raises:
         NotFound: No instance has said anything of it within the week that reports are kept.
@@ -149,7 +151,8 @@ def decisions(road: OpenRoad, model: str, version: str, *, channel: str | None =
             f"No verdict on {model} {version}{at} is kept.",
             hint="Reports are kept for a week; see: modelcast history, modelcast fleet.",
         )
-    return [report for _, report in sorted(found.items())]
+    known = {order.order: order for order in orders}
+    return [(report, known.get(report.order) if report.order else None) for _, report in sorted(found.items())]
 
 
 def verdicts(road: Road, minutes: int) -> Iterator[Report]:

@@ -6,18 +6,20 @@ and the manifest with its signature stays what it was. Imports the other modules
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from modelcast.publisher.acceptance import check_accepted
+from modelcast.publisher.acceptance import check_accepted, was_refused
 from modelcast.publisher.catalog import Catalog, KnownRelease, Ordered, Withdrawal
+from modelcast.publisher.holding import has_lost
 from modelcast.publisher.ordering import Instruction, send_order
 from modelcast.publisher.preflight import Forecast, Question, ask
 from modelcast.publisher.publication import Publication
 from modelcast.publisher.publisher import MAX_EXPIRES_SECONDS, open_session, wait_for_verdicts
 from modelcast.publisher.waiting import Outcome
-from modelcast.shared.errors import MisuseError, NotFound
+from modelcast.shared.errors import HostFault, MisuseError, NotFound
 from modelcast.shared.keyfiles import load_signing_key
 from modelcast.shared.names import Version, check_name
 from modelcast.shared.order import Kind
@@ -62,13 +64,13 @@ class Operator:
             require_verdicts: Share of the instances of ``from_channel`` that must have promoted it, above 0 and up to 1. One
                 that rejected it counts against it, and so does one that has not decided.
             expires_seconds: Instances that see the order later reject it.
-            again: Order it even if it runs already, or was rolled back in this channel.
+            again: Order it even if it runs already, was rolled back in this channel, or its chunks are not on the road any more.
 
         Returns:
             What was ordered, with nothing sent; ``was_current`` when the channel runs it already.
 
         Raises:
-            NotFound: There is no such release, its chunks were removed, or ``from_channel`` never ran it.
+            NotFound: There is no such release, its chunks are not on the road any more, or ``from_channel`` never ran it.
             NotAccepted: Not enough instances of ``from_channel`` accepted it.
             Withdrawn: It was rolled back in this channel.
             HostFault: The road broke; call again.
@@ -100,17 +102,19 @@ class Operator:
     ) -> Publication:
         """Order a channel to go back, and withdraw the release that it leaves: it comes back only when somebody insists.
 
-        Instances that still have the release switch without any transfer.
+        Instances that still have the release switch without any transfer, also when its chunks are not on the road any more: then
+        the others cannot.
 
         Args:
             model: Name of the model.
             channel: The channel.
-            to: The version to go back to; the one that the channel ran before when left out.
+            to: The version to go back to; the one that the channel ran before when left out. What instances refused and none took
+                it did not run.
             reason: Why, for the history.
             expires_seconds: Instances that see the order later reject it.
 
         Returns:
-            What was ordered.
+            What was ordered; ``chunks_are_gone`` when only instances that hold it can follow.
 
         Raises:
             NotFound: The channel runs nothing, or ran nothing before, or there is no such release.
@@ -120,7 +124,7 @@ class Operator:
 
         def act(session: PublisherRoad, catalog: Catalog) -> Publication:
             """Withdraw what is left, then order."""
-            left, target = _before_and_after(catalog, model, wish)
+            left, target = self._before_and_after(catalog, model, wish)
             now_ms = time.time_ns() // 1_000_000
             if left is not None and left.release != target.release:
                 withdrawal = Withdrawal(wish.channel, left.release, left.manifest.version, now_ms, reason)
@@ -133,7 +137,7 @@ class Operator:
         """Ask the instances of a channel whether they would take a release that is there; see ``Publisher.preflight``.
 
         Raises:
-            NotFound: There is no such release.
+            NotFound: There is no such release, or its chunks were removed.
             HostFault: The road broke.
         """
         check_name("model", model)
@@ -141,7 +145,7 @@ class Operator:
         wanted = Version(version).text
         return ask(
             self._road, lambda: open_session(self._road, model, channel, self._busy_seconds),
-            lambda catalog: Question(model, channel, release_of(catalog, model, wanted).record.manifest), self._key,
+            lambda catalog: Question(model, channel, _not_pruned(release_of(catalog, model, wanted)).record.manifest), self._key,
             timeout_seconds=timeout_seconds,
         )
 
@@ -157,10 +161,35 @@ class Operator:
     def _order(
         self, session: PublisherRoad, catalog: Catalog, known: KnownRelease, wish: "_Wish", kind: Kind = Kind.PROMOTION
     ) -> Publication:
+        are_gone = kind is Kind.PROMOTION and has_lost(session, catalog, known)
+        if are_gone and not wish.again:
+            raise gone(known)
         now_ms, model = time.time_ns() // 1_000_000, known.manifest.model
-        instruction = Instruction(model, wish.channel, known.release, known.record, kind, wish.expires_ms(now_ms))
+        expires_ms = wish.expires_ms(now_ms)
+        instruction = Instruction(model, wish.channel, known.release, known.record, kind, expires_ms, began=wish.began)
         ordered = send_order(session, catalog, instruction, self._key, now_ms)
-        return publication_of(known, ordered, was_current=False)
+        if kind is Kind.ROLLBACK:
+            with suppress(HostFault):   # looked at when it is ordered: nothing keeps a channel from going back
+                are_gone = has_lost(session, catalog, known)
+        return replace(publication_of(known, ordered, was_current=False), chunks_are_gone=are_gone)
+
+    def _before_and_after(self, catalog: Catalog, model: str, wish: "_Wish") -> tuple[KnownRelease | None, KnownRelease]:
+        """Return the release that a channel leaves and the one that it goes back to."""
+        orders = [order for order in catalog.orders.get(wish.channel, []) if order.order is not None]
+        if not orders:
+            raise NotFound(f"Nothing was ever ordered for {wish.channel} of {model}.")
+        left = catalog.by_id(orders[-1].release)
+        if wish.version is not None:
+            return left, release_of(catalog, model, wish.version)
+        for order in reversed(orders[:-1]):
+            target = catalog.by_id(order.release)
+            is_left = order.release == orders[-1].release or catalog.withdrawn(wish.channel, order.release) is not None
+            if target is None or is_left or was_refused(self._road, publication_of(target, order, was_current=False)):
+                continue
+            return left, target
+        raise NotFound(
+            f"{wish.channel} of {model} ran nothing before that it could go back to.", hint="Say which version: --to VERSION.",
+        )
 
     def _in_session(self, model: str, channel: str, act: Callable[[PublisherRoad, Catalog], Publication]) -> Publication:
         session = open_session(self._road, check_name("model", model), channel, self._busy_seconds)
@@ -176,6 +205,7 @@ class _Wish:
     version: Any
     expires_seconds: float | None
     again: bool
+    began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         if self.expires_seconds is not None and not 0 < self.expires_seconds <= MAX_EXPIRES_SECONDS:
@@ -198,7 +228,7 @@ def check_share(from_channel: str | None, require_verdicts: float | None) -> Non
 
 
 def release_of(catalog: Catalog, model: str, version: str) -> KnownRelease:
-    """Return a release that is on the road whole; raises NotFound when there is none."""
+    """Return the release of a version, whether or not its chunks are there; raises NotFound when there is none."""
     known = catalog.release(version)
     if known is None:
         versions = [found.manifest.version for found in catalog.releases if not found.is_pruned]
@@ -207,9 +237,22 @@ def release_of(catalog: Catalog, model: str, version: str) -> KnownRelease:
             f"There is no release {model} {version}.",
             hint=f"There are: {listed}." if listed else "Nothing of this model was published.",
         )
-    if known.is_pruned:
-        raise NotFound(f"The chunks of {model} {version} were removed.", hint="Publish the same bytes again.")
     return known
+
+
+def _not_pruned(known: KnownRelease) -> KnownRelease:
+    if known.is_pruned:
+        raise gone(known)
+    return known
+
+
+def gone(known: KnownRelease) -> NotFound:
+    """Return the error that a release's chunks are gone."""
+    return NotFound(
+        f"The chunks of {known.manifest.model} {known.manifest.version} are not on the road any more: only instances that hold it "
+        "could switch.",
+        hint="Publish the same bytes again; or order it all the same with --again, for instances that have a fallback.",
+    )
 
 
 def order_for(catalog: Catalog, channel: str, known: KnownRelease) -> Ordered:
@@ -223,24 +266,6 @@ def order_for(catalog: Catalog, channel: str, known: KnownRelease) -> Ordered:
     raise NotFound(
         f"{known.manifest.version} was never ordered for {channel}; {runs}.",
         hint=f"Promote it to {channel} first, or leave --from out.",
-    )
-
-
-def _before_and_after(catalog: Catalog, model: str, wish: _Wish) -> tuple[KnownRelease | None, KnownRelease]:
-    """Return the release that a channel leaves and the one that it goes back to."""
-    orders = [order for order in catalog.orders.get(wish.channel, []) if order.order is not None]
-    if not orders:
-        raise NotFound(f"Nothing was ever ordered for {wish.channel} of {model}.")
-    left = catalog.by_id(orders[-1].release)
-    if wish.version is not None:
-        return left, release_of(catalog, model, wish.version)
-    for order in reversed(orders[:-1]):
-        target = catalog.by_id(order.release)
-        is_left = order.release == orders[-1].release or catalog.withdrawn(wish.channel, order.release) is not None
-        if target is not None and not is_left and not target.is_pruned:
-            return left, target
-    raise NotFound(
-        f"{wish.channel} of {model} ran nothing before that it could go back to.", hint="Say which version: --to VERSION.",
     )
 
 

@@ -3,7 +3,8 @@
 Decides what an order says, and the two records around it. Imports catalog, the road's protocols and the wire values.
 """
 
-from dataclasses import dataclass, replace
+import time
+from dataclasses import dataclass, field, replace
 
 from modelcast.publisher.catalog import Catalog, Ordered, Released
 from modelcast.publisher.traces import TRACE
@@ -40,6 +41,8 @@ class Instruction:
         kind: Promotion or rollback.
         expires_ms: When the order expires, or None.
         wave: The part of the channel that it is for, or None for all of it.
+        began: When it was asked for, on the monotonic clock.
+        published_ms: How long after that all its chunks were confirmed, or None where none were sent.
     """
 
     model: str
@@ -49,6 +52,13 @@ class Instruction:
     kind: Kind = Kind.PROMOTION
     expires_ms: int | None = None
     wave: Wave | None = None
+    began: float = field(default_factory=time.monotonic)
+    published_ms: float | None = None
+
+
+def milliseconds_since(began: float) -> float:
+    """Return how long ago that was, on the monotonic clock."""
+    return round((time.monotonic() - began) * 1000, 1)
 
 
 def send_order(road: PublisherRoad, catalog: Catalog, wanted: Instruction, key: SigningKey, now_ms: int) -> Ordered:
@@ -70,7 +80,10 @@ def send_order(road: PublisherRoad, catalog: Catalog, wanted: Instruction, key: 
     reach(Point.BEFORE_ORDER)
     road.order(wanted.channel, body)
     reach(Point.AFTER_ORDER)
-    ordered = replace(intended, order=order_id(body))
+    took_ms = {"confirmed": milliseconds_since(wanted.began)}
+    if wanted.published_ms is not None:
+        took_ms["published"] = wanted.published_ms
+    ordered = replace(intended, order=order_id(body), took_ms=took_ms)
     road.register.append(ordered.to_bytes())
     reach(Point.AFTER_ORDERED)
     return ordered

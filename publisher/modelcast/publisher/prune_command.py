@@ -31,7 +31,7 @@ def prune(*, url: str | None, models: tuple[str, ...], keep: int, dry_run: bool,
     output = Output(as_json=as_json)
     road = open_road(resolve_url(url, output.note))
     if not isinstance(road, FileRoad):
-        raise MisuseError("Only a shared directory is pruned.", hint="RabbitMQ drops the oldest by itself (docs/operations.md).")
+        raise MisuseError("Only a shared directory is pruned.", hint="RabbitMQ drops the oldest by itself (docs/running.md).")
     results = carry_out(road.depot, models, keep, tries=dry_run)
     if as_json:
         output.document({"dry_run": dry_run, "models": [

@@ -4,8 +4,9 @@ Decides the order of steps, what a second attempt leaves out, and what is announ
 and sent in one pass. Imports catalog, plan, hashing, the road's protocols and the wire values; knows no road and no pickle.
 """
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from modelcast.publisher.build import Draft, describe
@@ -13,7 +14,7 @@ from modelcast.publisher.catalog import Begun, Catalog, KnownRelease, Ordered, R
 from modelcast.publisher.codec_choice import CodecChoice
 from modelcast.publisher.hashing import Hashing
 from modelcast.publisher.holding import has_lost, held
-from modelcast.publisher.ordering import Instruction, send_order
+from modelcast.publisher.ordering import Instruction, milliseconds_since, send_order
 from modelcast.publisher.plan import Plan
 from modelcast.publisher.progress import Progress, Watcher
 from modelcast.shared.digest import digest, same
@@ -48,6 +49,7 @@ class Publication:
         reused_bytes: Bytes of it that the stream held already.
         wire_bytes: Bytes that were sent for ``sent_bytes``: fewer where packing pays.
         was_current: Whether the channel ran this release already, so that nothing was sent or ordered.
+        chunks_are_gone: Whether chunks of it are not on the road any more, so that only instances that hold it can switch.
     """
 
     model: str
@@ -62,6 +64,7 @@ class Publication:
     reused_bytes: int
     wire_bytes: int
     was_current: bool
+    chunks_are_gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,7 @@ class Intent:
         now_ms: The time of the order, milliseconds since 1970 UTC.
         expires_ms: When the order expires, or None.
         resend: Send chunks and order even if the register has them.
+        began: When it was asked for, on the monotonic clock.
     """
 
     draft: Draft
@@ -91,6 +95,7 @@ class Intent:
     now_ms: int
     expires_ms: int | None = None
     resend: bool = False
+    began: float = field(default_factory=time.monotonic)
 
 
 def carry_out(road: PublisherRoad, intent: Intent, watch: Watcher) -> Publication:
@@ -155,12 +160,13 @@ def _own_envelope(known: KnownRelease, key: SigningKey) -> bytes | None:
 
 @dataclass(frozen=True, slots=True)
 class _Recorded:
-    """A release as the register will know it, its id, and how many bytes of it were sent, in how many."""
+    """A release as the register will know it, its id, how many bytes of it were sent, in how many, and how long that took."""
 
     released: Released
     release: str
     sent_bytes: int = 0
     wire_bytes: int = 0
+    published_ms: float | None = None
 
 
 def _send_chunks(
@@ -198,10 +204,11 @@ def _send_chunks(
     reach(Point.BEFORE_FINISH)
     road.chunks.finish(release)
     reach(Point.AFTER_FINISH)
+    published_ms = milliseconds_since(intent.began)
     released = Released(envelope, plan.chunks_offset, plan.oldest_offset, plan.new_digests, plan.new_bytes)
     road.register.append(released.to_bytes())
     reach(Point.AFTER_RELEASED)
-    return _Recorded(released, release, plan.sent_bytes, wire_bytes)
+    return _Recorded(released, release, plan.sent_bytes, wire_bytes, published_ms)
 
 
 def _left_behind(road: PublisherRoad, begun: Begun, watch: Watcher, draft: Draft) -> set[bytes]:
@@ -272,7 +279,8 @@ def _send(
 
 def _order(road: PublisherRoad, catalog: Catalog, intent: Intent, recorded: _Recorded) -> Publication:
     wanted = Instruction(
-        intent.draft.facts.model, intent.channel, recorded.release, recorded.released, expires_ms=intent.expires_ms
+        intent.draft.facts.model, intent.channel, recorded.release, recorded.released, expires_ms=intent.expires_ms,
+        began=intent.began, published_ms=recorded.published_ms,
     )
     ordered = send_order(road, catalog, wanted, intent.keys.orders, intent.now_ms)
     return _publication(intent, ordered, recorded, was_current=False)

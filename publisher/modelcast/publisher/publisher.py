@@ -114,10 +114,11 @@ class Publisher:
         wish = Wish(
             model, version, channel, format, loader, training, metrics, lineage, dependencies, input_schema, output_schema, samples
         )
+        began = time.monotonic()
         draft = replace(prepare(model_object, wish, chunk_bytes=self._chunk_bytes), pack=self._pack)
         now_ms = time.time_ns() // 1_000_000
         expires_ms = None if expires_seconds is None else now_ms + round(expires_seconds * 1000)
-        return self._carry_out(Intent(draft, channel, self._keys, now_ms, expires_ms, resend), watch)
+        return self._carry_out(Intent(draft, channel, self._keys, now_ms, expires_ms, resend, began), watch)
 
     def preflight(
         self, model_object: object, *, model: str, version: str, channel: str = "production", format: str | None = None,  # noqa: A002 - the field's word

@@ -38,3 +38,10 @@ def number_or_none(value: object) -> int | None:
 def text_or_none(value: object) -> str | None:
     """Return a value that must be text, or None."""
     return None if value is None else of(str, value)
+
+
+def durations(value: object) -> dict[str, float]:
+    """Return what is known of durations; for people, so that what is none costs no record."""
+    fields: dict[object, object] = value if isinstance(value, dict) else {}
+    found = {stage: fields.get(stage) for stage in ("published", "confirmed")}
+    return {stage: float(took) for stage, took in found.items() if isinstance(took, int | float) and 0 <= took < END_OF_NUMBERS}

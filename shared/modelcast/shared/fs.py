@@ -113,6 +113,10 @@ class Fs:
         guarded("create", path, lambda: path.mkdir(mode=self.FOLDER_MODE, exist_ok=True))
         self.sync_folder(path.parent)
 
+    def may_write(self, path: Path) -> bool:
+        """Whether this process may change a file or a folder's entries, as far as permissions and the mount say."""
+        return os.access(path, os.W_OK)
+
     def refuse_if_others_may_write(self, path: Path) -> None:
         """Raise StorageFault when a folder could be changed by another user: what it holds is loaded as code."""
         mode = guarded("look at", path, lambda: path.stat().st_mode)

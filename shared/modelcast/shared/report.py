@@ -56,7 +56,7 @@ class Report(WireValue):
         active_release: Its release id.
         stages_ms: Duration of each stage in milliseconds.
         transfer: Bytes and chunks fetched and reused, and the ``source`` of the fetched ones: ``stream``, ``amqp`` or both.
-        host: Python, platform, process id and modelcast version of the instance.
+        host: Facts about the instance: Python, platform, process id, modelcast version, libraries, memory, longest stall.
     """
 
     format: int = 1

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from modelcast.publisher.demo.closing import BAD_RELEASES, GOOD_VERSIONS, Record, Return, Trial, document, draw, problems
+from modelcast.publisher.demo.outcomes import Staged
 from modelcast.publisher.demo.traffic import Counts
 from modelcast.shared.cli.output import Output
 
@@ -34,7 +35,10 @@ def record() -> Record:
     counts = {name: Counts(10, 0, Counter({"1.0.0": 4, "1.1.0": 6}), 12.34, "1.1.0") for name in NAMES}
     counts["instance-4"] = Counts(5, 0, Counter({"1.1.0": 5}), 3.0, "1.1.0")
     back = Return("instance-2", "1.1.0", 812.0, 0, connected=True)
-    return Record("demo", trials, back, replace(back, instance="instance-4", connections=3), letters, counts, 20.0)
+    return Record(
+        "demo", trials, back, replace(back, instance="instance-4", connections=3), ["staging"],
+        {"staging": Staged("1.5.0", ("staging-1",), ("1.1.0",), 0, NAMES, 3, 0.4)}, letters, counts, 20.0,
+    )
 
 
 def test_a_run_in_which_everything_went_well_has_no_problems(record: Record) -> None:
@@ -82,6 +86,14 @@ def with_a_lost_connection(record: Record) -> None:
     record.late = replace(record.late, connected=False)
 
 
+def with_a_chapter_that_went_wrong(record: Record) -> None:
+    record.told["staging"] = Staged("1.5.0", ("staging-1",), ("1.1.0",), 12, NAMES, 3, 0.4)
+
+
+def with_a_chapter_that_left_nothing(record: Record) -> None:
+    record.told.clear()
+
+
 def with_a_lost_letter(record: Record) -> None:
     record.dead_letters.pop()
 
@@ -96,6 +108,8 @@ def with_a_lost_letter(record: Record) -> None:
         (with_an_early_connection, "did not serve its last good model before it had a connection"),
         (with_a_late_one_that_is_behind, "the late instance did not catch up"),
         (with_a_lost_connection, "instance-4 is not connected"),
+        (with_a_chapter_that_went_wrong, "the promotion of 1.5.0 sent 12 bytes again"),
+        (with_a_chapter_that_left_nothing, "the chapter staging left nothing behind"),
         (with_a_lost_letter, "1 of 12 rejections have no dead letter"),
     ],
 )
@@ -113,6 +127,7 @@ def test_the_object_has_every_number(record: Record) -> None:
     assert ending["seconds_from_publish_to_last_promotion"] == 2.0
     assert [entry["reason"] for entry in ending["rejected"]] == [reason.value for reason in BAD_RELEASES.values()]
     assert (len(ending["instances"]), len(ending["promoted"]), len(ending["dead_letters"])) == (4, 2, 12)
+    assert ending["chapters"]["staging"]["version"] == "1.5.0"
 
 
 def test_the_table_and_the_last_sentence_are_for_people(record: Record, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,13 @@ def test_help_shows_an_example() -> None:
     result = CliRunner().invoke(demo, ["--help"])
     assert result.exit_code == 0
     assert "modelcast demo --json 2>story.txt" in result.output
+    assert "--skip [staging|rollback" in result.output
+
+
+def test_a_chapter_that_the_story_needs_cannot_be_left_out() -> None:
+    result = CliRunner().invoke(demo, ["--skip", "killed"])
+    assert result.exit_code == 2
+    assert "'killed' is not one of 'staging'" in result.output
 
 
 def test_importing_it_loads_nothing_heavy() -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,12 @@ def test_the_password_stands_in_no_argument(setting: Setting) -> None:
     instance = Instance("instance-1", setting, Caller(Exam([[1.0]]), 100))
     assert "instance-1" in instance.arguments
     assert not any("secret" in word for word in instance.arguments)
+
+
+def test_it_follows_the_channel_of_its_setting(setting: Setting) -> None:
+    for channel in ("production", "staging"):
+        arguments = Instance("instance-1", replace(setting, channel=channel), Caller(Exam([[1.0]]), 100)).arguments
+        assert arguments[arguments.index("--channel") + 1] == channel
 
 
 def test_stopping_what_never_started_does_nothing(instance: Instance) -> None:

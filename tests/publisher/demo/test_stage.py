@@ -2,7 +2,7 @@
 
 import pytest
 
-from modelcast.publisher.demo.stage import Narrator, published, told
+from modelcast.publisher.demo.stage import Narrator, Verdicts, ordered, told
 from modelcast.publisher.publication import Publication
 from modelcast.shared.cli.output import Output
 from modelcast.shared.report import Report, ReportKind, Verdict
@@ -20,8 +20,21 @@ def a_report(verdict: Verdict, **fields: object) -> Report:
 
 
 def test_a_publication_says_what_was_sent_and_what_was_there() -> None:
-    assert "1.2.0: 12.5 kB sent;" in published(a_publication(sent=12_500, reused=0), 0.1)
-    assert "12.5 kB sent, 500 B were there already;" in published(a_publication(sent=12_500, reused=500), 0.1)
+    assert "1.2.0: 12.5 kB sent;" in ordered(a_publication(sent=12_500, reused=0), 0.1)
+    assert "12.5 kB sent, 500 B were there already;" in ordered(a_publication(sent=12_500, reused=500), 0.1)
+
+
+def test_an_order_that_sends_nothing_says_so_and_where_to() -> None:
+    text = ordered(a_publication(sent=0, reused=500), 0.1)
+    assert text == "Ordered 1.2.0 for production: no byte of it was sent again; 100 ms."
+
+
+def test_verdicts_are_a_line_of_the_table() -> None:
+    refusal = a_report(Verdict.REJECTED, reason="expired", message="Too late.")
+    verdicts = Verdicts(a_publication(sent=1, reused=0), {"instance-2": a_report(Verdict.PROMOTED)}, {"instance-1": refusal}, 0.5)
+    trial = verdicts.trial("a try", {"instance-1": "1.1.0"})
+    assert (trial.version, trial.what, trial.promoted, trial.seconds) == ("1.2.0", "a try", ("instance-2",), 0.5)
+    assert (trial.rejected, trial.messages) == ({"instance-1": "expired"}, {"instance-1": "Too late."})
 
 
 def test_each_verdict_has_its_sentence() -> None:

@@ -110,6 +110,17 @@ def test_a_version_that_goes_back_is_a_failure() -> None:
     assert exam.judge(0, 200, RIGHT, "1.1.0") == "went back from 1.1.0 to 1.0.0"
 
 
+def test_a_withdrawn_version_may_be_left_and_must_not_come_back() -> None:
+    exam = Exam([[1.0, 2.0]], ANSWERS, {"1.1.0"})
+    newer = {"version": "1.1.0", "probabilities": [0.5, 0.5]}
+    assert exam.judge(0, 200, newer, "1.1.0") is None   # it has not gone back yet
+    assert exam.judge(0, 200, RIGHT, "1.1.0") is None
+    assert exam.judge(0, 200, newer, "1.0.0") == "1.1.0 was withdrawn, and came back"
+    assert exam.judge(0, 200, newer, None) == "1.1.0 was withdrawn, and came back"
+    exam.withdrawn.clear()
+    assert exam.judge(0, 200, newer, "1.0.0") is None
+
+
 def test_nothing_is_sent_before_the_instance_is_ready(caller: Caller, stub: Stub) -> None:
     stub.ready = False
     caller.begin(stub.server.server_port)

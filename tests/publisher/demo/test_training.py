@@ -30,7 +30,14 @@ def test_every_question_has_an_answer_that_the_model_gives_for_it_alone(school: 
 
 
 def test_training_is_repeatable(school: School) -> None:
-    assert school.answers(school.train(120, seed=1).model) == school.answers(school.train(120, seed=1).model)
+    first, second = school.train(120, seed=1).model, School().train(120, seed=1).model
+    assert first is not second
+    assert school.answers(first) == school.answers(second)
+
+
+def test_what_was_trained_once_is_not_trained_again(school: School) -> None:
+    assert school.train(120, seed=1) is school.train(120, seed=1)
+    assert school.train(120, seed=1) is not school.train(120, seed=2)
 
 
 def test_the_model_that_needs_its_host_reproduces_its_samples_there_only(school: School) -> None:

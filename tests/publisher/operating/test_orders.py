@@ -65,3 +65,17 @@ def test_a_wish_to_wait_that_cannot_be_meant_orders_nothing(life: Life, argument
     assert run(["promote", "fraud", "1.1.0", "--wait", "0", *arguments]) == 2
     assert run(["rollback", "fraud", "--wait-share", "7", *arguments]) == 2
     assert life.road.records("fraud") == before
+
+
+def test_where_the_chunks_are_gone_a_promotion_is_refused_and_a_rollback_says_so(
+    life: Life, tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["promote", "fraud", "1.1.0", *arguments]) == 0
+    for chunk in [path for path in (tmp_path / "depot").rglob("*") if path.is_file() and path.parent.parent.name == "chunks"]:
+        chunk.unlink()
+    assert run(["promote", "fraud", "1.0.0", "--to", "canary", *arguments]) == 27
+    assert "publish the same bytes again" in capsys.readouterr().err.lower()
+    assert run(["promote", "fraud", "1.0.0", "--to", "canary", "--again", *arguments]) == 0
+    assert "only instances that hold it" in capsys.readouterr().err
+    assert run(["rollback", "fraud", *arguments]) == 0
+    assert "only instances that hold it" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """``fleet``, ``history``, ``releases`` and ``why`` as a user runs them, over a shared directory."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from tests.fakes.life import Life
 from tests.fakes.stage import LONG
 
 from modelcast.publisher import Operator
+from modelcast.publisher.operating import views
 from modelcast.shared.cli.main import run
 from modelcast.shared.depot.depot import Depot
 from modelcast.shared.roads import open_road
@@ -58,6 +60,18 @@ def test_the_fleet_says_who_is_behind_and_why_and_a_monitor_hears_of_it(told: Ru
     code, document = told("fleet", "fraud", "--json")
     assert (code, [member["step"] for member in document["members"]]) == (32, ["current", "refused"])
     assert document["members"][1]["verdict"]["reason"] == "version-out-of-range"
+    for member in document["members"]:
+        assert (set(member["host"]["libraries"]), member["host"]["longest_stall_ms"] >= 0) == ({"cloudpickle"}, True)
+        assert member["host"]["memory"]["resident_bytes"] > 0
+    assert len(re.findall(r"B, [0-9.]+ [MG]B left", text)) == 2
+
+
+@pytest.mark.parametrize(("memory", "shown"), [
+    ({"resident_bytes": 10**6, "available_bytes": 10**9}, "1.0 MB, 1.0 GB left"), ({"resident_bytes": 10**6}, "1.0 MB"),
+    ({"available_bytes": 10**9}, ""), (None, ""), ("much", ""),
+])
+def test_the_table_shows_the_memory_that_was_told(memory: object, shown: str) -> None:
+    assert views._memory(memory) == shown
 
 
 def test_a_fleet_in_step_ends_with_0(told: Run, life: Life, signing_key: SigningKey) -> None:
@@ -99,7 +113,9 @@ def test_why_prints_the_rule_that_decided_with_both_sides(told: Run) -> None:
     assert "accept          <2" in text
     _, text = told("why", "fraud", "1.0.0", "--at", "a")
     assert "received" in text
+    assert re.search(r"Its sender: published \d+ ms, confirmed \d+ ms after the call\.", text)
     _, document = told("why", "fraud", "2.0.0", "--json")
+    assert all(set(decision["took_ms"]) == {"published", "confirmed"} for decision in document["decisions"])
     assert [decision["verdict"] for decision in document["decisions"]] == ["promoted", "rejected"]
 
 

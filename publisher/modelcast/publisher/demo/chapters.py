@@ -163,7 +163,7 @@ def end_of_requests(stage: Stage) -> None:
 
 
 def _train(stage: Stage, rows: int, *, seed: int) -> Trained:
-    trained = stage.school.train(rows, seed=seed)
+    trained = stage.school.train(rows, seed)
     stage.narrator.say(f"Trained on {rows} rows; right on {trained.accuracy:.1%} of {HELD_OUT} rows held out.")
     return trained
 

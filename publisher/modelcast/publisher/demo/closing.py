@@ -1,12 +1,14 @@
 """How the demo ends: what happened as one record, what is wrong with it, the table and the JSON object.
 
-Decides what counts as going as it should. Imports the traffic's counts and the reasons; reads nothing, waits for nothing.
+Decides what counts as going as it should. Imports the traffic's counts, what
+chapters leave behind, and the reasons; reads nothing, waits for nothing.
 """
 
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from modelcast.publisher.demo.outcomes import Told
 from modelcast.publisher.demo.traffic import Counts
 from modelcast.shared.cli.output import Output, printable
 from modelcast.shared.reasons import Reason
@@ -73,6 +75,8 @@ class Record:
         trials: The releases, in order.
         restart: How the killed instance came back.
         late: How the late instance caught up.
+        expected: The chapters that were told though they may be left out.
+        told: What each of those left behind.
         dead_letters: The dead letters of this run, as ``modelcast dead-letters list --json`` gives them.
         counts: What was counted at each instance.
         seconds: Length of the whole story.
@@ -82,6 +86,8 @@ class Record:
     trials: list[Trial] = field(default_factory=list[Trial])
     restart: Return | None = None
     late: Return | None = None
+    expected: list[str] = field(default_factory=list[str])
+    told: dict[str, Told] = field(default_factory=dict[str, Told])
     dead_letters: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     counts: dict[str, Counts] = field(default_factory=dict[str, Counts])
     seconds: float = 0.0
@@ -125,7 +131,7 @@ def problems(record: Record) -> list[str]:
             found.append(f"{version} was not rejected by all {FIRST_INSTANCES} instances as {reason.value}")
         if trial is not None and set(trial.serving.values()) != {GOOD_VERSIONS[-1]}:
             found.append(f"after {version} the instances served {trial.serving}")
-    return found + _problems_of_returns(record) + _problems_of_letters(record)
+    return found + _problems_of_returns(record) + _problems_of_chapters(record) + _problems_of_letters(record)
 
 
 def _problems_of_returns(record: Record) -> list[str]:
@@ -137,6 +143,11 @@ def _problems_of_returns(record: Record) -> list[str]:
         found.append("the late instance did not catch up")
     found += [f"{back.instance} is not connected" for back in (restart, late) if back is not None and not back.connected]
     return found
+
+
+def _problems_of_chapters(record: Record) -> list[str]:
+    found = [f"the chapter {name} left nothing behind" for name in record.expected if name not in record.told]
+    return found + [problem for told in record.told.values() for problem in told.problems()]
 
 
 def _problems_of_letters(record: Record) -> list[str]:
@@ -175,6 +186,7 @@ def document(record: Record, found: list[str]) -> dict[str, Any]:
         "seconds_from_publish_to_last_promotion": round(max((trial.seconds for trial in promotions), default=0.0), 3),
         "restart": _returned(record.restart),
         "late": _returned(record.late),
+        "chapters": {name: told.to_dict() for name, told in record.told.items()},
         "dead_letters": [
             {key: letter.get(key) for key in ("id", "version", "instance", "reason", "message")} for letter in record.dead_letters
         ],
@@ -212,11 +224,12 @@ def draw(record: Record, found: list[str], output: Output) -> None:
         ],
     )
     rows = [*record.counts.items(), ("all", Counts(record.requests, record.failed, Counter(record.by_version), record.longest_ms))]
+    versions = list(record.by_version)
     output.table(
-        ("instance", "requests", "failed", *(f"answers by {version}" for version in GOOD_VERSIONS), "longest request", "serves now"),
+        ("instance", "requests", "failed", *(f"by {version}" for version in versions), "longest request", "serves now"),
         [
             (
-                name, counts.requests, counts.failed, *(counts.by_version[version] for version in GOOD_VERSIONS),
+                name, counts.requests, counts.failed, *(counts.by_version[version] for version in versions),
                 f"{counts.longest_ms:.1f} ms", counts.latest_version or "",
             )
             for name, counts in rows

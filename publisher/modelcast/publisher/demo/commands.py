@@ -1,11 +1,12 @@
 """The command ``modelcast demo``: checks that it can run, tells the story, ends with the table and the exit status.
 
 Decides what is printed where. It is the edge: logging and signals are set here and nowhere else in the demo. Importing it
-loads click only.
+loads click and the table of contents only.
 """
 
 import click
 
+from modelcast.publisher.demo.contents import SKIPPABLE
 from modelcast.shared.cli.connection import json_option, quiet_logs
 from modelcast.shared.cli.output import Output
 from modelcast.shared.errors import MisuseError
@@ -21,9 +22,12 @@ from modelcast.shared.errors import MisuseError
     "--road", type=click.Choice(["auto", "rabbitmq", "file", "http"]), default="auto", show_default=True,
     help="What carries the releases; auto is a shared directory only where no RabbitMQ can be had.",
 )
+@click.option(
+    "--skip", type=click.Choice(SKIPPABLE), multiple=True, help="Leave a chapter out; may be repeated.",
+)
 @json_option
-def demo(*, as_json: bool, keep: bool, requests_per_second: float, road: str) -> int:
-    """Tell the whole story in half a minute: publish, swap, reject, crash, come back, join late.
+def demo(*, as_json: bool, keep: bool, requests_per_second: float, road: str, skip: tuple[str, ...]) -> int:
+    """Tell the whole story in a minute: publish, swap, reject, crash, join late, stage, roll back.
 
     Starts instances of a small web application, asks them for predictions all the time, and shows what becomes of good and
     bad releases. Uses the broker that MODELCAST_URL or
@@ -36,7 +40,7 @@ def demo(*, as_json: bool, keep: bool, requests_per_second: float, road: str) ->
     Example:
       modelcast demo
       modelcast demo --json 2>story.txt
-      modelcast demo --road file
+      modelcast demo --road file --skip staging --skip rollback
     """  # noqa: D301 - \b is click's mark for text that is not wrapped
     import signal  # noqa: PLC0415 - --help need not load any of this
     from importlib.util import find_spec  # noqa: PLC0415
@@ -52,7 +56,7 @@ def demo(*, as_json: bool, keep: bool, requests_per_second: float, road: str) ->
     quiet_logs()
     signal.signal(signal.SIGTERM, signal.default_int_handler)   # ends like Ctrl-C: what was started is stopped
     output = Output(as_json=as_json)
-    record = tell_story(output, requests_per_second=requests_per_second, keep=keep, road=road)
+    record = tell_story(output, requests_per_second=requests_per_second, keep=keep, road=road, skip=skip)
     found = problems(record)
     draw(record, found, output)
     if as_json:

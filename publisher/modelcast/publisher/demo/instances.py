@@ -33,12 +33,14 @@ class Setting:
         model: Name of the model.
         trust: The public key that they trust.
         folder: Where each has a folder.
+        channel: The channel that they follow.
     """
 
     url: str
     model: str
     trust: Path
     folder: Path
+    channel: str = "production"
 
 
 class Instance:
@@ -69,8 +71,9 @@ class Instance:
     def arguments(self) -> list[str]:
         """The words that its process is started with; every user of the host can read them."""
         return [
-            sys.executable, "-m", APPLICATION, "--model", self._setting.model, "--instance", self.name, "--accept", ACCEPT,
-            "--trust", str(self._setting.trust), "--store", str(self._folder / "store"), "--port", "0", "--end-with-stdin",
+            sys.executable, "-m", APPLICATION, "--model", self._setting.model, "--channel", self._setting.channel,
+            "--instance", self.name, "--accept", ACCEPT, "--trust", str(self._setting.trust),
+            "--store", str(self._folder / "store"), "--port", "0", "--end-with-stdin",
         ]
 
     @property

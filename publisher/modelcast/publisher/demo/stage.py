@@ -4,7 +4,7 @@ Decides how the story looks on a terminal. Imports the other parts of the demo a
 """
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from modelcast.publisher.demo.instances import Instance
 from modelcast.publisher.demo.patience import until
 from modelcast.publisher.demo.traffic import Exam
 from modelcast.publisher.demo.training import DATASET, School, Trained
+from modelcast.publisher.operator import Operator
 from modelcast.publisher.publication import Publication
 from modelcast.publisher.publisher import Publisher
 from modelcast.shared.cli.output import Output, as_size, printable
@@ -20,6 +21,8 @@ from modelcast.shared.limits import KIB
 from modelcast.shared.report import Report, Verdict
 from modelcast.shared.road import Road
 
+PRODUCTION, STAGING, CANDIDATES = "production", "staging", "candidates"
+"""The channels; nobody follows the last one: what is there was published and may be promoted."""
 VERDICT_SECONDS = 60.0
 ANSWERS_SECONDS = 60.0
 CHUNK_BYTES = 64 * KIB
@@ -64,7 +67,8 @@ class Stage:
         stranger: A private key that nobody trusts.
         school: Trains models.
         exam: Questions, and the right answers by version.
-        instances: The instances; the last one is started late.
+        instances: The instances of production; the last one is started late.
+        staging: The instance of staging, which the chapter about it starts.
         narrator: Tells the story.
         record: What happened so far.
         breath: So many answers of each instance are waited for between two events, so that each is seen under load.
@@ -79,6 +83,7 @@ class Stage:
     school: School
     exam: Exam
     instances: list[Instance]
+    staging: Instance
     narrator: Narrator
     record: Record
     breath: int
@@ -91,7 +96,7 @@ class Stage:
     def publish(
         self, version: str, what: str, trained: Trained, *, road: Road | None = None, key: Path | None = None
     ) -> Trial:
-        """Publish a release, tell the verdicts as they come, and note what became of it.
+        """Publish a release to production, tell the verdicts as they come, and note what became of it.
 
         Args:
             version: Its version.
@@ -100,13 +105,58 @@ class Stage:
             road: Another way than the straight one.
             key: Another key than the trusted one.
         """
+        verdicts = self.send(version, trained, instances=FIRST_INSTANCES, road=road, key=key)
+        trial = verdicts.trial(what, self.serving([*verdicts.promoted, *verdicts.rejected]))
+        self.record.trials.append(trial)
+        return trial
+
+    def send(
+        self, version: str, trained: Trained, *, instances: int, channel: str = PRODUCTION, road: Road | None = None,
+        key: Path | None = None,
+    ) -> "Verdicts":
+        """Publish a release and tell the verdicts as they come.
+
+        Args:
+            version: Its version.
+            trained: The model.
+            instances: How many verdicts are waited for.
+            channel: Where it goes.
+            road: Another way than the straight one.
+            key: Another key than the trusted one.
+        """
         publisher = Publisher(road or self.url, signing_key=key or self.key, chunk_bytes=CHUNK_BYTES)
-        began, last = time.monotonic(), 0.0
-        publication = publisher.publish(
-            trained.model, model=self.model, version=version, samples=self.school.samples(trained.model),
+        return self.follow(
+            publisher, lambda: self.publish_only(version, trained, publisher=publisher, channel=channel), instances=instances
+        )
+
+    def publish_only(
+        self, version: str, trained: Trained, *, publisher: Publisher | None = None, channel: str = PRODUCTION
+    ) -> Publication:
+        """Publish a release and say nothing.
+
+        Args:
+            version: Its version.
+            trained: The model.
+            publisher: Another publisher than an honest one with the trusted key.
+            channel: Where it goes.
+        """
+        publisher = publisher or Publisher(self.url, signing_key=self.key, chunk_bytes=CHUNK_BYTES)
+        return publisher.publish(
+            trained.model, model=self.model, version=version, channel=channel, samples=self.school.samples(trained.model),
             training=trained.parameters, metrics={"accuracy": trained.accuracy}, lineage={"dataset": DATASET},
         )
-        self.narrator.say(published(publication, time.monotonic() - began))
+
+    def follow(self, waiter: Publisher | Operator, order: Callable[[], Publication], *, instances: int) -> "Verdicts":
+        """Order something, and tell the order and the verdicts on it as they come.
+
+        Args:
+            waiter: Waits for the verdicts.
+            order: Orders it.
+            instances: How many verdicts are waited for.
+        """
+        began, last = time.monotonic(), 0.0
+        publication = order()
+        self.narrator.say(ordered(publication, time.monotonic() - began))
 
         def on_verdict(report: Report) -> None:
             """Tell a verdict as it comes, and remember when."""
@@ -114,14 +164,12 @@ class Stage:
             last = time.monotonic() - began
             self.narrator.say(told(report))
 
-        outcome = publisher.wait(publication, instances=FIRST_INSTANCES, timeout_seconds=VERDICT_SECONDS, on_verdict=on_verdict)
-        serving = self.serving([*outcome.promoted, *outcome.rejected])
-        trial = Trial(
-            version, what, tuple(outcome.promoted), {name: report.reason or "" for name, report in outcome.rejected.items()},
-            {name: report.message or "" for name, report in outcome.rejected.items()}, serving, last,
-        )
-        self.record.trials.append(trial)
-        return trial
+        outcome = waiter.wait(publication, instances=instances, timeout_seconds=VERDICT_SECONDS, on_verdict=on_verdict)
+        return Verdicts(publication, outcome.promoted, outcome.rejected, last)
+
+    def latest(self, name: str) -> str | None:
+        """Return the version that an instance answered with last."""
+        return next((each.caller.counts.latest_version for each in self.instances if each.name == name), None)
 
     def serving(self, names: Collection[str]) -> dict[str, str | None]:
         """Return the version that each of the instances answers with now, after each was asked some more."""
@@ -138,8 +186,40 @@ class Stage:
         )
 
 
-def published(publication: Publication, seconds: float) -> str:
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """What instances decided on one order.
+
+    Attributes:
+        publication: What was ordered.
+        promoted: Reports of instances that promoted it, by instance.
+        rejected: Reports of instances that rejected it, by instance.
+        seconds: From the call that ordered it to the last verdict.
+    """
+
+    publication: Publication
+    promoted: dict[str, Report]
+    rejected: dict[str, Report]
+    seconds: float
+
+    def trial(self, what: str, serving: dict[str, str | None]) -> Trial:
+        """Return it as a line of the table at the end.
+
+        Args:
+            what: What it was, in words.
+            serving: The version that each instance answered with afterwards.
+        """
+        return Trial(
+            self.publication.version, what, tuple(self.promoted),
+            {name: report.reason or "" for name, report in self.rejected.items()},
+            {name: report.message or "" for name, report in self.rejected.items()}, serving, self.seconds,
+        )
+
+
+def ordered(publication: Publication, seconds: float) -> str:
     """Return a publication as a sentence."""
+    if not publication.sent_bytes:
+        return f"Ordered {publication.version} for {publication.channel}: no byte of it was sent again; {seconds * 1000:.0f} ms."
     text = f"Published {publication.version}: {as_size(publication.sent_bytes)} sent"
     if publication.reused_bytes:
         text += f", {as_size(publication.reused_bytes)} were there already"

@@ -1,4 +1,4 @@
-"""The story from beginning to end: sets the stage, plays the chapters in order, clears everything away.
+"""The story from beginning to end: sets the stage, plays the chapters of the table of contents in order, clears everything away.
 
 Decides what is left behind: nothing, unless it was asked for. Ends only processes that it started. Imports the chapters.
 """
@@ -6,15 +6,17 @@ Decides what is left behind: nothing, unless it was asked for. Ends only process
 import secrets
 import shutil
 import tempfile
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from modelcast.publisher.demo import chapters
 from modelcast.publisher.demo.closing import FIRST_INSTANCES, Record
+from modelcast.publisher.demo.contents import without
 from modelcast.publisher.demo.ground import Ground, prepare
 from modelcast.publisher.demo.instances import Instance, Setting
-from modelcast.publisher.demo.stage import Narrator, Stage
+from modelcast.publisher.demo.stage import CANDIDATES, PRODUCTION, STAGING, Narrator, Stage
 from modelcast.publisher.demo.traffic import Caller, Exam
 from modelcast.publisher.demo.training import School
 from modelcast.shared.cli.output import Output
@@ -22,14 +24,10 @@ from modelcast.shared.errors import HostFault
 from modelcast.shared.keyfiles import generate
 from modelcast.shared.roads import open_road
 
-DEFAULT_CHANNEL = "production"
-CHAPTERS = (
-    chapters.first_model, chapters.better_model, chapters.damaged_on_the_way, chapters.wrong_elsewhere, chapters.forbidden_version,
-    chapters.unknown_key, chapters.killed, chapters.late, chapters.dead_letters,
-)
 
-
-def tell_story(output: Output, *, requests_per_second: float, keep: bool, road: str = "auto") -> Record:
+def tell_story(
+    output: Output, *, requests_per_second: float, keep: bool, road: str = "auto", skip: Collection[str] = ()
+) -> Record:
     """Play the whole story.
 
     Args:
@@ -37,6 +35,7 @@ def tell_story(output: Output, *, requests_per_second: float, keep: bool, road: 
         requests_per_second: How often each instance is asked.
         road: What carries the releases, one of ``ground.ROADS``.
         keep: Whether folder, broker and what the story left on it stay.
+        skip: Names of chapters that are left out, of ``contents.SKIPPABLE``.
 
     Returns:
         What happened.
@@ -52,11 +51,12 @@ def tell_story(output: Output, *, requests_per_second: float, keep: bool, road: 
         stage = _set_up(narrator, folder, ground, requests_per_second)
         if not keep:
             cleanup.callback(_retire, stage)   # after the instances, which would make their queues again
-        cleanup.callback(_stop_all, stage.instances)
+        cleanup.callback(_stop_all, [*stage.instances, stage.staging])
         chapters.three_instances(stage)
-        for number, play in enumerate(CHAPTERS, 1):
-            narrator.number = number
-            play(stage)
+        for narrator.number, chapter in enumerate(without(skip), 1):
+            if chapter.is_skippable:
+                stage.record.expected.append(chapter.name)
+            chapter.play(stage)
         chapters.end_of_requests(stage)
     stage.record.seconds = narrator.elapsed
     return stage.record
@@ -72,10 +72,12 @@ def _set_up(narrator: Narrator, folder: Path, ground: Ground, requests_per_secon
     instances = [
         Instance(f"instance-{number}", setting, Caller(exam, requests_per_second)) for number in range(1, FIRST_INSTANCES + 2)
     ]
+    staging = Instance("staging-1", replace(setting, channel=STAGING), Caller(exam, requests_per_second))
     record = Record(model, counts={instance.name: instance.caller.counts for instance in instances})
     breath = max(1, round(requests_per_second * 0.6))
     return Stage(
-        ground.url, ground.unguarded_url, ground.place, model, key, stranger, school, exam, instances, narrator, record, breath
+        ground.url, ground.unguarded_url, ground.place, model, key, stranger, school, exam, instances, staging, narrator, record,
+        breath,
     )
 
 
@@ -93,7 +95,12 @@ def _folder(narrator: Narrator, *, keep: bool) -> Generator[Path]:
 def _retire(stage: Stage) -> None:
     """Leave the broker as it was found; reports stay, the broker drops them after seven days."""
     with suppress(HostFault):   # it may be gone; then so is what was on it
-        open_road(stage.url).retire(stage.model, DEFAULT_CHANNEL, [instance.name for instance in stage.instances])
+        road = open_road(stage.url)
+        if stage.staging.name in stage.record.counts:
+            road.retire(stage.model, STAGING, [stage.staging.name])
+        if "waves" in stage.record.told:
+            road.retire(stage.model, CANDIDATES, [])
+        road.retire(stage.model, PRODUCTION, [instance.name for instance in stage.instances])
 
 
 def _stop_all(instances: list[Instance]) -> None:

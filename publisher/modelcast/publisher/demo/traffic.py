@@ -1,8 +1,9 @@
 """The requests: for each instance one thread that asks it for predictions, at a steady pace, on one connection.
 
 Decides what counts as a failed request: no answer, another status than 200, a version that was never published as good, an
-answer that is not the one this version gives, a version lower than the one before. Plays the load balancer: an instance gets
-requests from the moment that ``/ready`` says yes until ``hold`` is called. Imports versions and the standard library.
+answer that is not the one this version gives, a version lower than the one before unless that one was withdrawn, a withdrawn one
+that comes back. Plays the load balancer: an instance gets requests from the moment that ``/ready`` says yes until ``hold`` is
+called. Imports versions and the standard library.
 """
 
 import itertools
@@ -69,10 +70,12 @@ class Exam:
         questions: Rows of features.
         answers: For each version that may answer, its probabilities for each question; versions are added before they
             are published.
+        withdrawn: Versions that an instance may leave for a lower one, and must not come back to.
     """
 
     questions: list[list[float]]
     answers: dict[str, list[list[float]]] = field(default_factory=dict[str, list[list[float]]])
+    withdrawn: set[str] = field(default_factory=set[str])
 
     def judge(self, number: int, status: int, answer: dict[str, Any], before: str | None) -> str | None:
         """Return why an answer is wrong, or None.
@@ -88,7 +91,9 @@ class Exam:
             return f"status {status}: {answer.get('error')}"
         if not isinstance(version, str) or version not in self.answers:
             return f"answered by version {version!r}, which must never serve"
-        if before is not None and Version(version).precedes(Version(before)):
+        if version in self.withdrawn and before not in self.withdrawn:
+            return f"{version} was withdrawn, and came back"
+        if before is not None and before not in self.withdrawn and Version(version).precedes(Version(before)):
             return f"went back from {before} to {version}"
         expected, given = self.answers[version][number], answer.get("probabilities")
         if not isinstance(given, list) or len(given) != len(expected):

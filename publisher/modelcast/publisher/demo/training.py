@@ -39,12 +39,13 @@ class Trained:
 
 
 class School:
-    """The data, and the training of models on it."""
+    """The data, and the training of models on it; what was trained once is not trained again."""
 
     def __init__(self) -> None:
         found: Any = load_breast_cancer(return_X_y=True)   # scikit-learn has no types; what is inferred from its source is not true
         mixed: Any = shuffle(*found, random_state=0)
         self._rows, self._labels = mixed
+        self._trained: dict[tuple[int, int], Trained] = {}
 
     @property
     def questions(self) -> list[list[float]]:
@@ -52,13 +53,16 @@ class School:
         questions: list[list[float]] = self._rows[-HELD_OUT:].tolist()
         return questions
 
-    def train(self, rows: int, *, seed: int) -> Trained:
+    def train(self, rows: int, seed: int) -> Trained:
         """Train a model on the first ``rows`` rows."""
+        if (rows, seed) in self._trained:
+            return self._trained[rows, seed]
         parameters: dict[str, Any] = {"n_estimators": 100, "max_depth": 3, "random_state": seed, "subsample": 0.8}
         model = GradientBoostingClassifier(**parameters)
         model.fit(self._rows[:rows], self._labels[:rows])
         accuracy = float(model.score(self._rows[-HELD_OUT:], self._labels[-HELD_OUT:]))
-        return Trained(model, rows, accuracy, parameters)
+        trained = self._trained[rows, seed] = Trained(model, rows, accuracy, parameters)
+        return trained
 
     def answers(self, model: Any) -> list[list[float]]:
         """Return a model's probabilities for every question: what an instance that serves it must answer."""

@@ -38,7 +38,8 @@ def ordering(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--from", "from_channel", metavar="CHANNEL", help="The channel that must have run it before, such as staging.")
 @click.option("--require-verdicts", type=float, metavar="SHARE",
               help="Share of the instances of --from that must have promoted it, such as 0.95.")
-@click.option("--again", is_flag=True, help="Order it even if it runs already, or was rolled back there.")
+@click.option("--again", is_flag=True,
+              help="Order it even if it runs already, was rolled back there, or its chunks are gone.")
 @click.option("--waves", metavar="AMOUNTS", help="Gradually: to so many instances at first, then to more, such as 1,10%,100%.")
 @click.option("--soak", type=float, metavar="SECONDS", help="With --waves: watch each wave so long once its verdicts are in.")
 @click.option("--max-failures", metavar="AMOUNT", help="With --waves: so many may refuse it or be late before it halts: 0, 2, 5%.")
@@ -49,9 +50,9 @@ def ordering(command: Callable[..., Any]) -> Callable[..., Any]:
 def promote(model: str, version: str, *, as_json: bool, **options: Any) -> int:
     """Order a channel to run a release that is there. No byte of it is sent again, and its signature stays what it was.
 
-    Ends with 31, and orders nothing, when too few instances of --from accepted it; with 27 when it was never there. With --waves
-    it ends when all instances were reached, and with 37 when it halted. Ended in between nothing more is ordered until somebody
-    calls modelcast rollout resume, from wherever.
+    Ends with 31, and orders nothing, when too few instances of --from accepted it; with 27 when it was never there, or its chunks
+    are not on the road any more. With --waves it ends when all instances were reached, and with 37 when it halted. Ended in between
+    nothing more is ordered until somebody calls modelcast rollout resume, from wherever.
 
     \b
     Example:
@@ -71,6 +72,7 @@ def promote(model: str, version: str, *, as_json: bool, **options: Any) -> int:
         output.data(f"{model} {publication.version} is what {publication.channel} runs already: nothing to do.")
     else:
         output.data(f"{model} {publication.version} ordered for {publication.channel}: order {publication.sequence}, nothing sent")
+    _tell_of_gone_chunks(output, publication)
     return _end(output, operator, publication, options)
 
 
@@ -94,7 +96,16 @@ def rollback(model: str, *, as_json: bool, **options: Any) -> int:
         model, channel=options["channel"], to=options["to_version"], reason=options["reason"], expires_seconds=options["expires"],
     )
     output.data(f"{model} goes back to {publication.version} in {publication.channel}: order {publication.sequence}, nothing sent")
+    _tell_of_gone_chunks(output, publication)
     return _end(output, operator, publication, options)
+
+
+def _tell_of_gone_chunks(output: Output, publication: "Publication") -> None:
+    if publication.chunks_are_gone:
+        output.note(
+            f"The chunks of {publication.version} are not on the road any more: only instances that hold it, or have a fallback, can "
+            f"switch. For the others publish the same bytes again."
+        )
 
 
 def _begin(options: dict[str, Any], *, as_json: bool) -> "tuple[Output, Operator]":

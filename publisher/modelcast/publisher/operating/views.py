@@ -12,6 +12,8 @@ from modelcast.shared.cli.connection import json_option, quiet_logs, resolve_url
 from modelcast.shared.cli.output import Output, as_size, as_span, as_time, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from modelcast.publisher.fleet import Fleet
     from modelcast.shared.operating_road import OpenRoad
     from modelcast.shared.report import Report
@@ -73,13 +75,24 @@ def _show_fleet(output: Output, found: "Fleet") -> None:
         member, verdict = found.members[name], found.members[name].verdict
         said = f"{verdict.verdict} {verdict.version or '?'}{f': {verdict.reason}' if verdict.reason else ''}" if verdict else ""
         since = "?" if member.since_ms is None else as_span(now - member.since_ms / 1000)
-        rows.append((name, member.version or "nothing", step.value, since, said))
-    output.table(("instance", "serves", "is", "for", "last verdict"), rows, whole=("instance", "serves", "is"))
+        rows.append((name, member.version or "nothing", step.value, since, _memory(member.host.get("memory")), said))
+    output.table(("instance", "serves", "is", "for", "memory", "last verdict"), rows, whole=("instance", "serves", "is"))
     counts = ", ".join(f"{count} on {version}" for version, count in found.versions.most_common())
     current = sum(step == "current" for step in steps.values())
     ago = None if found.issued_ms is None else as_span(now - found.issued_ms / 1000)
     ordered = f"{found.last_version} was ordered {ago} ago" if ago else "nothing was ordered"
     output.note(f"{current} of {len(steps)} serve what was ordered last ({ordered}); {counts or 'nobody is heard'}.")
+
+
+def _memory(told: object) -> str:
+    """Say what a process takes and what is left to it, as far as it reported that."""
+    match told:
+        case {"resident_bytes": int(resident), "available_bytes": int(available)}:
+            return f"{as_size(resident)}, {as_size(available)} left"
+        case {"resident_bytes": int(resident)}:
+            return as_size(resident)
+        case _:
+            return ""
 
 
 @click.command()
@@ -177,14 +190,15 @@ def why(model: str, version: str, *, channel: str | None, instance: str | None, 
     output = Output(as_json=as_json)
     found = decisions(_road(url, output), model, version, channel=channel, instance=instance)
     if as_json:
-        output.document({"model": model, "version": version, "decisions": [report.model_dump(mode="json") for report in found]})
+        told = [report.model_dump(mode="json") | {"took_ms": dict(order.took_ms) if order else {}} for report, order in found]
+        output.document({"model": model, "version": version, "decisions": told})
         return
-    for report in found:
-        for line in _reasons(report):
+    for report, order in found:
+        for line in _reasons(report, order.took_ms if order else {}):
             output.data(printable(line))
 
 
-def _reasons(report: "Report") -> list[str]:
+def _reasons(report: "Report", took_ms: "Mapping[str, float]") -> list[str]:
     from modelcast.shared.reasons import EXPLANATIONS, Reason  # noqa: PLC0415 - see above
 
     who, when = f"{report.instance} ({report.channel})", as_time(report.time_ms)
@@ -199,6 +213,9 @@ def _reasons(report: "Report") -> list[str]:
         lines.append("  Its turn in the rollout has not come; another order will say so. See: modelcast rollout status")
     elif report.stages_ms:
         lines.append("  " + ", ".join(f"{stage} {took:.0f} ms" for stage, took in report.stages_ms.items()))
+    if took_ms:
+        took = ", ".join(f"{stage} {took_ms[stage]:.0f} ms" for stage in ("published", "confirmed") if stage in took_ms)
+        lines.append(f"  Its sender: {took} after the call.")
     return lines
 
 

@@ -13,8 +13,9 @@ from typing import Any, TypeVar, cast
 from modelcast.publisher.acceptance import check_accepted
 from modelcast.publisher.catalog import Catalog
 from modelcast.publisher.chronicle import HEARD_MINUTES, reports_of
+from modelcast.publisher.holding import has_lost
 from modelcast.publisher.listening import LastingReports, minutes_to_read
-from modelcast.publisher.operator import Operator, check_share, order_for, publication_of, release_of
+from modelcast.publisher.operator import Operator, check_share, gone, order_for, publication_of, release_of
 from modelcast.publisher.publication import Publication
 from modelcast.publisher.publisher import open_session
 from modelcast.publisher.rollout.desk import Desk, RolloutRoad, driver_name, now_ms
@@ -106,6 +107,8 @@ class Rollouts:
             before = order_for(catalog, check_name("channel", wanted.from_channel), known)
             if wanted.require_verdicts is not None:
                 check_accepted(self._road, publication_of(known, before, was_current=True), wanted.require_verdicts)
+        if not wanted.again and has_lost(session, catalog, known):
+            raise gone(known)
         if not wanted.again:
             catalog.refuse_withdrawn(channel, known.release, known.manifest.version)
         begun = Begun(channel, catalog.next_sequence(channel, now), known.release, known.manifest.version, wanted.plan, now)

@@ -167,7 +167,7 @@ class Driver:
 
     def _named(self, names: Sequence[str]) -> str:
         listed = "; ".join(f"{name}: {shortened(self.tally.why.get(name, 'has not decided'), 200)}" for name in names[:NAMED])
-        return f"{listed}{'; …' if len(names) > NAMED else ''}"
+        return f"{listed.rstrip('.')}{'; …' if len(names) > NAMED else ''}"
 
 
 def _who(rollout: Rollout) -> str:

@@ -24,7 +24,7 @@ Examples:
   modelcast publish model.joblib --model fraud --version 1.0.0 --format joblib \\
       --key keys/training.key --wait 3
   modelcast dead-letters list                what instances refused, and why
-  modelcast demo                             the whole story in half a minute
+  modelcast demo                             the whole story in a minute
 """
 
 _SUMMARIES = {

@@ -10,8 +10,11 @@ import shutil
 import struct
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
+PATIENCE_SECONDS = 20.0
 SHUTDOWN, WITHOUT_THE_LOG = 0x8004_587D, 2
 
 
@@ -37,6 +40,10 @@ class PoweredDisk:
         """Whether this machine and this user can have one."""
         return sys.platform == "linux" and os.geteuid() == 0 and Path("/dev/loop-control").exists() and shutil.which("mkfs.ext4") is not None
 
+    def sync(self) -> None:
+        """Bring everything onto it."""
+        self._run("sync", "--file-system", str(self.folder))
+
     def cut(self) -> None:
         """Cut the power: nothing that is not on the device comes onto it any more, and every call fails."""
         descriptor = os.open(self.folder, os.O_RDONLY)
@@ -52,8 +59,13 @@ class PoweredDisk:
 
     def close(self) -> None:
         """Take it away."""
-        if os.path.ismount(self.folder):
-            self._run("umount", str(self.folder))
+        deadline, pause = time.monotonic() + PATIENCE_SECONDS, threading.Event()
+        while os.path.ismount(self.folder):
+            done = subprocess.run(["umount", str(self.folder)], capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                return
+            assert time.monotonic() < deadline, done.stderr   # a process that was killed has its files open for a moment
+            pause.wait(0.1)
 
     @staticmethod
     def _run(*command: str) -> None:

@@ -73,7 +73,7 @@ class Ordered:
         kind: ``promotion`` or ``rollback``.
         key: Id of the key that signed it, or None where that was not recorded.
         up_to: It is for the instances up to this turn; None is for all.
-        rollout: Sequence of the first order of its rollout, or None.
+        rollout: Number of its rollout, or None.
         wave: Which wave of it, counted from 0, or None.
         took_ms: How long its sender took from the call to all chunks confirmed (``published``) and to the order confirmed
             (``confirmed``), in milliseconds by its own clock, as far as it was recorded.
@@ -237,11 +237,11 @@ class Catalog:
     def next_sequence(self, channel: str, now_ms: int) -> int:
         """Return the number of the channel's next order.
 
-        The first order of a register is numbered by the clock, in seconds since 1970: after a broker has lost all its data,
-        the numbers must still be above those that instances have seen, or they would pass every new order over.
+        It is never below the clock, in seconds since 1970: after a broker has lost all its data, or its machine lost power and with it
+        the end of the register, the numbers must still be above those that instances have seen. They would pass a new order over, or
+        take it for another one with the same number.
         """
-        last = self._sequences.get(channel)
-        return max(1, now_ms // 1000) if last is None else last + 1
+        return max(1, now_ms // 1000, self._sequences.get(channel, 0) + 1)
 
     def last_order(self, channel: str) -> Ordered | None:
         """Return the channel's last order if it is known to have been sent, or None."""

@@ -19,7 +19,7 @@ class Wave:
     """One wave of a gradual rollout.
 
     Attributes:
-        rollout: Sequence of the rollout's first order.
+        rollout: Number of the rollout.
         number: Which wave, counted from 0.
         up_to: It is for the instances up to this turn; None is for all.
     """

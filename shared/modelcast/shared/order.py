@@ -55,7 +55,7 @@ class Order(WireValue):
         oldest_offset: Where the oldest chunk it needs lies, for an instance that holds nothing; a hint.
         trace: The trace that it belongs to, as a ``traceparent`` of W3C Trace Context, or None; says nothing about what to do.
         up_to: It is for the instances whose turn (``turns.turn_of``) is not above this; None is for all.
-        rollout: Sequence of the first order of the gradual rollout that it belongs to, or None.
+        rollout: Number of the gradual rollout that it belongs to, not above the sequence of its first order; or None.
     """
 
     format: int = 1

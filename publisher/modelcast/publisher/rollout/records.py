@@ -55,7 +55,7 @@ class Begun:
 
     Attributes:
         channel: Name of the channel.
-        sequence: Sequence of its first order: the name of the rollout.
+        sequence: The number of the rollout; its orders have higher sequences, or the first of them the same.
         release: Id of the release.
         version: Its version.
         plan: What it is to do.
@@ -102,7 +102,7 @@ class Stepped:
 
     Attributes:
         channel: Name of the channel.
-        sequence: Name of the rollout.
+        sequence: Number of the rollout.
         step: What happened.
         at_ms: When, milliseconds since 1970 UTC.
         driver: Who did it.

@@ -32,7 +32,7 @@ class Tally:
         model: Name of the model.
         channel: Name of the channel.
         release: Id of the release.
-        since: Sequence of the rollout's first order.
+        since: Number of the rollout, not above the sequence of its first order.
         known: Instances that were heard and did not stop.
         said: What each said last, if anything.
         why: In their words, of those that do not serve it.

@@ -48,7 +48,8 @@ class NodeFolder:
         for folder in (self._home, self._data, conf_d, self.log.parent):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         cookie = self._home / ".erlang.cookie"
-        if not cookie.exists():
+        if not cookie.exists() or not cookie.stat().st_size:
+            cookie.unlink(missing_ok=True)
             _write_private(cookie, secrets.token_hex(20), mode=0o400)   # Erlang refuses one that others may read
         _write_private(self._settings / "rabbitmq.conf", configuration(record))
         _write_private(self._settings / "advanced.config", "[].\n")
@@ -121,3 +122,5 @@ def _write_private(path: Path, text: str, mode: int = 0o600) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())   # a node whose cookie is empty after a power cut never starts again

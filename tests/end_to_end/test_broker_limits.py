@@ -80,5 +80,5 @@ def test_an_order_that_the_broker_gave_out_too_often_is_a_letter_that_says_so_an
     life.eventually(lambda: consumer.status().unsent_reports == 0)
     [letter] = life.letters()
     assert (letter.version, letter.cause, letter.reason) == ("1.0.0", "delivery_limit", None)
-    assert "gave it out" in letter.explanation.happened
+    assert "as often as its delivery limit" in letter.explanation.happened
     assert life.verdicts()[-1] == ("1.0.0", "promoted", None)

@@ -41,9 +41,18 @@ def test_every_reason_is_explained_in_words(signing_key: SigningKey, reason: Rea
 
 def test_without_a_report_it_says_that_it_does_not_know(signing_key: SigningKey) -> None:
     body = specimens.order_message(signing_key).to_bytes()
-    letter = open_letter(DeadLetter(body, TARGET, None, "expired"))
-    assert (letter.reason, letter.cause, letter.version) == (None, "expired", "2.1.0")
+    letter = open_letter(DeadLetter(body, TARGET, None, "rejected"))
+    assert (letter.reason, letter.cause, letter.version) == (None, "rejected", "2.1.0")
     assert "report is not there" in letter.explanation.happened
+
+
+@pytest.mark.parametrize(("cause", "says"), [
+    ("expired", "longer than a policy"), ("maxlen", "as many messages as a policy"), ("delivery_limit", "as often as its delivery limit"),
+])
+def test_what_the_broker_did_by_itself_is_told_as_its_doing(signing_key: SigningKey, cause: str, says: str) -> None:
+    letter = open_letter(DeadLetter(specimens.order_message(signing_key).to_bytes(), TARGET, None, cause))
+    assert says in letter.explanation.happened
+    assert letter.to_dict()["cause"] == cause
 
 
 def test_a_reason_of_a_newer_modelcast_is_shown_as_it_is(signing_key: SigningKey) -> None:

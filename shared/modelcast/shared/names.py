@@ -7,6 +7,7 @@ everything else with an error that shows the rule. Imports the errors and the ``
 import re
 import socket
 from dataclasses import dataclass
+from functools import lru_cache
 
 import semver
 
@@ -51,6 +52,12 @@ def name_from_host() -> str:
     return cleaned if _NAME.fullmatch(cleaned) else "instance"
 
 
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> semver.Version | None:
+    """Return a version as the library has it, or None when it is none; ranking asks for the same ones again and again."""
+    return semver.Version.parse(text) if semver.Version.is_valid(text) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Version:
     """A SemVer 2.0 version. Ordered by SemVer precedence; build metadata distinguishes but does not order.
@@ -63,7 +70,7 @@ class Version:
 
     def __post_init__(self) -> None:
         text = str(self.text)   # untyped callers hand in numbers and None
-        if len(text) > MAX_VERSION_CHARACTERS or not semver.Version.is_valid(text):
+        if len(text) > MAX_VERSION_CHARACTERS or _parsed(text) is None:
             raise InvalidVersion(
                 f"{text[:80]!r} is no SemVer version.",
                 hint="Write MAJOR.MINOR.PATCH with an optional -prerelease, such as 2.1.0 or 2.1.0-rc.1 (https://semver.org).",
@@ -73,7 +80,9 @@ class Version:
     @property
     def parsed(self) -> semver.Version:
         """The version as the ``semver`` library's value."""
-        return semver.Version.parse(self.text)
+        parsed = _parsed(self.text)
+        assert parsed is not None   # it was looked at when this was made
+        return parsed
 
     def precedes(self, other: "Version") -> bool:
         """Whether this version is lower than ``other`` by SemVer precedence (rule 11)."""

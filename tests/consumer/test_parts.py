@@ -14,7 +14,6 @@ from modelcast.consumer.parts import INSTANCE_FILE, Blueprint, kept_instance
 from modelcast.consumer.policy import Policy, Timing
 from modelcast.consumer.runtime import Runtime
 from modelcast.shared.amqp_road import AmqpRoad
-from modelcast.shared.errors import InvalidName
 from modelcast.shared.fs import Fs
 
 
@@ -31,7 +30,7 @@ def blueprint(tmp_path: Path, key_ring) -> Blueprint:
 
 def test_the_id_is_made_up_once_and_kept(tmp_path: Path) -> None:
     made_up = kept_instance(tmp_path, Fs())
-    assert kept_instance(tmp_path, Fs()) == made_up == (tmp_path / INSTANCE_FILE).read_text()
+    assert kept_instance(tmp_path, Fs()) == made_up == (tmp_path / INSTANCE_FILE).read_text().split()[0]
 
 
 def test_those_who_start_at_the_same_time_get_the_same_id(tmp_path: Path) -> None:
@@ -50,10 +49,22 @@ def test_those_who_start_at_the_same_time_get_the_same_id(tmp_path: Path) -> Non
     assert len(set(found)) == 1
 
 
-def test_a_kept_id_that_is_none_is_refused(tmp_path: Path) -> None:
-    (tmp_path / INSTANCE_FILE).write_bytes(b"Not an id\xff")
-    with pytest.raises(InvalidName):
-        kept_instance(tmp_path, Fs())
+def test_an_id_that_somebody_wrote_by_hand_is_taken(tmp_path: Path) -> None:
+    (tmp_path / INSTANCE_FILE).write_text("web-7\n")
+    assert kept_instance(tmp_path, Fs()) == "web-7"
+
+
+def test_whatever_bit_of_the_kept_id_flips_another_one_is_made_up_and_never_the_wrong_one_taken(tmp_path: Path) -> None:
+    path = tmp_path / INSTANCE_FILE
+    made_up = kept_instance(tmp_path, Fs())
+    whole = path.read_bytes()
+    for bit in range(8 * len(whole)):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        found = kept_instance(tmp_path, Fs())
+        assert found == made_up or found.rpartition("-")[2] != made_up.rpartition("-")[2], (bit, found)
+        assert kept_instance(tmp_path, Fs()) == found
 
 
 def test_what_all_workers_log_with_is_imported_before_they_are_forked(tmp_path: Path) -> None:

@@ -94,3 +94,9 @@ def test_a_connection_that_broke_says_why_and_where() -> None:
     assert isinstance(error, BrokerUnreachable)
     assert str(error) == "The connection to broker:5673 broke: Stream connection lost: reset."
     assert error.facts == {"url": "amqp://user:***@broker:5673/prod"}
+
+
+def test_a_broker_that_failed_inside_sends_to_its_log_and_to_the_cluster() -> None:
+    error = lost_error(URL, pika.exceptions.ConnectionClosedByBroker(541, "INTERNAL_ERROR"))
+    assert "rabbitmqctl cluster_status" in (error.hint or "")
+    assert lost_error(URL, LOST).hint is None

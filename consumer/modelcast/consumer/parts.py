@@ -9,6 +9,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib import import_module, metadata
@@ -39,6 +40,8 @@ from modelcast.consumer.updater import Setting, Updater
 from modelcast.consumer.verdicts import Verdicts
 from modelcast.consumer.vetoes import Vetoes
 from modelcast.consumer.workshop import Tools
+from modelcast.shared.digest import digest, same
+from modelcast.shared.errors import InvalidName
 from modelcast.shared.finding import FindingRoad
 from modelcast.shared.fs import Fs
 from modelcast.shared.locks import HostLock
@@ -137,16 +140,33 @@ def _complaints(store: Store) -> Complaints:
 def kept_instance(root: Path, fs: Fs) -> str:
     """Return the instance id kept in the store; made up at the first start, by whichever process comes first."""
     path, lock = root / INSTANCE_FILE, HostLock(root / INSTANCE_LOCK)
-    while not path.is_file():
+    while (kept := read_instance(path, fs)) is None:
         if not lock.take():
             time.sleep(0.01)   # another process makes one up at this moment
             continue
         try:
-            if not path.is_file():
-                fs.write_whole(path, f"{name_from_host()}-{secrets.token_hex(3)}".encode("ascii"))
+            if read_instance(path, fs) is None:   # there is none, or it rotted: with another id the instance serves what it has
+                name = f"{name_from_host()}-{secrets.token_hex(3)}"
+                fs.write_whole(path, f"{name}\n{_check_of(name)}".encode("ascii"))
         finally:
             lock.release()
-    return check_name("instance", fs.read_whole(path, 1024).decode("ascii", "replace").strip())
+    return kept
+
+
+def read_instance(path: Path, fs: Fs) -> str | None:
+    """Return the id that a file keeps, or None when there is none, or it rotted; an id alone, written by hand, is taken as it is."""
+    if not path.is_file():
+        return None
+    name, _, check = fs.read_whole(path, 1024).decode("ascii", "replace").strip().partition("\n")
+    if check and not same(check.encode(), _check_of(name).encode()):
+        return None
+    with suppress(InvalidName):
+        return check_name("instance", name)
+    return None
+
+
+def _check_of(name: str) -> str:
+    return digest(name.encode()).hex()[:16]
 
 
 @cache

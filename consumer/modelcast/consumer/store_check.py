@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from modelcast.consumer.loaders import available_loaders
-from modelcast.consumer.parts import INSTANCE_FILE, installed
+from modelcast.consumer.parts import INSTANCE_FILE, installed, read_instance
 from modelcast.consumer.policy import Policy
 from modelcast.consumer.rules import Host, check_environment
 from modelcast.consumer.store import Store, misfit_in
@@ -50,8 +50,8 @@ def check_store(case: Case) -> Iterator[Finding]:
     store = Store(folder, Fs())
     try:
         store.fs.refuse_if_others_may_write(folder)
-        if (root / INSTANCE_FILE).is_file():
-            instance = store.fs.read_whole(root / INSTANCE_FILE, 1024).decode("ascii", "replace").strip()
+        instance = read_instance(root / INSTANCE_FILE, store.fs)
+        if instance is not None:
             yield fine("store", f"{root} belongs to instance {instance}.", instance=instance)
     except HostFault as fault:
         yield finding_of("store", fault, "Give the store to the application's user alone.")

@@ -71,7 +71,11 @@ def lost_error(url: BrokerUrl, cause: BaseException, *, blocked: str | None = No
             f"The broker at {url.host}:{url.port} takes no messages now: {blocked}. The connection ended: {_sentence(cause)}.",
             hint=FREE_HINT, facts={"url": str(url), "blocked": blocked},
         )
-    return BrokerUnreachable(f"The connection to {url.host}:{url.port} broke: {_sentence(cause)}.", facts={"url": str(url)})
+    text = _sentence(cause)
+    hint = None
+    if "INTERNAL_ERROR" in text:   # what a cluster says, too, whose majority is gone
+        hint = "The broker failed: its log says where. In a cluster see whether the majority is there: rabbitmqctl cluster_status"
+    return BrokerUnreachable(f"The connection to {url.host}:{url.port} broke: {text}.", hint=hint, facts={"url": str(url)})
 
 
 def channel_error(cause: BaseException, what: str) -> ModelcastError:

@@ -39,6 +39,11 @@ def test_the_patterns_allow_nothing_else(role: Role) -> None:
         assert {name for name in others if re.search(pattern, name)} == set(listed), permission
 
 
+def test_only_who_sends_letters_back_may_write_into_any_queue() -> None:
+    assert {role for role in Role for pattern in [patterns(role, [TARGET]).write] if re.search(pattern, "amq.default")} == {Role.REPLAYER}
+    assert patterns(Role.REPLAYER, [TARGET]).write == r"^(amq\.default|modelcast\.(dead|reports))$"
+
+
 def test_an_instance_may_neither_order_nor_send_chunks() -> None:
     written = needs(Role.INSTANCE, *TARGET).write
     assert names.orders_name(*TARGET) not in written

@@ -1,9 +1,10 @@
 """What a user of a broker may do, role by role: the names that a role touches, and RabbitMQ's patterns that allow no more.
 
-Decides the least that a publisher, an instance and an operator need. Most of it follows from what each declares; the rest is what it
-posts to and reads. Pure. Imports the topology.
+Decides the least that a publisher, an instance, an operator and one who sends dead letters back need. Most of it follows from what each
+declares; the rest is what it posts to and reads. Pure. Imports the topology.
 """
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from modelcast.shared.topology import Binding, Exchange, Part, Queue
 ANY = "*"
 """Stands for any instance; no name has this character."""
 SHARED = (names.DEAD, names.REPORTS)
+DEFAULT_EXCHANGE = "amq.default"
+"""As RabbitMQ's permissions call it: through it a message goes into one queue, whichever it is."""
 
 
 class Role(StrEnum):
@@ -23,6 +26,8 @@ class Role(StrEnum):
     PUBLISHER = "publisher"
     INSTANCE = "instance"
     OPERATOR = "operator"
+    REPLAYER = "replayer"
+    """Sends dead letters back, which takes the right to write into every queue of the virtual host: for people, not for programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,8 @@ def _declared(role: Role, model: str, channel: str) -> list[Part]:
         return [names.publishing_lock(model), *names.model_parts(model), *names.channel_parts(model, channel)]
     if role is Role.INSTANCE:
         return [*names.channel_parts(model, channel), *names.instance_parts(model, channel, _PLACEHOLDER)]
+    if role is Role.REPLAYER:
+        return names.common_parts()
     return [*names.register_parts(model), *names.common_parts()]
 
 
@@ -91,6 +98,8 @@ def _posted_and_read(role: Role, model: str, channel: str) -> tuple[list[str], l
         return [chunks, register, *orders, names.REPORTS], [chunks, register, names.REPORTS]
     if role is Role.INSTANCE:
         return [names.REPORTS], [chunks, history, names.instance_queue_name(model, channel, _PLACEHOLDER)]
+    if role is Role.REPLAYER:
+        return [DEFAULT_EXCHANGE, names.REPORTS], [names.DEAD, names.REPORTS]
     return [register, names.REPORTS], [register, names.DEAD, names.REPORTS]
 
 
@@ -112,14 +121,18 @@ def _pattern(each: Iterable[tuple[str, Iterable[str]]]) -> str:
     """Return one expression for the names of some models; what stands below a model is put together."""
     below: dict[str, list[str]] = {}
     shared: list[str] = []
+    outside = ""
     for model, listed in each:
         for name in listed:
-            if name in SHARED:
+            if name == DEFAULT_EXCHANGE:
+                outside = f"{re.escape(name)}|"
+            elif name in SHARED:
                 shared.append(name.removeprefix(f"{names.PREFIX}."))
             else:
                 below.setdefault(model, []).append(name.removeprefix(f"{names.PREFIX}.{model}."))
     groups = [f"{model}\\.{_either(rest)}" for model, rest in below.items()]
-    return f"^{names.PREFIX}\\.({'|'.join([*groups, *sorted(set(shared))])})$"
+    ours = f"{names.PREFIX}\\.({'|'.join([*groups, *sorted(set(shared))])})"
+    return f"^({outside}{ours})$" if outside else f"^{ours}$"
 
 
 def _either(listed: Iterable[str]) -> str:

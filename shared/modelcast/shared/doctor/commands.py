@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from modelcast.shared.permissions import Patterns
     from modelcast.shared.topology import Part
 
-ROLES = ("publisher", "instance", "operator")
+ROLES = ("publisher", "instance", "operator", "replayer")
 _PATH = click.Path()
 
 

@@ -19,6 +19,7 @@ from modelcast.shared.permissions import Role
 
 NEEDED = {
     Role.PUBLISHER: ("publish", "promote", "fetch"), Role.INSTANCE: ("fetch", "report"), Role.OPERATOR: ("operate", "fetch"),
+    Role.REPLAYER: ("operate",),
 }
 """Scopes that a role cannot do without; a publisher that waits for verdicts needs ``operate``, too."""
 HELPFUL = {Role.PUBLISHER: ("operate",)}

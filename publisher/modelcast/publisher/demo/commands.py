@@ -27,7 +27,7 @@ from modelcast.shared.errors import MisuseError
 )
 @json_option
 def demo(*, as_json: bool, keep: bool, requests_per_second: float, road: str, skip: tuple[str, ...]) -> int:
-    """Tell the whole story in a minute: publish, swap, reject, crash, join late, stage, roll back.
+    """Tell the whole story in a minute: publish, swap, reject, crash, join late, stage, roll back, roll out in waves.
 
     Starts instances of a small web application, asks them for predictions all the time, and shows what becomes of good and
     bad releases. Uses the broker that MODELCAST_URL or

@@ -1,7 +1,7 @@
 """What a user of a broker may do, role by role: the names that a role touches, and RabbitMQ's patterns that allow no more.
 
-Decides the least that a publisher, an instance, an operator and one who sends dead letters back need. Most of it follows from what each
-declares; the rest is what it posts to and reads. Pure. Imports the topology.
+Decides the least that a publisher, an instance, an operator and one who sends dead letters back need. Most of it follows from what
+each declares; the rest is what it posts to and reads. Pure. Imports the topology.
 """
 
 import re

@@ -23,9 +23,11 @@ def operator(node: PrivateNode, broker_url: str) -> Operator:
 @pytest.fixture
 def soon(node: PrivateNode) -> Iterator[None]:
     """Dead letters that were not taken are tried again within a second, not within RabbitMQ's three minutes."""
-    node.control("eval", "application:set_env(rabbit, dead_letter_worker_publisher_confirm_timeout, 1000).")
+    setting = "application:{}_env(rabbit, dead_letter_worker_publisher_confirm_timeout{})."
+    before = node.control("eval", setting.format("get", "")).strip().removeprefix("{ok,").removesuffix("}")
+    node.control("eval", setting.format("set", ", 1000"))
     yield
-    node.control("eval", "application:unset_env(rabbit, dead_letter_worker_publisher_confirm_timeout).")
+    node.control("eval", setting.format("set", f", {before}"))
 
 
 @pytest.fixture(params=["classic", "quorum"])
@@ -74,11 +76,15 @@ def test_an_order_that_the_broker_gave_out_too_often_is_a_letter_that_says_so_an
     for losses in (1, 2, 3):
         operator.close_connections()
         life.eventually(lambda losses=losses: consumer.status().reconnects >= losses and consumer.status().connected)
-    life.eventually(life.letters)
+    counts_losses = int(operator.node.control("-q", "version").split(".")[0]) < 4   # later ones count what was refused only
+    if counts_losses:
+        life.eventually(life.letters)
     ready.set()
     life.serves(consumer, "1.0.0")
     life.eventually(lambda: consumer.status().unsent_reports == 0)
-    [letter] = life.letters()
-    assert (letter.version, letter.cause, letter.reason) == ("1.0.0", "delivery_limit", None)
-    assert "as often as its delivery limit" in letter.explanation.happened
+    letters = life.letters()
+    assert len(letters) == counts_losses
+    for letter in letters:
+        assert (letter.version, letter.cause, letter.reason) == ("1.0.0", "delivery_limit", None)
+        assert "as often as its delivery limit" in letter.explanation.happened
     assert life.verdicts()[-1] == ("1.0.0", "promoted", None)

@@ -202,8 +202,8 @@ class Catalog:
             number_or_none(fields.get("up_to")), number_or_none(fields.get("rollout")),
             number_or_none(fields.get("wave")), durations(fields.get("took_ms")),
         )
-        if order.order is not None:
-            self.rollouts.ordered(order.channel, Sent(order.sequence, order.up_to, order.issued_ms), order.rollout, order.wave)
+        sent = Sent(order.sequence, order.up_to, order.issued_ms)
+        self.rollouts.ordered(order.channel, sent, order.rollout, order.wave, is_known=order.order is not None)
         self._sequences[order.channel] = max(order.sequence, self._sequences.get(order.channel, 0))
         orders = self.orders.setdefault(order.channel, [])
         if orders and orders[-1].order is None and orders[-1].sequence == order.sequence:

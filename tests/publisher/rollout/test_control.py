@@ -12,11 +12,12 @@ from tests.fakes.life import Life
 from tests.fakes.stage import LONG
 
 from modelcast.consumer import ModelConsumer
-from modelcast.publisher import Operator, RolloutPlan, Rollouts, RolloutStatus
+from modelcast.publisher import Operator, RolloutPlan, Rollouts, RolloutStatus, ordering
 from modelcast.publisher.rollout import driver
 from modelcast.publisher.rollout.driver import Happening, unwatched
 from modelcast.publisher.rollout.records import Phase
 from modelcast.shared.errors import MisuseError, NotFound, Withdrawn
+from modelcast.shared.failpoints import Point
 from modelcast.shared.signing import SigningKey
 from modelcast.shared.turns import turn_of
 
@@ -245,6 +246,85 @@ def test_aborted_it_may_leave_who_has_the_release_with_it(life: Life, rollouts: 
     assert Rollouts(life.road).abort("fraud", keeps=True).went_back is None
     driving.ended()
     assert versions(fleet) == ["1.1.0", "1.0.0", "1.0.0", "1.0.0"]
+
+
+def test_a_rollout_that_went_back_or_was_left_goes_back_no_further_when_it_is_aborted(
+    life: Life, rollouts: Rollouts, fleet: dict[str, ModelConsumer], signing_key: SigningKey
+) -> None:
+    publish(life, "1.0.1")
+    for consumer in fleet.values():
+        life.serves(consumer, "1.0.1")
+    driving = Driving(lambda watch: rollouts.begin("fraud", "1.1.0", plan=plan(soak_seconds=3600, rolls_back=True), watch=watch))
+    life.eventually(lambda: driving.did("soaking"))
+    fleet[FOUR[0]].report_bad("answers drift")
+    went_back = driving.ended().went_back
+    assert went_back is not None
+    assert went_back.version == "1.0.1"
+    with pytest.raises(MisuseError, match=rf"is halted, and order {went_back.sequence} was given to the channel since"):
+        rollouts.resume("fraud")
+    ended = rollouts.abort("fraud")
+    assert (ended.rollout.phase, ended.rollout.left_by, ended.went_back) == (Phase.ABORTED, went_back.sequence, None)
+    with pytest.raises(MisuseError, match="is aborted, and order"):
+        rollouts.abort("fraud")
+    assert Operator(life.road, order_key=signing_key).promote("fraud", "1.0.1").was_current
+
+
+def test_who_halts_goes_back_to_what_all_ran_not_to_a_release_that_halted_before(
+    life: Life, rollouts: Rollouts, fleet: dict[str, ModelConsumer]
+) -> None:
+    for version, rolls_back in (("1.1.0", False), ("1.2.0", True)):
+        publish(life, version, channel="staging")
+        driving = Driving(lambda watch, version=version, rolls_back=rolls_back: rollouts.begin(   # type: ignore[misc]
+            "fraud", version, plan=plan(soak_seconds=3600, rolls_back=rolls_back), watch=watch
+        ))
+        life.eventually(lambda: driving.did("soaking"))
+        fleet[FOUR[0]].report_bad("answers drift")
+        status = driving.ended()
+        assert status.rollout.phase is Phase.HALTED
+    assert status.went_back is not None
+    assert status.went_back.version == "1.0.0"
+
+
+@pytest.mark.parametrize("where", [Point.BEFORE_ORDER, Point.AFTER_ORDER])
+def test_killed_between_its_records_a_wave_may_be_out_and_abort_goes_back_from_it(
+    where: Point, life: Life, rollouts: Rollouts, fleet: dict[str, ModelConsumer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(point: Point) -> None:
+        if point is where:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        dying.setattr(ordering, "reach", killed)
+        with pytest.raises(KeyboardInterrupt):
+            rollouts.begin("fraud", "1.1.0", plan=plan())
+    if where is Point.AFTER_ORDER:
+        life.serves(fleet[FOUR[0]], "1.1.0")
+    status = rollouts.abort("fraud", why="it was killed")
+    assert status.went_back is not None
+    assert status.went_back.version == "1.0.0"
+    for consumer in fleet.values():
+        life.serves(consumer, "1.0.0")
+    with pytest.raises(Withdrawn, match="it was killed"):
+        rollouts.begin("fraud", "1.1.0", plan=plan())
+
+
+def test_killed_before_it_went_back_abort_may_be_called_again(
+    life: Life, rollouts: Rollouts, fleet: dict[str, ModelConsumer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driving = Driving(lambda watch: rollouts.begin("fraud", "1.1.0", plan=plan(soak_seconds=3600), watch=watch))
+    life.eventually(lambda: driving.did("soaking"))
+
+    def dead(*_arguments: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        dying.setattr(Operator, "leave_rollout", dead)
+        with pytest.raises(KeyboardInterrupt):
+            rollouts.abort("fraud")
+    driving.ended()
+    again = rollouts.abort("fraud")
+    assert again.went_back is not None
+    life.serves(fleet[FOUR[0]], "1.0.0")
 
 
 def test_another_order_ends_a_rollout(

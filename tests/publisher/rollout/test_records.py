@@ -50,6 +50,13 @@ def test_waves_are_known_by_their_orders_and_accepted_in_their_turn() -> None:
 def test_an_order_that_may_not_have_been_sent_is_no_wave_yet() -> None:
     intended = Ordered("production", 7, "ab" * 32, 1000, rollout=7, wave=0, up_to=50)
     assert last(BEGUN, intended).sent == {}
+    assert last(BEGUN, intended).may_be_out
+    assert not last(BEGUN).may_be_out
+
+
+def test_an_order_of_others_that_may_have_been_sent_leaves_it_behind() -> None:
+    theirs = Ordered("production", 8, "cd" * 32, 1000)
+    assert (last(BEGUN, stepped(Step.DRIVEN), theirs).phase, last(BEGUN, theirs).left_by) == (Phase.SUPERSEDED, 8)
 
 
 @pytest.mark.parametrize(("step", "phase"), [

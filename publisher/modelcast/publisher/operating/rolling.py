@@ -152,7 +152,10 @@ def abort(model: str, *, channel: str, key: Path | None, why: str, keep: bool, u
       modelcast rollout abort fraud --why "answers drift" --key keys/operations.key
     """  # noqa: D301 - \b is click's mark for text that is not wrapped
     output = Output(as_json=as_json)
-    _end(output, _rollouts(output, url, key).abort(model, channel=channel, why=why, keeps=keep))
+    found = _rollouts(output, url, key).abort(model, channel=channel, why=why, keeps=keep)
+    _end(output, found)
+    if not keep and found.went_back is None:
+        output.note(_why_not_back(found))
     return 0
 
 
@@ -188,6 +191,15 @@ def _tell(output: Output, happening: "Happening") -> None:
         "left": f"Not carried on here: {happening.why}.",
     }
     output.data(printable(texts[happening.what]))
+
+
+def _why_not_back(found: "RolloutStatus") -> str:
+    rolled = found.rollout
+    if rolled.left_by is not None:
+        return f"Order {rolled.left_by} was given to {rolled.begun.channel} meanwhile: nothing more is ordered."
+    if rolled.may_be_out:
+        return f"{rolled.begun.channel} ran nothing before: whoever has {rolled.begun.version} keeps it."
+    return "No wave of it was ordered: nobody has to go back."
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -13,9 +13,10 @@ from typing import Any, TypeVar, cast
 from modelcast.publisher.acceptance import check_accepted
 from modelcast.publisher.catalog import Catalog
 from modelcast.publisher.chronicle import HEARD_MINUTES, reports_of
+from modelcast.publisher.choosing import gone, order_for, release_of
 from modelcast.publisher.holding import has_lost
 from modelcast.publisher.listening import LastingReports, minutes_to_read
-from modelcast.publisher.operator import Operator, check_share, gone, order_for, publication_of, release_of
+from modelcast.publisher.operator import Operator, check_share, publication_of
 from modelcast.publisher.publication import Publication
 from modelcast.publisher.publisher import open_session
 from modelcast.publisher.rollout.desk import Desk, RolloutRoad, driver_name, now_ms
@@ -184,8 +185,9 @@ class Rollouts:
         """
         if not keeps:
             self._must_sign()
-        rollout = self._change(model, channel, Step.ABORTED, {Phase.RUNNING, Phase.PAUSED, Phase.HALTED}, why)
-        went_back = self._go_back(model, rollout, why or "the rollout was aborted") if rollout.sent and not keeps else None
+        may = {Phase.RUNNING, Phase.PAUSED, Phase.HALTED, Phase.ABORTED}   # who was killed before it went back calls again
+        rollout = self._change(model, channel, Step.ABORTED, may, why)
+        went_back = None if keeps else self._go_back(model, rollout, why or "the rollout was aborted")
         return replace(self.status(model, channel=channel), went_back=went_back)
 
     def _drive(self, desk: Desk, watch: Callable[[Happening], None]) -> RolloutStatus:
@@ -205,10 +207,8 @@ class Rollouts:
     def _go_back(self, model: str, rollout: Rollout, why: str) -> Publication | None:
         assert self._key is not None
         operator = Operator(self._road, order_key=self._key, busy_seconds=self._busy_seconds)
-        try:
-            return operator.rollback(model, channel=rollout.begun.channel, reason=shortened(why, 500))
-        except NotFound:
-            return None   # the channel ran nothing before
+        begun = rollout.begun
+        return operator.leave_rollout(model, begun.sequence, channel=begun.channel, reason=shortened(why, 500))
 
     def _change(self, model: str, channel: str, step: Step, may: set[Phase], why: str, **fields: Any) -> Rollout:
         """Note a step of somebody who need not be the driver; returns how the rollout stood before."""
@@ -217,9 +217,11 @@ class Rollouts:
             rollout = catalog.rollouts.last(channel)
             if rollout is None:
                 raise NotFound(f"No release of {model} was ever rolled out gradually in {channel}.")
-            if rollout.phase not in may or (rollout.left_by is not None and step is not Step.ABORTED):
+            is_left = rollout.left_by is not None and (step is not Step.ABORTED or rollout.phase is Phase.ABORTED)
+            if rollout.phase not in may or is_left:
+                since = "" if rollout.left_by is None else f", and order {rollout.left_by} was given to the channel since"
                 raise MisuseError(
-                    f"The rollout of {rollout.begun.version} in {channel} is {rollout.phase}.",
+                    f"The rollout of {rollout.begun.version} in {channel} is {rollout.phase}{since}.",
                     hint="See: modelcast rollout status, modelcast history.",
                 )
             by = fields.pop("driver", None) or driver_name()

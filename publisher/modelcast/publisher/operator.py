@@ -20,7 +20,7 @@ from modelcast.publisher.preflight import Forecast, Question, ask
 from modelcast.publisher.publication import Publication
 from modelcast.publisher.publisher import MAX_EXPIRES_SECONDS, open_session, wait_for_verdicts
 from modelcast.publisher.waiting import Outcome
-from modelcast.shared.errors import HostFault, MisuseError, NotFound
+from modelcast.shared.errors import HostFault, MisuseError
 from modelcast.shared.keyfiles import load_signing_key
 from modelcast.shared.names import Version, check_name
 from modelcast.shared.order import Kind

@@ -63,6 +63,9 @@ class FakeDesk:
             raise BrokerUnreachable("away")
         return self.rollout
 
+    def look_patiently(self) -> Rollout:
+        return self.rollout
+
     def is_mine(self, rollout: Rollout) -> bool:
         return rollout.phase is Phase.RUNNING and self.scene.now < self.ends_at
 

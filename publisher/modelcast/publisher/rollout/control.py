@@ -12,14 +12,14 @@ from typing import Any, TypeVar, cast
 
 from modelcast.publisher.acceptance import check_accepted
 from modelcast.publisher.catalog import Catalog
-from modelcast.publisher.chronicle import HEARD_MINUTES, reports_of
 from modelcast.publisher.choosing import gone, order_for, release_of
+from modelcast.publisher.chronicle import HEARD_MINUTES, reports_of
 from modelcast.publisher.holding import has_lost
 from modelcast.publisher.listening import LastingReports, minutes_to_read
 from modelcast.publisher.operator import Operator, check_share, publication_of
 from modelcast.publisher.publication import Publication
 from modelcast.publisher.publisher import open_session
-from modelcast.publisher.rollout.desk import Desk, RolloutRoad, driver_name, now_ms
+from modelcast.publisher.rollout.desk import Desk, RolloutRoad, driver_name, now_ms, patiently
 from modelcast.publisher.rollout.driver import Driver, Happening, unwatched
 from modelcast.publisher.rollout.plan import Amount, RolloutPlan, reach_of, reached
 from modelcast.publisher.rollout.records import Begun, Phase, Rollout, Step, Stepped
@@ -81,7 +81,7 @@ class Rollouts:
             MisuseError: Another rollout of the channel is under way.
             NotFound: There is no such release, or no instance to begin with.
             NotAccepted, Withdrawn: See ``Operator.promote``.
-            HostFault: The road stayed away.
+            HostFault, PublisherBusy: The road stayed away, or another publisher did not end: call ``resume``.
         """
         self._must_sign()
         check_share(from_channel, require_verdicts)
@@ -165,7 +165,7 @@ class Rollouts:
         Raises:
             NotFound: There was no rollout.
             MisuseError: It is over.
-            HostFault: The road stayed away.
+            HostFault, PublisherBusy: The road stayed away, or another publisher did not end: call again.
         """
         self._must_sign()
         desk = self._desk(model, channel)
@@ -201,7 +201,7 @@ class Rollouts:
             ended = Driver(desk, source, tally, watch).run()
         status = status_of(desk.model, ended, tally)
         if ended.phase is Phase.HALTED and ended.plan.rolls_back and ended.driver == desk.driver and ended.left_by is None:
-            status = replace(status, went_back=self._go_back(desk.model, ended, ended.why))
+            status = replace(status, went_back=patiently(lambda: self._go_back(desk.model, ended, ended.why), desk.rest))
         return status
 
     def _go_back(self, model: str, rollout: Rollout, why: str) -> Publication | None:

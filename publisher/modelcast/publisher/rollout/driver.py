@@ -78,10 +78,10 @@ class Driver:
         """Drive; returns how the rollout stands then.
 
         Raises:
-            HostFault: The road stayed away; the rollout stays as it is.
+            HostFault, PublisherBusy: The road stayed away, or another publisher did not end; the rollout stays as it is.
         """
         while True:
-            rollout = self.desk.look()
+            rollout = self.desk.look_patiently()
             if not self.desk.is_mine(rollout):
                 is_own_end = rollout.phase in {Phase.COMPLETED, Phase.HALTED} and rollout.driver == self.desk.driver
                 if not is_own_end:

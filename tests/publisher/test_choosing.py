@@ -65,7 +65,7 @@ def test_a_release_is_found_by_its_version_and_its_order_by_its_channel() -> Non
     with pytest.raises(NotFound, match=r"There is no release fraud 9\.0\.0") as missing:
         release_of(found, "fraud", "9.0.0")
     assert missing.value.hint == "There are: 3.0.0, 2.0.0, 1.0.0."
-    with pytest.raises(NotFound, match="it runs 1.0.0"):
+    with pytest.raises(NotFound, match=r"it runs 1\.0\.0"):
         order_for(found, "production", known(THREE))
     assert not_pruned(known(ONE)).release == ONE
     with pytest.raises(NotFound, match="are not on the road any more"):

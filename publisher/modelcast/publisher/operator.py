@@ -138,7 +138,7 @@ class Operator:
             reason: Why, for the history.
 
         Returns:
-            What was ordered; None where nothing is to be: no wave was ordered, something else was ordered since, or nothing ran before.
+            What was ordered; None where no wave was ordered, something else was ordered since, or nothing ran before.
 
         Raises:
             HostFault: The road broke; call again.

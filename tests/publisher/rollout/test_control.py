@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -277,7 +278,7 @@ def test_who_halts_goes_back_to_what_all_ran_not_to_a_release_that_halted_before
         driving = Driving(lambda watch, version=version, rolls_back=rolls_back: rollouts.begin(   # type: ignore[misc]
             "fraud", version, plan=plan(soak_seconds=3600, rolls_back=rolls_back), watch=watch
         ))
-        life.eventually(lambda: driving.did("soaking"))
+        life.eventually(partial(driving.did, "soaking"))
         fleet[FOUR[0]].report_bad("answers drift")
         status = driving.ended()
         assert status.rollout.phase is Phase.HALTED

@@ -5,15 +5,16 @@ from dataclasses import dataclass, field
 import pytest
 from tests.publisher.rollout.test_tally import OURS, PROMOTED, report, state
 
-from modelcast.publisher.rollout.driver import GRACE_SECONDS, HEARD_SECONDS, LOOK_SECONDS, POLL_SECONDS, Driver, Happening
+from modelcast.publisher.rollout import driver as module
+from modelcast.publisher.rollout.driver import GRACE_SECONDS, LOOK_SECONDS, POLL_SECONDS, Driver, Happening
 from modelcast.publisher.rollout.plan import Amount, RolloutPlan, waves_of
 from modelcast.publisher.rollout.records import Begun, Phase, Rollout, Sent, Step, Stepped
 from modelcast.publisher.rollout.tally import Tally
 from modelcast.shared.errors import BrokerUnreachable
-from modelcast.shared.report import ReportKind, Verdict
+from modelcast.shared.report import Report, ReportKind, Verdict
 from modelcast.shared.turns import turn_of
 
-OTHER = "cd" * 32
+OTHER, HEARD_SECONDS = "cd" * 32, 180.0
 A, B, C = sorted(("a", "b", "c"), key=turn_of)
 
 
@@ -32,6 +33,16 @@ class Scene:
     reports: list[tuple[float, bytes]]
     now: float = 0.0
     is_away: bool = False
+    all: list[tuple[float, bytes]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.all = list(self.reports)
+
+    def heard(self) -> set[str]:
+        """Who reported within the last three minutes, and did not stop."""
+        lately = [Report.parse(body) for at, body in self.all if self.now - HEARD_SECONDS < at <= self.now]
+        last = {report.instance: report for report in lately}
+        return {name for name, report in last.items() if report.kind is not ReportKind.STOPPED}
 
     def receive(self, seconds: float) -> bytes | None:
         if self.reports and self.reports[0][0] <= self.now:
@@ -87,7 +98,7 @@ def driven(reports: list[tuple[float, bytes]], waves: str = "1,100%", ends_at: f
     plan = RolloutPlan(waves_of(waves), **({"verdict_seconds": 100} | options))   # type: ignore[arg-type]
     scene = Scene(sorted(reports, key=lambda each: each[0]))
     desk, seen = FakeDesk(Rollout(Begun("production", 7, OURS, "1.1.0", plan, 0), plan, driver="me"), scene, ends_at), list[Happening]()
-    driver = Driver(desk, scene, Tally("fraud", "production", OURS, 7), seen.append, clock=lambda: scene.now)   # type: ignore[arg-type]
+    driver = Driver(desk, scene, Tally("fraud", "production", OURS, 7), seen.append, scene.heard, clock=lambda: scene.now)   # type: ignore[arg-type]
     driver.run()
     return desk, seen
 
@@ -139,6 +150,56 @@ def test_a_wave_is_not_accepted_while_somebody_has_left_without_a_word() -> None
     assert (desk.rollout.phase, desk.rollout.accepted) == (Phase.HALTED, 0)
 
 
+def test_who_begins_anew_without_its_store_has_the_time_of_a_verdict_to_fetch_it() -> None:
+    begins = [*FLEET, (1.0, promoted(A)), (2.0, state(None, None, instance=A, boot="2"))]
+    others = [(40.0, promoted(B)), (40.0, promoted(C))]
+    desk, _ = driven([*begins, (30.0, state(OURS, "1.1.0", instance=A)), *others], soak_seconds=5)
+    assert desk.rollout.phase is Phase.COMPLETED
+    desk, _ = driven(begins, soak_seconds=5)
+    assert (desk.rollout.phase, desk.rollout.why) == (
+        Phase.HALTED, f"1 of 1 failed, 0 may: {A}: has begun anew and serves nothing."
+    )
+    assert 100 <= desk.scene.now < 110
+    desk, _ = driven([*begins, (3.0, report(ReportKind.STOPPED, instance=A)), *others], soak_seconds=5)
+    assert desk.rollout.phase is Phase.COMPLETED
+
+
+def test_who_reported_long_ago_is_in_no_wave_and_is_not_waited_for_when_somebody_goes_on() -> None:
+    gone = [(0.0, here(f"gone-{number}")) for number in range(40)]
+    plan = RolloutPlan(waves_of("50%,100%"), verdict_seconds=100)
+    scene = Scene([*gone, (0.0, here(A)), *((9000.0, here(name)) for name in (A, B, C)), *((9001.0, promoted(name)) for name in (A, B, C))], now=9000.0)
+    desk, seen = FakeDesk(Rollout(Begun("production", 7, OURS, "1.1.0", plan, 0), plan, driver="me"), scene), list[Happening]()
+    Driver(desk, scene, Tally("fraud", "production", OURS, 7), seen.append, scene.heard, clock=lambda: scene.now).run()   # type: ignore[arg-type]
+    assert [happening.instances for happening in seen if happening.what == "ordered"] == [(A, B), (A, B, C)]
+    assert desk.rollout.phase is Phase.COMPLETED
+
+
+def test_where_nobody_is_heard_any_more_no_wave_is_ordered_and_it_halts() -> None:
+    leaves = [(2.0, report(ReportKind.STOPPED, instance=name)) for name in (A, B, C)]
+    desk, _ = driven([*FLEET, (1.0, promoted(A)), *leaves], soak_seconds=5)
+    assert (desk.orders, desk.rollout.accepted, desk.rollout.phase, desk.rollout.why) == ([0], 1, Phase.HALTED, "No instance is heard.")
+    assert 100 <= desk.scene.now < 120
+    back = [*((50.0, here(name)) for name in (B, C)), *((51.0, promoted(name)) for name in (B, C))]
+    desk, _ = driven([*FLEET, (1.0, promoted(A)), *leaves, *back], soak_seconds=5)
+    assert (desk.orders, desk.rollout.phase) == ([0, 1], Phase.COMPLETED)
+
+
+def test_a_large_fleet_is_looked_at_now_and_then_and_not_for_each_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = [0]
+
+    def counted(tally: Tally, *what: object) -> list[str]:
+        looks[0] += 1
+        return with_said(tally, *what)   # type: ignore[arg-type]
+
+    with_said = Tally.with_said
+    monkeypatch.setattr(module.Tally, "with_said", counted)
+    many = [f"web-{number}" for number in range(1000)]
+    reports = [*((0.0, here(name)) for name in many), *((1.0, promoted(name)) for name in many), *((2.0, here("x")) for _ in range(1000))]
+    desk, _ = driven(reports, waves="100%")
+    assert desk.rollout.phase is Phase.COMPLETED
+    assert looks[0] < 100
+
+
 def test_taken_over_by_others_it_ends_soon_and_orders_nothing_more() -> None:
     desk, seen = driven([*FLEET, (1.0, promoted(A))], soak_seconds=3600, ends_at=10.0)
     assert (desk.orders, seen[-1].what) == ([0], "left")
@@ -157,6 +218,6 @@ def test_going_on_a_wave_that_was_ordered_is_not_ordered_again(accepted: int) ->
     scene = Scene([*FLEET, (0.0, promoted(A)), (3.0, promoted(B)), (3.0, promoted(C))])
     rollout = Rollout(Begun("production", 7, OURS, "1.1.0", plan, 0), plan, driver="me", accepted=accepted, sent={0: Sent(7, turn_of(A), 0)})
     desk = FakeDesk(rollout, scene)
-    Driver(desk, scene, Tally("fraud", "production", OURS, 7), lambda _h: None, clock=lambda: scene.now).run()   # type: ignore[arg-type]
+    Driver(desk, scene, Tally("fraud", "production", OURS, 7), lambda _h: None, scene.heard, clock=lambda: scene.now).run()   # type: ignore[arg-type]
     assert (rollout.phase, rollout.sent[0].up_to) == (Phase.COMPLETED, turn_of(A))
     assert desk.orders == ([0, 1] if accepted == 0 else [1])

@@ -198,7 +198,7 @@ class Rollouts:
             lambda since: self._road.reports(since_minutes=since), minutes, clock=time.monotonic, rest=time.sleep
         )
         with closing(source):
-            ended = Driver(desk, source, tally, watch).run()
+            ended = Driver(desk, source, tally, watch, lambda: self._heard(desk.model, desk.channel)).run()
         status = status_of(desk.model, ended, tally)
         if ended.phase is Phase.HALTED and ended.plan.rolls_back and ended.driver == desk.driver and ended.left_by is None:
             status = replace(status, went_back=patiently(lambda: self._go_back(desk.model, ended, ended.why), desk.rest))

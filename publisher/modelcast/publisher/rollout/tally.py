@@ -22,6 +22,8 @@ class Said(StrEnum):
     """Its application reported it as bad."""
     LEFT = "left"
     """It promoted it, and serves something else now."""
+    EMPTY = "empty"
+    """It promoted it, has begun anew without its store, and serves nothing yet."""
 
 
 @dataclass(slots=True)
@@ -36,7 +38,6 @@ class Tally:
         known: Instances that were heard and did not stop.
         said: What each said last, if anything.
         why: In their words, of those that do not serve it.
-        last_heard: Who sent the last report, if it was of this channel.
     """
 
     model: str
@@ -46,11 +47,9 @@ class Tally:
     known: set[str] = field(default_factory=set)
     said: dict[str, Said] = field(default_factory=dict)
     why: dict[str, str] = field(default_factory=dict)
-    last_heard: str | None = None
 
     def add(self, body: bytes) -> Report | None:
         """Count one report; returns it if it says something new of the release."""
-        self.last_heard = None
         try:
             report = Report.parse(body)
         except SenderFault:
@@ -61,14 +60,15 @@ class Tally:
             self.known.discard(report.instance)
             return None
         self.known.add(report.instance)
-        self.last_heard = report.instance
         said = self._state(report) if report.kind is ReportKind.STATE else self._verdict(report)
         if said is None or said is self.said.get(report.instance):
             return None
         self.said[report.instance] = said
         self.why.pop(report.instance, None)
         if said is Said.LEFT:
-            self.why[report.instance] = f"serves {report.active_version or 'nothing'} again"
+            self.why[report.instance] = f"serves {report.active_version} again"
+        elif said is Said.EMPTY:
+            self.why[report.instance] = "has begun anew and serves nothing"
         elif said is not Said.PROMOTED:
             self.why[report.instance] = f"{report.reason}: {report.message}"
         return report
@@ -79,7 +79,9 @@ class Tally:
         if report.active_release == self.release:
             is_ours = (report.sequence or 0) >= self.since   # it may have run it before, and be told to leave it and come back
             return Said.PROMOTED if is_ours and before is not Said.VETOED else None
-        return Said.LEFT if before is Said.PROMOTED else None
+        if before not in {Said.PROMOTED, Said.EMPTY}:
+            return None
+        return Said.EMPTY if report.active_release is None else Said.LEFT
 
     def _verdict(self, report: Report) -> Said | None:
         if report.release != self.release or (report.sequence or 0) < self.since:
@@ -106,5 +108,5 @@ class Tally:
         return self.with_said(Said.VETOED)
 
     def undecided(self, instances: Iterable[str]) -> list[str]:
-        """Return those of these instances that are there and have not decided."""
-        return [name for name in instances if name in self.known and name not in self.said]
+        """Return those of these instances that are there and have not decided, or have lost what they promoted."""
+        return [name for name in instances if name in self.known and self.said.get(name, Said.EMPTY) is Said.EMPTY]

@@ -152,7 +152,9 @@ class Operator:
                 return None
             before = [order for order in catalog.orders[channel] if order.sequence < rollout]
             target = ran_before(catalog, channel, before, found.begun.release)
-            return target and self._go_back(session, catalog, (catalog.by_id(found.begun.release), target), wish, reason)
+            if target is None:
+                return None
+            return self._go_back(session, catalog, (catalog.by_id(found.begun.release), target), wish, reason)
 
         return self._in_session(model, wish.channel, act)
 

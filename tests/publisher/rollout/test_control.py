@@ -225,6 +225,8 @@ def test_paused_elsewhere_the_driver_ends_and_somebody_else_goes_on(
         rollouts.pause("fraud")
     with pytest.raises(MisuseError, match=r"1\.1\.0 is being rolled out in production: paused, 0 of 3 waves"):
         rollouts.begin("fraud", "1.1.0", plan=plan())
+    with pytest.raises(MisuseError, match="-1 vetoes cannot be allowed"):
+        rollouts.resume("fraud", max_vetoes=-1)
     another = Driving(lambda watch: Rollouts(life.road, order_key=signing_key).resume("fraud", watch=watch))
     life.eventually(lambda: another.did("soaking"))
     third = Driving(lambda watch: rollouts.resume("fraud", watch=watch))
@@ -237,6 +239,8 @@ def test_paused_elsewhere_the_driver_ends_and_somebody_else_goes_on(
     assert ended.went_back is not None
     assert ended.went_back.version == "1.0.0"
     life.serves(fleet[FOUR[0]], "1.0.0")
+    life.eventually(lambda: rollouts.status("fraud").promoted == ())
+    assert rollouts.status("fraud").failed == {}   # who went back was told to
     with pytest.raises(MisuseError, match="is aborted"):
         rollouts.resume("fraud")
 
@@ -361,8 +365,19 @@ def test_without_instances_or_a_release_or_a_key_nothing_begins(life: Life, roll
         rollouts.begin("fraud", "1.1.0", plan=plan(), from_channel="canary")
 
 
+def test_what_all_run_already_is_rolled_out_only_if_somebody_insists(
+    rollouts: Rollouts, fleet: dict[str, ModelConsumer]
+) -> None:
+    assert rollouts.begin("fraud", "1.1.0", plan=plan("100%")).rollout.phase is Phase.COMPLETED
+    with pytest.raises(MisuseError, match=r"1\.1\.0 is what production runs already"):
+        rollouts.begin("fraud", "1.1.0", plan=plan("100%"))
+    assert rollouts.begin("fraud", "1.1.0", plan=plan("100%"), again=True).rollout.phase is Phase.COMPLETED
+
+
 def test_a_preview_says_who_is_in_which_wave_and_orders_nothing(rollouts: Rollouts, fleet: dict[str, ModelConsumer]) -> None:
     assert rollouts.preview("fraud", plan=plan()) == [tuple(FOUR[:1]), tuple(FOUR[1:2]), tuple(FOUR[2:])]
     with pytest.raises(NotFound):
         rollouts.status("fraud")
+    with pytest.raises(NotFound, match=r"There is no release fraud 9\.0\.0"):
+        rollouts.preview("fraud", "9.0.0", plan=plan())
     assert versions(fleet) == ["1.0.0"] * 4

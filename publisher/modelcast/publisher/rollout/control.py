@@ -21,7 +21,7 @@ from modelcast.publisher.publication import Publication
 from modelcast.publisher.publisher import open_session
 from modelcast.publisher.rollout.desk import Desk, RolloutRoad, driver_name, now_ms, patiently
 from modelcast.publisher.rollout.driver import Driver, Happening, unwatched
-from modelcast.publisher.rollout.plan import Amount, RolloutPlan, reach_of, reached
+from modelcast.publisher.rollout.plan import Amount, RolloutPlan, check_vetoes, reach_of, reached
 from modelcast.publisher.rollout.records import Begun, Phase, Rollout, Step, Stepped
 from modelcast.publisher.rollout.status import RolloutStatus, status_of
 from modelcast.publisher.rollout.tally import Tally
@@ -78,7 +78,7 @@ class Rollouts:
             watch: Is told what happens.
 
         Raises:
-            MisuseError: Another rollout of the channel is under way.
+            MisuseError: Another rollout of the channel is under way, or the channel runs it already.
             NotFound: There is no such release, or no instance to begin with.
             NotAccepted, Withdrawn: See ``Operator.promote``.
             HostFault, PublisherBusy: The road stayed away, or another publisher did not end: call ``resume``.
@@ -108,6 +108,11 @@ class Rollouts:
             before = order_for(catalog, check_name("channel", wanted.from_channel), known)
             if wanted.require_verdicts is not None:
                 check_accepted(self._road, publication_of(known, before, was_current=True), wanted.require_verdicts)
+        current = catalog.last_order(channel)
+        if current is not None and current.release == known.release and current.up_to is None and not wanted.again:
+            raise MisuseError(
+                f"{known.manifest.version} is what {channel} runs already.", hint="Roll it out once more all the same: --again.",
+            )
         if not wanted.again and has_lost(session, catalog, known):
             raise gone(known)
         if not wanted.again:
@@ -116,8 +121,17 @@ class Rollouts:
         session.register.append(begun.to_bytes())
         session.register.append(Stepped(channel, begun.sequence, Step.DRIVEN, now, desk.driver).to_bytes())
 
-    def preview(self, model: str, *, channel: str = "production", plan: RolloutPlan) -> list[tuple[str, ...]]:
-        """Return which of the instances that reported lately each wave would reach, without those of the waves before."""
+    def preview(
+        self, model: str, version: str | None = None, *, channel: str = "production", plan: RolloutPlan
+    ) -> list[tuple[str, ...]]:
+        """Return which of the instances that reported lately each wave would reach, without those of the waves before.
+
+        Raises:
+            NotFound: There is no such release.
+            HostFault: The road broke.
+        """
+        if version is not None:
+            release_of(Catalog(self._road.records(check_name("model", model))), model, Version(version).text)
         known, before, found = self._heard(model, channel), None, list[tuple[str, ...]]()
         seen = set[str]()
         for wave in plan.waves:
@@ -164,10 +178,11 @@ class Rollouts:
 
         Raises:
             NotFound: There was no rollout.
-            MisuseError: It is over.
+            MisuseError: It is over, or an argument cannot be.
             HostFault, PublisherBusy: The road stayed away, or another publisher did not end: call again.
         """
         self._must_sign()
+        check_vetoes(max_vetoes or 0)
         desk = self._desk(model, channel)
         self._change(
             model, channel, Step.DRIVEN, {Phase.RUNNING, Phase.PAUSED, Phase.HALTED}, "", driver=desk.driver,

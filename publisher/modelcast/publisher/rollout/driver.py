@@ -23,7 +23,7 @@ POLL_SECONDS = 0.5
 LOOK_SECONDS = 5.0
 """Between two looks whether somebody paused the rollout, or took it over."""
 COUNT_SECONDS = 0.5
-"""Between two looks at all instances while reports keep coming: ten thousand of them send hundreds a second, and each look takes milliseconds."""
+"""Between two looks at all instances while reports keep coming: 10,000 send hundreds a second, and each look takes milliseconds."""
 GRACE_SECONDS = 10.0
 """An instance that serves something else again mostly says why, a moment later: that its application reported it as bad."""
 NAMED = 5
@@ -62,8 +62,8 @@ class Driver:
         source: The reports, from before the rollout began.
         tally: Where they are counted.
         watch: Is told of everything.
-        heard: Says which instances reported lately, by the road's time: the reports of a rollout may be days old, and of instances that
-            are gone.
+        heard: Says which instances reported lately, by the road's time: what was reported since the rollout began may be days old, and
+            of instances that are gone.
         clock: A monotonic clock in seconds.
     """
 

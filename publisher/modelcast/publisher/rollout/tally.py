@@ -84,7 +84,10 @@ class Tally:
         return Said.EMPTY if report.active_release is None else Said.LEFT
 
     def _verdict(self, report: Report) -> Said | None:
-        if report.release != self.release or (report.sequence or 0) < self.since:
+        if report.release != self.release:
+            has_left = report.verdict is Verdict.PROMOTED and report.active_release not in {None, self.release}
+            return Said.LEFT if has_left and self.said.get(report.instance) in {Said.PROMOTED, Said.EMPTY} else None
+        if (report.sequence or 0) < self.since:
             return None
         if report.verdict is Verdict.REJECTED:
             is_veto = report.reason == Reason.REPORTED_BAD or self.said.get(report.instance) is Said.VETOED

@@ -90,7 +90,7 @@ class Vetoes:
         """
         with self._lock:
             served = self.slot.active
-            is_served = served is not None and served.generation == active.generation   # by now it may be known which order put it there
+            is_served = served is not None and _is_same(served, active)   # by now it may be known which order put it there
             if active.generation in self._reported or not is_served:
                 return not is_served   # many requests fail at once
             self._reported.add(active.generation)

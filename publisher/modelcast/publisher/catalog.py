@@ -202,7 +202,7 @@ class Catalog:
             number_or_none(fields.get("up_to")), number_or_none(fields.get("rollout")),
             number_or_none(fields.get("wave")), durations(fields.get("took_ms")),
         )
-        sent = Sent(order.sequence, order.up_to, order.issued_ms)
+        sent = Sent(order.sequence, order.up_to, order.issued_ms, order.order)
         self.rollouts.ordered(order.channel, sent, order.rollout, order.wave, is_known=order.order is not None)
         self._sequences[order.channel] = max(order.sequence, self._sequences.get(order.channel, 0))
         orders = self.orders.setdefault(order.channel, [])

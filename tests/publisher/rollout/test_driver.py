@@ -14,7 +14,7 @@ from modelcast.shared.errors import BrokerUnreachable
 from modelcast.shared.report import Report, ReportKind, Verdict
 from modelcast.shared.turns import turn_of
 
-OTHER, HEARD_SECONDS = "cd" * 32, 180.0
+OTHER, ORDER, HEARD_SECONDS = "cd" * 32, "ee" * 32, 180.0
 A, B, C = sorted(("a", "b", "c"), key=turn_of)
 
 
@@ -90,7 +90,7 @@ class FakeDesk:
         if not self.is_mine(self.rollout):
             return None
         self.orders.append(number)
-        self.rollout.sent[number] = sent = Sent(7 + number, up_to, 0)
+        self.rollout.sent[number] = sent = Sent(7 + number, up_to, 0, ORDER)
         return sent
 
 
@@ -131,6 +131,19 @@ def test_who_is_heard_and_does_not_decide_in_time_has_failed_unless_that_may_be(
     assert 100 <= desk.scene.now < 110
     allowed, _ = driven([*FLEET, (1.0, promoted(A)), (2.0, promoted(B))], max_failures=Amount(percent=34))
     assert allowed.rollout.phase is Phase.COMPLETED
+
+
+def test_who_cannot_read_the_order_of_a_wave_has_failed_once_its_turn_has_come() -> None:
+    def old(name: str, order: str = ORDER) -> bytes:
+        return report(
+            verdict=Verdict.REJECTED, instance=name, order=order, release=None, version=None, sequence=None, reason="unknown-format", message="2",
+        )
+
+    desk, _ = driven([*FLEET, (1.0, old(A))])
+    assert desk.rollout.why == f"1 of 1 failed, 0 may: {A}: unknown-format: 2."
+    assert desk.scene.now < 3   # at once, and not when the time is over
+    desk, _ = driven([*FLEET, (1.0, old(C)), (1.0, old(B, OTHER)), (2.0, promoted(A)), *((5.0, promoted(name)) for name in (B, C))])
+    assert desk.rollout.phase is Phase.COMPLETED   # the last wave is for all, and has format 1
 
 
 def test_who_leaves_the_release_has_a_moment_to_say_why() -> None:

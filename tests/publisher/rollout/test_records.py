@@ -43,7 +43,7 @@ def test_waves_are_known_by_their_orders_and_accepted_in_their_turn() -> None:
         stepped(Step.ACCEPTED, wave=2), order(8, rollout=7, wave=1, up_to=90),
     )
     assert (found.accepted, found.up_to) == (1, 90)
-    assert found.sent == {0: Sent(7, 50, 1000), 1: Sent(8, 90, 1000)}
+    assert found.sent == {0: Sent(7, 50, 1000, "cd" * 32), 1: Sent(8, 90, 1000, "cd" * 32)}
     assert last(BEGUN, order(7, rollout=7, wave=0)).up_to is None
 
 

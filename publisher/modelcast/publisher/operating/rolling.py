@@ -246,3 +246,5 @@ def _show_waves(output: Output, found: "RolloutStatus") -> None:
     output.table(("wave", "is", "ordered (UTC)", "instances", "promoted", "failed", "undecided"), rows, whole=("wave", "is"))
     for name, why in {**found.failed, **found.vetoed}.items():
         output.data(printable(f"{name:<24} {why}"))
+    if found.undecided:
+        output.data(printable(f"undecided: {_listed(found.undecided)}"))

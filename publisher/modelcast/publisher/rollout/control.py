@@ -282,4 +282,5 @@ class _Wanted:
 
 
 def _tally(model: str, rollout: Rollout) -> Tally:
-    return Tally(model, rollout.begun.channel, rollout.begun.release, rollout.begun.sequence)
+    orders = {sent.order for sent in rollout.sent.values()}
+    return Tally(model, rollout.begun.channel, rollout.begun.release, rollout.begun.sequence, orders)

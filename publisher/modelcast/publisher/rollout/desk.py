@@ -132,7 +132,7 @@ class Desk:
             wave = Wave(begun.sequence, number, up_to)
             instruction = Instruction(self.model, self.channel, known.release, known.record, wave=wave)
             ordered = send_order(session, catalog, instruction, self.key, now_ms())
-            return Sent(ordered.sequence, ordered.up_to, ordered.issued_ms)
+            return Sent(ordered.sequence, ordered.up_to, ordered.issued_ms, ordered.order)
 
         return self._while_mine(act)
 

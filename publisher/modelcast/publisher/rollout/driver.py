@@ -53,6 +53,15 @@ def unwatched(_happening: Happening) -> None:
     """Watch nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Wave:
+    """A wave that was ordered: its number, up to which turn it reaches, and who is waited for."""
+
+    number: int
+    up_to: int | None
+    names: Sequence[str]
+
+
 @dataclass(slots=True)
 class Driver:
     """Carries one rollout on until it is over, halts, or is somebody else's.
@@ -111,9 +120,10 @@ class Driver:
             sent = self.desk.order(number, up_to)
             if sent is None:
                 return
-            names = reached(heard, sent.up_to)
-            self.watch(Happening("ordered", number, tuple(names)))
-            breach = self._see_through(rollout, number, names)
+            self.tally.orders.add(sent.order)
+            wave = _Wave(number, sent.up_to, reached(heard, sent.up_to))
+            self.watch(Happening("ordered", number, tuple(wave.names)))
+            breach = self._see_through(rollout, wave)
             if breach is None:
                 return
             if breach:
@@ -136,23 +146,23 @@ class Driver:
                     return heard
             self._take(0)
 
-    def _see_through(self, rollout: Rollout, number: int, names: Sequence[str]) -> str | None:
+    def _see_through(self, rollout: Rollout, wave: _Wave) -> str | None:
         """Wait for the verdicts of a wave, then watch it; returns why it halts, or nothing, or None when it is somebody else's."""
-        plan, late, soaks_until = rollout.plan, list[str](), None
+        plan, number, late, soaks_until = rollout.plan, wave.number, list[str](), None
         deadline = self.clock() + plan.verdict_seconds
         self._next_look = self.clock() + LOOK_SECONDS
         while True:
             if self._take(number) and self.clock() < self._next_count:
                 continue
             self._next_count = self.clock() + COUNT_SECONDS
-            breach = self._breach(rollout, names, late)
+            breach = self._breach(rollout, wave, late)
             if breach:
                 return breach
-            now, undecided = self.clock(), self.tally.undecided(names)
+            now, undecided = self.clock(), self.tally.undecided(wave.names)
             if soaks_until is None and self.source.is_caught_up and (not undecided or now >= deadline):
                 late = undecided
                 soaks_until = now + (plan.soak_seconds if number + 1 < len(plan.waves) else 0.0)
-                if not self._breach(rollout, names, late) and soaks_until > now:
+                if not self._breach(rollout, wave, late) and soaks_until > now:
                     self.watch(Happening("soaking", number, why=f"{plan.soak_seconds:g} s"))
             elif soaks_until is not None and now >= soaks_until and self.source.is_caught_up and not self._left_at:
                 return ""
@@ -170,14 +180,15 @@ class Driver:
             self.watch(Happening("decided", number, (report.instance,), self.tally.why.get(report.instance, ""), report))
         return body is not None
 
-    def _breach(self, rollout: Rollout, names: Sequence[str], late: Sequence[str]) -> str:
+    def _breach(self, rollout: Rollout, wave: _Wave, late: Sequence[str]) -> str:
         """Return why there are more failures or vetoes than are allowed, or nothing."""
-        plan, count, now, tally = rollout.plan, len({*names, *self.tally.said}), self.clock(), self.tally
+        plan, count, now, tally = rollout.plan, len({*wave.names, *self.tally.said}), self.clock(), self.tally
+        refused = reached(tally.with_said(Said.REJECTED), wave.up_to)   # who cannot read an order refuses it before its turn, too
         gone = tally.with_said(Said.LEFT) + tally.undecided(tally.with_said(Said.EMPTY))
         self._left_at = {name: self._left_at.get(name, now) for name in gone}
         grace = {Said.LEFT: GRACE_SECONDS, Said.EMPTY: plan.verdict_seconds}   # it has to fetch it, as at first
         left = [name for name, since in self._left_at.items() if now - since >= grace[tally.said[name]]]
-        vetoed, failed = tally.vetoed, sorted({*tally.with_said(Said.REJECTED), *left, *tally.undecided(late)})
+        vetoed, failed = tally.vetoed, sorted({*refused, *left, *tally.undecided(late)})
         if len(vetoed) > plan.max_vetoes:
             return f"{len(vetoed)} of {count} reported it as bad, {plan.max_vetoes} may: {self._named(vetoed)}."
         allowed = plan.max_failures.allowed_of(count)

@@ -153,11 +153,13 @@ class Sent:
         sequence: Sequence of its order.
         up_to: It is for the instances up to this turn; None is for all.
         issued_ms: When, milliseconds since 1970 UTC.
+        order: Its identity, or None while it is not known to be sent.
     """
 
     sequence: int
     up_to: int | None
     issued_ms: int
+    order: str | None = None
 
 
 @dataclass(slots=True)

@@ -35,6 +35,7 @@ class Tally:
         channel: Name of the channel.
         release: Id of the release.
         since: Sequence of the rollout's first order.
+        orders: Identities of the rollout's orders: who cannot read one names only that when it refuses it.
         known: Instances that were heard and did not stop.
         said: What each said last, if anything.
         why: In their words, of those that do not serve it.
@@ -44,6 +45,7 @@ class Tally:
     channel: str
     release: str
     since: int
+    orders: set[str | None] = field(default_factory=set)
     known: set[str] = field(default_factory=set)
     said: dict[str, Said] = field(default_factory=dict)
     why: dict[str, str] = field(default_factory=dict)
@@ -84,6 +86,8 @@ class Tally:
         return Said.EMPTY if report.active_release is None else Said.LEFT
 
     def _verdict(self, report: Report) -> Said | None:
+        if report.release is None and report.order is not None and report.order in self.orders:
+            return Said.REJECTED if report.verdict is Verdict.REJECTED else None   # an earlier modelcast, say
         if report.release != self.release:
             has_left = report.verdict is Verdict.PROMOTED and report.active_release not in {None, self.release}
             return Said.LEFT if has_left and self.said.get(report.instance) in {Said.PROMOTED, Said.EMPTY} else None

@@ -14,7 +14,7 @@ from modelcast.shared.errors import BrokerUnreachable
 from modelcast.shared.report import Report, ReportKind, Verdict
 from modelcast.shared.turns import turn_of
 
-OTHER, ORDER, HEARD_SECONDS = "cd" * 32, "ee" * 32, 180.0
+OTHER, ORDER, LAST_ORDER, HEARD_SECONDS = "cd" * 32, "ee" * 32, "ff" * 32, 180.0
 A, B, C = sorted(("a", "b", "c"), key=turn_of)
 
 
@@ -90,7 +90,7 @@ class FakeDesk:
         if not self.is_mine(self.rollout):
             return None
         self.orders.append(number)
-        self.rollout.sent[number] = sent = Sent(7 + number, up_to, 0, ORDER)
+        self.rollout.sent[number] = sent = Sent(7 + number, up_to, 0, ORDER if number == 0 else LAST_ORDER)
         return sent
 
 

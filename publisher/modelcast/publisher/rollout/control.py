@@ -282,5 +282,5 @@ class _Wanted:
 
 
 def _tally(model: str, rollout: Rollout) -> Tally:
-    orders = {sent.order for sent in rollout.sent.values()}
-    return Tally(model, rollout.begun.channel, rollout.begun.release, rollout.begun.sequence, orders)
+    last = max(rollout.sent.values(), key=lambda sent: sent.sequence, default=None)
+    return Tally(model, rollout.begun.channel, rollout.begun.release, rollout.begun.sequence, None if last is None else last.order)

@@ -120,7 +120,7 @@ class Driver:
             sent = self.desk.order(number, up_to)
             if sent is None:
                 return
-            self.tally.orders.add(sent.order)
+            self.tally.expect(sent.order)
             wave = _Wave(number, sent.up_to, reached(heard, sent.up_to))
             self.watch(Happening("ordered", number, tuple(wave.names)))
             breach = self._see_through(rollout, wave)

@@ -35,7 +35,7 @@ class Tally:
         channel: Name of the channel.
         release: Id of the release.
         since: Sequence of the rollout's first order.
-        orders: Identities of the rollout's orders: who cannot read one names only that when it refuses it.
+        order: Identity of the order of the last wave, or None: who cannot read it names only that when it refuses it.
         known: Instances that were heard and did not stop.
         said: What each said last, if anything.
         why: In their words, of those that do not serve it.
@@ -45,10 +45,20 @@ class Tally:
     channel: str
     release: str
     since: int
-    orders: set[str | None] = field(default_factory=set)
+    order: str | None = None
     known: set[str] = field(default_factory=set)
     said: dict[str, Said] = field(default_factory=dict)
     why: dict[str, str] = field(default_factory=dict)
+    _unread: set[str] = field(default_factory=set)
+
+    def expect(self, order: str | None) -> None:
+        """Take note of the order of a wave: who could not read the one before may read this one."""
+        if order != self.order:
+            self.order = order
+            for name in self._unread:
+                self.said.pop(name, None)
+                self.why.pop(name, None)
+            self._unread.clear()
 
     def add(self, body: bytes) -> Report | None:
         """Count one report; returns it if it says something new of the release."""
@@ -86,8 +96,12 @@ class Tally:
         return Said.EMPTY if report.active_release is None else Said.LEFT
 
     def _verdict(self, report: Report) -> Said | None:
-        if report.release is None and report.order is not None and report.order in self.orders:
-            return Said.REJECTED if report.verdict is Verdict.REJECTED else None   # an earlier modelcast, say
+        if report.release is None and report.order is not None and report.order == self.order:
+            if report.verdict is not Verdict.REJECTED or report.instance in self.said:
+                return None
+            self._unread.add(report.instance)   # an earlier modelcast, say
+            return Said.REJECTED
+        self._unread.discard(report.instance)
         if report.release != self.release:
             has_left = report.verdict is Verdict.PROMOTED and report.active_release not in {None, self.release}
             return Said.LEFT if has_left and self.said.get(report.instance) in {Said.PROMOTED, Said.EMPTY} else None

@@ -103,6 +103,7 @@ def driven(reports: list[tuple[float, bytes]], waves: str = "1,100%", ends_at: f
     return desk, seen
 
 
+PLAN = RolloutPlan(waves_of("1,100%"), soak_seconds=60, verdict_seconds=100)
 FLEET = [(0.0, here(A)), (0.0, here(B)), (0.0, here(C))]
 
 
@@ -161,6 +162,25 @@ def test_who_leaves_the_release_has_a_moment_to_say_why() -> None:
 def test_a_wave_is_not_accepted_while_somebody_has_left_without_a_word() -> None:
     desk, _ = driven([*FLEET, (1.0, promoted(A)), (2.0, here(A))], soak_seconds=2)
     assert (desk.rollout.phase, desk.rollout.accepted) == (Phase.HALTED, 0)
+
+
+def test_nothing_is_decided_while_what_is_long_past_is_read_again() -> None:
+    scene = Scene([*FLEET, (1.0, promoted(A))])
+    desk = FakeDesk(Rollout(Begun("production", 7, OURS, "1.1.0", PLAN, 0), PLAN, driver="me"), scene)
+    again = [here(A), report(verdict=Verdict.REJECTED, instance=A, reason="load-failed", message="once"), promoted(A)]   # after a loss
+    received, slow = scene.receive, iter((*again, *(None for _ in range(10_000))))
+
+    def receive(seconds: float) -> bytes | None:
+        if scene.now < 20:
+            return received(seconds)
+        body = next(slow)
+        scene.is_away, scene.now = body is not None, scene.now + GRACE_SECONDS
+        return body
+
+    scene.receive = receive   # type: ignore[method-assign]
+    Driver(desk, scene, Tally("fraud", "production", OURS, 7), lambda _h: None, scene.heard, clock=lambda: scene.now).run()   # type: ignore[arg-type]
+    late = "; ".join(f"{name}: has not decided" for name in sorted((B, C)))   # and A is no failure
+    assert (desk.rollout.accepted, desk.rollout.why) == (1, f"2 of 3 failed, 0 may: {late}.")
 
 
 def test_who_begins_anew_without_its_store_has_the_time_of_a_verdict_to_fetch_it() -> None:

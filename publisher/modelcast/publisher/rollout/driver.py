@@ -152,20 +152,19 @@ class Driver:
         deadline = self.clock() + plan.verdict_seconds
         self._next_look = self.clock() + LOOK_SECONDS
         while True:
-            if self._take(number) and self.clock() < self._next_count:
-                continue
-            self._next_count = self.clock() + COUNT_SECONDS
-            breach = self._breach(rollout, wave, late)
-            if breach:
-                return breach
-            now, undecided = self.clock(), self.tally.undecided(wave.names)
-            if soaks_until is None and self.source.is_caught_up and (not undecided or now >= deadline):
-                late = undecided
-                soaks_until = now + (plan.soak_seconds if number + 1 < len(plan.waves) else 0.0)
-                if not self._breach(rollout, wave, late) and soaks_until > now:
-                    self.watch(Happening("soaking", number, why=f"{plan.soak_seconds:g} s"))
-            elif soaks_until is not None and now >= soaks_until and self.source.is_caught_up and not self._left_at:
-                return ""
+            came, now = self._take(number), self.clock()
+            if self.source.is_caught_up and (not came or now >= self._next_count):   # else what is read may be long past
+                self._next_count = now + COUNT_SECONDS
+                breach, undecided = self._breach(rollout, wave, late), self.tally.undecided(wave.names)
+                if breach:
+                    return breach
+                if soaks_until is None and (not undecided or now >= deadline):
+                    late = undecided
+                    soaks_until = now + (plan.soak_seconds if number + 1 < len(plan.waves) else 0.0)
+                    if not self._breach(rollout, wave, late) and soaks_until > now:
+                        self.watch(Happening("soaking", number, why=f"{plan.soak_seconds:g} s"))
+                elif soaks_until is not None and now >= soaks_until and not self._left_at:
+                    return ""
             if now >= self._next_look:
                 self._next_look = now + LOOK_SECONDS
                 with suppress(HostFault):   # a road that is away says nothing of others either

@@ -17,6 +17,7 @@ from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.manifest import MANIFEST_FORMATS, Manifest, release_id
 from modelcast.shared.packing import unpack
 from modelcast.shared.signing import Envelope
+from modelcast.shared.turns import TURNS
 
 RECORD_BYTES = DEFAULT_LIMITS.order_bytes + DEFAULT_LIMITS.chunk_count * DIGEST_BYTES
 """Largest record: the manifest of the largest release, and the digests of all its chunks once more."""
@@ -199,7 +200,7 @@ class Catalog:
             of(str, fields["channel"]), number(fields["sequence"], below=END_OF_NUMBERS - 1),   # the next one must exist
             of(str, fields["release"]), number(fields["issued_ms"]),
             text_or_none(fields["order"]), of(str, fields.get("kind", "promotion")), text_or_none(fields.get("key")),
-            number_or_none(fields.get("up_to")), number_or_none(fields.get("rollout")),
+            number_or_none(fields.get("up_to"), below=TURNS), number_or_none(fields.get("rollout")),
             number_or_none(fields.get("wave")), durations(fields.get("took_ms")),
         )
         sent = Sent(order.sequence, order.up_to, order.issued_ms, order.order)

@@ -9,8 +9,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from modelcast.shared.errors import SenderFault
+from modelcast.shared.limits import shortened
 from modelcast.shared.reasons import Reason
 from modelcast.shared.report import Report, ReportKind, Verdict
+
+WHY_CHARACTERS = 500
+"""So much of each instance is kept; modelcast why tells all."""
 
 
 class Said(StrEnum):
@@ -82,7 +86,7 @@ class Tally:
         elif said is Said.EMPTY:
             self.why[report.instance] = "has begun anew and serves nothing"
         elif said is not Said.PROMOTED:
-            self.why[report.instance] = f"{report.reason}: {report.message}"
+            self.why[report.instance] = shortened(f"{report.reason}: {report.message}", WHY_CHARACTERS)
         return report
 
     def _state(self, report: Report) -> Said | None:
@@ -101,12 +105,12 @@ class Tally:
                 return None
             self._unread.add(report.instance)   # an earlier modelcast, say
             return Said.REJECTED
-        self._unread.discard(report.instance)
         if report.release != self.release:
             has_left = report.verdict is Verdict.PROMOTED and report.active_release not in {None, self.release}
             return Said.LEFT if has_left and self.said.get(report.instance) in {Said.PROMOTED, Said.EMPTY} else None
         if (report.sequence or 0) < self.since:
             return None
+        self._unread.discard(report.instance)
         if report.verdict is Verdict.REJECTED:
             is_veto = report.reason == Reason.REPORTED_BAD or self.said.get(report.instance) is Said.VETOED
             return Said.VETOED if is_veto else Said.REJECTED

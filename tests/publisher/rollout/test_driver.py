@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 from tests.publisher.rollout.test_tally import OURS, PROMOTED, report, state
 
+from modelcast.publisher.rollout import desk as desk_module
 from modelcast.publisher.rollout import driver as module
 from modelcast.publisher.rollout.driver import GRACE_SECONDS, LOOK_SECONDS, POLL_SECONDS, Driver, Happening
 from modelcast.publisher.rollout.plan import Amount, RolloutPlan, waves_of
@@ -215,6 +216,24 @@ def test_where_nobody_is_heard_any_more_no_wave_is_ordered_and_it_halts() -> Non
     back = [*((50.0, here(name)) for name in (B, C)), *((51.0, promoted(name)) for name in (B, C))]
     desk, _ = driven([*FLEET, (1.0, promoted(A)), *leaves, *back], soak_seconds=5)
     assert (desk.orders, desk.rollout.phase) == ([0, 1], Phase.COMPLETED)
+
+
+def test_who_is_heard_is_asked_again_while_the_road_is_away_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene([*FLEET, *((1.0, promoted(name)) for name in (A, B, C))])
+    desk, fails = FakeDesk(Rollout(Begun("production", 7, OURS, "1.1.0", PLAN, 0), PLAN, driver="me"), scene), [3]
+
+    def heard() -> set[str]:
+        if fails[0]:
+            fails[0] -= 1
+            raise BrokerUnreachable("away")
+        return scene.heard()
+
+    driver = Driver(desk, scene, Tally("fraud", "production", OURS, 7), lambda _h: None, heard, clock=lambda: scene.now)   # type: ignore[arg-type]
+    assert driver.run().phase is Phase.COMPLETED
+    monkeypatch.setattr(desk_module, "PATIENCE_SECONDS", 0.0)
+    desk.rollout, fails[0] = Rollout(Begun("production", 7, OURS, "1.1.0", PLAN, 0), PLAN, driver="me"), 1
+    with pytest.raises(BrokerUnreachable):
+        driver.run()
 
 
 def test_a_large_fleet_is_looked_at_now_and_then_and_not_for_each_report(monkeypatch: pytest.MonkeyPatch) -> None:

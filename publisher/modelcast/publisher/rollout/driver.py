@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from modelcast.publisher.rollout.desk import Desk
+from modelcast.publisher.rollout.desk import Desk, patiently
 from modelcast.publisher.rollout.plan import reach_of, reached
 from modelcast.publisher.rollout.records import Phase, Rollout, Step
 from modelcast.publisher.rollout.tally import Said, Tally
@@ -140,10 +140,14 @@ class Driver:
         """Return who is heard, at once when somebody is: a wave that nobody takes would be accepted by nobody."""
         deadline = self.clock() + seconds
         while True:
-            with suppress(HostFault):
-                heard = self.heard()
-                if heard or self.clock() >= deadline or not self.desk.is_mine(self.desk.look()):
-                    return heard
+            heard = patiently(self.heard, self._listen)
+            if heard or self.clock() >= deadline or not self.desk.is_mine(self.desk.look_patiently()):
+                return heard
+            self._listen(POLL_SECONDS)
+
+    def _listen(self, seconds: float) -> None:
+        deadline = self.clock() + seconds
+        while self.clock() < deadline:
             self._take(0)
 
     def _see_through(self, rollout: Rollout, wave: _Wave) -> str | None:

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,20 @@ def test_what_is_in_service_already_is_not_loaded_again(rig: Rig, sim) -> None:
     rig.work()
     assert rig.bench.slot.active is not None
     assert rig.bench.slot.active.generation == 1
+
+
+def test_what_a_follower_put_into_service_has_its_order_when_it_receives(rig: Rig, sim) -> None:
+    rig.bench.carry_out(sim.publish(sim.release("1.0.0")))
+    served, pointer = rig.bench.slot.active, rig.bench.store.pointer()
+    assert served is not None
+    assert pointer is not None
+    rig.bench.slot.active = replace(served, sequence=0, order=None)   # as a follower swaps
+    rig.receiver.begin()
+    rig.work()
+    assert rig.bench.slot.active == served
+    assert rig.bench.slot.active.sequence == pointer.sequence > 0
+    assert rig.receiver.report_bad(replace(served, sequence=0, order=None), "drift") is False   # held since before
+    assert len(rig.jobs) == 1   # and it is taken out all the same
 
 
 def test_an_older_model_in_service_gives_way_to_what_the_pointer_names(rig: Rig, sim) -> None:

@@ -6,7 +6,7 @@ import pytest
 from tests.fakes.publisher_sim import PublisherSimulator
 
 from modelcast.consumer.pointer import TRIES, KeptBookmark, Pointer
-from modelcast.consumer.succession import pointer_after, standing_of
+from modelcast.consumer.succession import pointer_after, pointer_without, standing_of
 from modelcast.consumer.trust import TrustedOrder, open_order
 from modelcast.shared.names import Version
 from modelcast.shared.order import Kind
@@ -63,6 +63,16 @@ def test_a_bad_release_that_proves_itself_is_bad_no_more(order) -> None:
     first, second = order("1.0.0"), order("2.0.0")
     before = replace(after(first, None), bad=(second.release, "f" * 64))
     assert after(second, before).bad == ("f" * 64,)
+
+
+def test_what_came_back_was_put_there_by_no_order_until_the_next_one(order) -> None:
+    first = after(order("1.0.0"), None)
+    second = after(order("1.1.0"), first)
+    back = pointer_without(second, second.release or "")
+    assert second.put_there_by == (second.sequence, second.order)
+    assert (back.release, back.sequence, back.put_there_by) == (first.release, second.sequence, (0, None))
+    third = order("1.2.0")
+    assert after(third, back).put_there_by == (third.order.sequence, third.id)
 
 
 def test_without_a_pointer_nothing_was_ordered() -> None:

@@ -74,6 +74,7 @@ def test_what_was_reported_stays_out_after_a_restart_and_when_its_order_comes_ag
     consumer.stop(LONG)
     again = stage.joined()
     assert again.wait_until_ready(LONG).version == "1.0.0"
+    assert (again.active.sequence, again.active.order) == (0, None)   # it came back: no order put it there
     stage.sim.announce(order)
     stage.eventually(stage.is_settled)
     assert again.active.version == "1.0.0"

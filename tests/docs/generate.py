@@ -197,7 +197,7 @@ def exit_codes() -> str:
         (3, "", "", "`publish --wait`: some instance rejected the release. `broker status`: the node does not run."),
         (36, "", "", "`dead-letters replay`: some could not be sent back; they stay where they are."),
         (37, "", "", "`promote --waves`, `rollout`: the rollout halted, or was aborted."),
-        (38, "", "", "`promote --waves`, `rollout`: the rollout was left behind, because something else was ordered."),
+        (38, "", "", "`promote --waves`, `rollout`: the rollout was left behind, because something else was ordered; or another command goes on with it, or shall."),
         (32, "", "", "`fleet`: not every instance serves what was ordered last."),
         (34, "", "", "`preflight`: some instance would refuse the release, or has not answered."),
         (33, "", "", "`doctor`: something is worse than a warning."),

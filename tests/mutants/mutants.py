@@ -135,4 +135,44 @@ MUTANTS = (
         "the order is sent before the chunks are confirmed", f"{PUBLISHER}publication.py",
         "    road.chunks.finish(release)\n", "    pass\n", ("tests/contract/test_life_contract.py", "tests/publisher/test_publication.py"),
     ),
+    Mutant(
+        "a driver goes on when somebody else took its rollout over", f"{PUBLISHER}rollout/desk.py",
+        "        return rollout.phase is Phase.RUNNING and rollout.driver == self.driver\n", "        return rollout.phase is Phase.RUNNING\n",
+        ("tests/publisher/rollout/test_desk.py",),
+    ),
+    Mutant(
+        "a wave is for everybody", f"{SHARED}order.py",
+        "        return self.up_to is None or turn_of(instance) <= self.up_to\n", "        return True\n",
+        ("tests/shared/test_order.py", "tests/consumer/test_updater.py"),
+    ),
+    Mutant(
+        "a wave of a rollout reaches less than the one before", f"{PUBLISHER}rollout/plan.py",
+        "    return max(turns[count - 1] if count else 0, before or 0)\n", "    return turns[count - 1] if count else 0\n",
+        ("tests/publisher/rollout/test_plan.py",),
+    ),
+    Mutant(
+        "a veto counts as promoted once more is reported of a rollout", f"{PUBLISHER}rollout/tally.py",
+        "        if report.verdict is Verdict.PROMOTED and self.said.get(report.instance) is not Said.VETOED:\n",
+        "        if report.verdict is Verdict.PROMOTED:\n", ("tests/publisher/rollout/test_tally.py",),
+    ),
+    Mutant(
+        "each wave of a rollout is carried out anew by who has the release", f"{CONSUMER}rules.py",
+        "    if sequence != standing.sequence and not _is_of_the_same_rollout(trusted, standing):\n",
+        "    if sequence != standing.sequence:\n", ("tests/consumer/test_rules.py",),
+    ),
+    Mutant(
+        "a rollout goes back once more after somebody ordered something else", f"{PUBLISHER}operator.py",
+        " or not found.may_be_out or found.left_by is not None:\n", " or not found.may_be_out:\n",
+        ("tests/publisher/rollout/test_control.py",),
+    ),
+    Mutant(
+        "a rollout goes back to a release that only some waves of another brought", f"{PUBLISHER}choosing.py",
+        "order.order is not None and order.up_to is None\n", "order.order is not None\n", ("tests/publisher/test_choosing.py",),
+    ),
+    Mutant(
+        "a rollout waits for instances that were heard hours ago", f"{PUBLISHER}rollout/driver.py",
+        "        up_to = reach_of(plan.waves[number], heard, rollout.up_to)\n",
+        "        heard = self.tally.known\n        up_to = reach_of(plan.waves[number], heard, rollout.up_to)\n",
+        ("tests/publisher/rollout/test_driver.py",),
+    ),
 )

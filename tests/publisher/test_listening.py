@@ -123,6 +123,27 @@ def test_a_process_that_was_held_up_reads_back_to_where_it_stopped() -> None:
     assert stream.opened[-1][1] >= (1310 - 2) / 60
 
 
+class Busy(Connection):
+    """One on which something comes before any wait is over."""
+
+    def receive(self, seconds: float) -> bytes | None:
+        body = super().receive(seconds)
+        return super().receive(0.0) if body is None and seconds else body
+
+
+def test_where_reports_never_pause_a_loss_after_hours_does_not_read_all_of_them_again() -> None:
+    stream = Stream([(at / 10, report("a", Verdict.PROMOTED, at)) for at in range(20_000)])   # ten a second
+    source = LastingReports(
+        lambda minutes: Busy(stream, minutes) if stream.open_source(minutes) else None, 5, clock=lambda: stream.now, rest=stream.rest   # type: ignore[arg-type,return-value]
+    )
+    while stream.now < 1000:
+        source.receive(0.5)
+    stream.away = [(1000.0, 1001.0)]
+    while len(stream.opened) == 1:
+        source.receive(0.5)
+    assert stream.opened[-1][1] <= 3
+
+
 def test_a_loss_before_the_past_was_read_begins_again_where_it_began() -> None:
     many = [(float(at), report(f"i{at}", Verdict.PROMOTED)) for at in range(-250, 0)]
     stream = Stream(many)

@@ -78,11 +78,17 @@ class Slot:
                     self.departed.keep(gone)
             return self.active
 
+    def attribute(self, active: ActiveModel, sequence: int, order: str | None) -> None:
+        """Note which order put a model into service, which a process that follows is not told; it stays the same model."""
+        with self._lock:
+            if self.active is active:
+                self.active = replace(active, sequence=sequence, order=order)
+
     def step_back(self, bad: ActiveModel) -> ActiveModel | None:
         """Put the model at hand into service in place of ``bad``; returns it, or None when that is not served, or none is at hand."""
         with self._lock:
             previous = self.previous
-            if self.active is not bad or previous is None:
+            if self.active is None or self.active.generation != bad.generation or previous is None:
                 return None
             self.active = replace(previous, generation=bad.generation + 1, sequence=0, order=None, since_ms=_now_ms())
             self.previous = None

@@ -138,7 +138,9 @@ class Keeper:
             active = ActiveModel(None, manifest.version, release, manifest, 0)
         elif active.order is not None or pointer is None or pointer.release != release:
             return active
-        return active if pointer is None else replace(active, sequence=pointer.sequence, order=pointer.order)
+        if pointer is None or (pointer.is_back and pointer.release == release):
+            return active
+        return replace(active, sequence=pointer.sequence, order=pointer.order)
 
     def standing(self) -> Standing:
         """Return what this instance runs and has run."""
@@ -168,7 +170,7 @@ class Keeper:
         reach(Point.BEFORE_RESTORE)
         self._point_if_possible(replace(pointer, tries_left=pointer.tries_left - 1))
         reach(Point.RESTORE_COUNTED)
-        failure = self._load_from_disk(release, pointer.sequence, pointer.order)
+        failure = self._load_from_disk(release, *pointer.put_there_by)
         reach(Point.RESTORE_LOADED)
         if failure is not None and not self._store.has(release):   # it was damaged and is gone: the order may bring it again
             pointer = self._point_if_possible(_without_active(pointer, bad=pointer.bad))
@@ -215,5 +217,5 @@ def _without_active(pointer: Pointer, *, bad: tuple[str, ...]) -> Pointer:
     """Go back to the previous release; the order of a lost one may be carried out again, that of a bad one may not."""
     return Pointer(
         0, pointer.previous, None, pointer.sequence, pointer.floor, pointer.floor_artifact, TRIES, bad,
-        is_lost=pointer.release not in bad, bookmark=pointer.bookmark,
+        is_lost=pointer.release not in bad, bookmark=pointer.bookmark, is_back=True,
     )

@@ -43,6 +43,7 @@ class Pointer:
         bad: Release ids that crashed their process at start or that the application reported, newest last.
         is_lost: Whether the release of that order was damaged on this disk, so that the order may be carried out again.
         order: Identity of that order, or None where an earlier modelcast wrote the record.
+        is_back: Whether the release came back because that of the order could not stay: no order put it into service.
         bookmark: Where the history is read on; what stands before was decided or has a lower sequence. None: from its beginning.
     """
 
@@ -57,6 +58,12 @@ class Pointer:
     is_lost: bool = False
     bookmark: KeptBookmark | None = None
     order: str | None = None
+    is_back: bool = False
+
+    @property
+    def put_there_by(self) -> tuple[int, str | None]:
+        """Sequence and identity of the order that put the release into service; 0 and None when it came back."""
+        return (0, None) if self.is_back else (self.sequence, self.order)
 
     def to_bytes(self) -> bytes:
         """Return the record."""
@@ -64,7 +71,7 @@ class Pointer:
         return seal(MAGIC, {
             "generation": self.generation, "release": self.release, "previous": self.previous, "sequence": self.sequence,
             "floor": self.floor, "floor_artifact": self.floor_artifact, "tries_left": self.tries_left, "bad": list(self.bad),
-            "is_lost": self.is_lost, "order": self.order,
+            "is_lost": self.is_lost, "order": self.order, "is_back": self.is_back,
             "bookmark": None if kept is None else [kept.bookmark.offset, kept.bookmark.order, kept.reader],
         })
 
@@ -78,7 +85,7 @@ class Pointer:
             return cls(
                 fields["generation"], fields["release"], fields["previous"], fields["sequence"], fields["floor"],
                 fields["floor_artifact"], fields["tries_left"], tuple(fields["bad"]), fields["is_lost"],
-                _bookmark(fields.get("bookmark")), fields.get("order"),   # a record of an earlier modelcast has neither
+                _bookmark(fields.get("bookmark")), fields.get("order"), fields.get("is_back") is True,   # none in an earlier record
             )
         except (KeyError, TypeError):
             return None

@@ -80,7 +80,12 @@ class Receiver:
         self.vetoes.before_restore()
         workshop, active, pointer = self.updater.workshop, self.verdicts.slot.active, self.store.pointer()
         is_served = active is not None and (pointer is None or pointer.release in {None, active.release})
-        problem = None if is_served else workshop.restore()
+        if not is_served:
+            problem = workshop.restore()
+        else:
+            problem = None
+            if active is not None and active.order is None and pointer is not None:   # it followed until now
+                self.verdicts.slot.attribute(active, *pointer.put_there_by)
         pointer = self.store.pointer()   # once more: it may have been taken back
         kept = None if pointer is None else pointer.bookmark_of(reader_of(self.updater.setting.ring))
         return problem, workshop.standing(), workshop.journal.rejections(), workshop.journal.reports(), kept

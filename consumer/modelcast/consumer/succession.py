@@ -45,7 +45,7 @@ def pointer_without(pointer: Pointer, release: str) -> Pointer:
     """Return the pointer once a release was reported as bad: the one before takes its place, and nobody goes back to it."""
     bad = (*(other for other in pointer.bad if other != release), release)[-MAX_BAD:]
     if pointer.release == release and pointer.previous is not None:
-        return replace(pointer, release=pointer.previous, previous=None, tries_left=TRIES, bad=bad, is_lost=False)
+        return replace(pointer, release=pointer.previous, previous=None, tries_left=TRIES, bad=bad, is_lost=False, is_back=True)
     return replace(pointer, previous=None if pointer.previous == release else pointer.previous, bad=bad)
 
 

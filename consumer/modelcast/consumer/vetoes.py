@@ -89,8 +89,10 @@ class Vetoes:
             Whether another model serves already; False when it has to be loaded first, or there is none.
         """
         with self._lock:
-            if active.generation in self._reported or self.slot.active is not active:
-                return self.slot.active is not active   # many requests fail at once
+            served = self.slot.active
+            is_served = served is not None and _is_same(served, active)   # by now it may be known which order put it there
+            if active.generation in self._reported or not is_served:
+                return not is_served   # many requests fail at once
             self._reported.add(active.generation)
             is_done = self.slot.step_back(active) is not None
             self._begin(Veto(Complaint(active.release, self.updater.standing.sequence, reason), active))
@@ -153,7 +155,7 @@ class Vetoes:
     def _take_out(self, veto: Veto) -> Standing | None:
         """Run in the worker; returns None when a new order has brought the release back."""
         workshop, release, served = self.updater.workshop, veto.complaint.release, self.slot.active
-        if veto.failures and served is not None and served.release == release and served is not veto.active:
+        if veto.failures and served is not None and served.release == release and not _is_same(served, veto.active):
             return None
         with suppress(HostFault, SenderFault):   # it cannot be read: then its order is not known
             veto.about = workshop.as_ordered(release, veto.active)
@@ -187,6 +189,10 @@ class Vetoes:
         order = about.order if about is not None and about.order is not None else complaint.release
         self.updater.verdicts.note(Decision(order, Verdict.REJECTED, fault=fault, about=about, is_repeated=veto.is_told))
         veto.is_told = True
+
+
+def _is_same(served: ActiveModel, reported: ActiveModel | None) -> bool:
+    return reported is not None and served.generation == reported.generation
 
 
 def _ignore(_result: Any, _error: BaseException | None) -> None:

@@ -17,6 +17,7 @@ from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.manifest import MANIFEST_FORMATS, Manifest, release_id
 from modelcast.shared.packing import unpack
 from modelcast.shared.signing import Envelope
+from modelcast.shared.turns import TURNS
 
 RECORD_BYTES = DEFAULT_LIMITS.order_bytes + DEFAULT_LIMITS.chunk_count * DIGEST_BYTES
 """Largest record: the manifest of the largest release, and the digests of all its chunks once more."""
@@ -199,11 +200,11 @@ class Catalog:
             of(str, fields["channel"]), number(fields["sequence"], below=END_OF_NUMBERS - 1),   # the next one must exist
             of(str, fields["release"]), number(fields["issued_ms"]),
             text_or_none(fields["order"]), of(str, fields.get("kind", "promotion")), text_or_none(fields.get("key")),
-            number_or_none(fields.get("up_to")), number_or_none(fields.get("rollout")),
+            number_or_none(fields.get("up_to"), below=TURNS), number_or_none(fields.get("rollout")),
             number_or_none(fields.get("wave")), durations(fields.get("took_ms")),
         )
-        if order.order is not None:
-            self.rollouts.ordered(order.channel, Sent(order.sequence, order.up_to, order.issued_ms), order.rollout, order.wave)
+        sent = Sent(order.sequence, order.up_to, order.issued_ms, order.order)
+        self.rollouts.ordered(order.channel, sent, order.rollout, order.wave, is_known=order.order is not None)
         self._sequences[order.channel] = max(order.sequence, self._sequences.get(order.channel, 0))
         orders = self.orders.setdefault(order.channel, [])
         if orders and orders[-1].order is None and orders[-1].sequence == order.sequence:

@@ -16,6 +16,8 @@ MOST_MINUTES = 24 * 60
 """Farther back nothing is looked for: ten thousand instances write 8 GiB of reports a day. What it serves an instance says anew."""
 OVERLAP_MINUTES = 1
 """Read again after a loss: what came just before it may not have been handed on."""
+MARK_SECONDS = 20.0
+"""So long after the last time that nothing was left to read, nothing is waited for once: where thousands report there is no pause."""
 REOPEN_SECONDS = 1.0
 """Between two attempts to come back."""
 
@@ -81,7 +83,8 @@ class LastingReports:
                 self._open()
             assert self._source is not None
             began = self._clock()
-            body = self._source.receive(seconds)
+            is_due = self._source.is_caught_up and began - self._read_until >= MARK_SECONDS
+            body = self._source.receive(0.0 if is_due else seconds)
             if body is None and self._source.is_caught_up:   # a process that was held up has more to read than it knows
                 self._read_until, self._since_minutes = began, OVERLAP_MINUTES
         except HostFault as error:   # refused also counts as away now: it was let in before, and a node that starts refuses much

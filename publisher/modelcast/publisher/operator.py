@@ -1,6 +1,6 @@
 """What operations do with releases that are there: promote one from channel to channel, and roll a channel back.
 
-Decides which release a rollback goes back to, and what a promotion demands of the channel before. No byte of an artifact is sent,
+Decides what a promotion demands of the channel before. No byte of an artifact is sent,
 and the manifest with its signature stays what it was. Imports the other modules of this room.
 """
 
@@ -9,17 +9,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from modelcast.publisher.acceptance import check_accepted, was_refused
 from modelcast.publisher.catalog import Catalog, KnownRelease, Ordered, Withdrawal
+from modelcast.publisher.choosing import before_and_after, gone, not_pruned, order_for, ran_before, release_of
 from modelcast.publisher.holding import has_lost
 from modelcast.publisher.ordering import Instruction, send_order
 from modelcast.publisher.preflight import Forecast, Question, ask
 from modelcast.publisher.publication import Publication
 from modelcast.publisher.publisher import MAX_EXPIRES_SECONDS, open_session, wait_for_verdicts
 from modelcast.publisher.waiting import Outcome
-from modelcast.shared.errors import HostFault, MisuseError, NotFound
+from modelcast.shared.errors import HostFault, MisuseError
 from modelcast.shared.keyfiles import load_signing_key
 from modelcast.shared.names import Version, check_name
 from modelcast.shared.order import Kind
@@ -28,8 +29,7 @@ from modelcast.shared.road import PublisherRoad, Road
 from modelcast.shared.roads import as_road
 from modelcast.shared.signing import SigningKey
 
-SHOWN_VERSIONS = 8
-"""So many are named where one was asked for that does not exist."""
+Result = TypeVar("Result")
 
 
 class Operator:
@@ -124,12 +124,38 @@ class Operator:
 
         def act(session: PublisherRoad, catalog: Catalog) -> Publication:
             """Withdraw what is left, then order."""
-            left, target = self._before_and_after(catalog, model, wish)
-            now_ms = time.time_ns() // 1_000_000
-            if left is not None and left.release != target.release:
-                withdrawal = Withdrawal(wish.channel, left.release, left.manifest.version, now_ms, reason)
-                session.register.append(withdrawal.to_bytes())   # first: whoever comes after a crash knows it
-            return self._order(session, catalog, target, wish, kind=Kind.ROLLBACK)
+            left, target = before_and_after(catalog, model, wish.channel, wish.version, self._was_refused)
+            return self._go_back(session, catalog, (left, target), wish, reason)
+
+        return self._in_session(model, wish.channel, act)
+
+    def leave_rollout(self, model: str, rollout: int, *, channel: str = "production", reason: str = "") -> Publication | None:
+        """Order a channel to go back from a gradual rollout, to what was ordered last for all of it; see ``rollback``.
+
+        Args:
+            model: Name of the model.
+            rollout: Number of the rollout.
+            channel: The channel.
+            reason: Why, for the history.
+
+        Returns:
+            What was ordered; None where no wave was ordered, something else was ordered since, or nothing ran before.
+
+        Raises:
+            HostFault: The road broke; call again.
+        """
+        wish = _Wish(check_name("channel", channel), None, None, again=True)
+
+        def act(session: PublisherRoad, catalog: Catalog) -> Publication | None:
+            """Look whether the channel is still in this rollout, then go back."""
+            found = catalog.rollouts.last(channel)
+            if found is None or found.begun.sequence != rollout or not found.may_be_out or found.left_by is not None:
+                return None
+            before = [order for order in catalog.orders[channel] if order.sequence < rollout]
+            target = ran_before(catalog, channel, before, found.begun.release, self._was_refused)
+            if target is None:
+                return None
+            return self._go_back(session, catalog, (catalog.by_id(found.begun.release), target), wish, reason)
 
         return self._in_session(model, wish.channel, act)
 
@@ -145,7 +171,7 @@ class Operator:
         wanted = Version(version).text
         return ask(
             self._road, lambda: open_session(self._road, model, channel, self._busy_seconds),
-            lambda catalog: Question(model, channel, _not_pruned(release_of(catalog, model, wanted)).record.manifest), self._key,
+            lambda catalog: Question(model, channel, not_pruned(release_of(catalog, model, wanted)).record.manifest), self._key,
             timeout_seconds=timeout_seconds,
         )
 
@@ -157,6 +183,15 @@ class Operator:
         return wait_for_verdicts(
             self._road, publication, instances=instances, share=share, timeout_seconds=timeout_seconds, on_verdict=on_verdict
         )
+
+    def _go_back(
+        self, session: PublisherRoad, catalog: Catalog, from_to: tuple[KnownRelease | None, KnownRelease], wish: "_Wish", reason: str
+    ) -> Publication:
+        left, target = from_to
+        if left is not None and left.release != target.release:
+            withdrawal = Withdrawal(wish.channel, left.release, left.manifest.version, time.time_ns() // 1_000_000, reason)
+            session.register.append(withdrawal.to_bytes())   # first: whoever comes after a crash knows it
+        return self._order(session, catalog, target, wish, kind=Kind.ROLLBACK)
 
     def _order(
         self, session: PublisherRoad, catalog: Catalog, known: KnownRelease, wish: "_Wish", kind: Kind = Kind.PROMOTION
@@ -173,25 +208,10 @@ class Operator:
                 are_gone = has_lost(session, catalog, known)
         return replace(publication_of(known, ordered, was_current=False), chunks_are_gone=are_gone)
 
-    def _before_and_after(self, catalog: Catalog, model: str, wish: "_Wish") -> tuple[KnownRelease | None, KnownRelease]:
-        """Return the release that a channel leaves and the one that it goes back to."""
-        orders = [order for order in catalog.orders.get(wish.channel, []) if order.order is not None]
-        if not orders:
-            raise NotFound(f"Nothing was ever ordered for {wish.channel} of {model}.")
-        left = catalog.by_id(orders[-1].release)
-        if wish.version is not None:
-            return left, release_of(catalog, model, wish.version)
-        for order in reversed(orders[:-1]):
-            target = catalog.by_id(order.release)
-            is_left = order.release == orders[-1].release or catalog.withdrawn(wish.channel, order.release) is not None
-            if target is None or is_left or was_refused(self._road, publication_of(target, order, was_current=False)):
-                continue
-            return left, target
-        raise NotFound(
-            f"{wish.channel} of {model} ran nothing before that it could go back to.", hint="Say which version: --to VERSION.",
-        )
+    def _was_refused(self, known: KnownRelease, ordered: Ordered) -> bool:
+        return was_refused(self._road, publication_of(known, ordered, was_current=False))
 
-    def _in_session(self, model: str, channel: str, act: Callable[[PublisherRoad, Catalog], Publication]) -> Publication:
+    def _in_session(self, model: str, channel: str, act: Callable[[PublisherRoad, Catalog], Result]) -> Result:
         session = open_session(self._road, check_name("model", model), channel, self._busy_seconds)
         try:
             return act(session, Catalog(session.register.read()))
@@ -225,48 +245,6 @@ def check_share(from_channel: str | None, require_verdicts: float | None) -> Non
             "A share of verdicts is asked of the channel before: above 0 and up to 1.",
             hint='promote(..., from_channel="staging", require_verdicts=0.95)',
         )
-
-
-def release_of(catalog: Catalog, model: str, version: str) -> KnownRelease:
-    """Return the release of a version, whether or not its chunks are there; raises NotFound when there is none."""
-    known = catalog.release(version)
-    if known is None:
-        versions = [found.manifest.version for found in catalog.releases if not found.is_pruned]
-        listed = ", ".join(dict.fromkeys(reversed(versions[-SHOWN_VERSIONS:])))
-        raise NotFound(
-            f"There is no release {model} {version}.",
-            hint=f"There are: {listed}." if listed else "Nothing of this model was published.",
-        )
-    return known
-
-
-def _not_pruned(known: KnownRelease) -> KnownRelease:
-    if known.is_pruned:
-        raise gone(known)
-    return known
-
-
-def gone(known: KnownRelease) -> NotFound:
-    """Return the error that a release's chunks are gone."""
-    return NotFound(
-        f"The chunks of {known.manifest.model} {known.manifest.version} are not on the road any more: only instances that hold it "
-        "could switch.",
-        hint="Publish the same bytes again; or order it all the same with --again, for instances that have a fallback.",
-    )
-
-
-def order_for(catalog: Catalog, channel: str, known: KnownRelease) -> Ordered:
-    """Return the latest order for a release in a channel."""
-    for order in reversed(catalog.orders.get(channel, [])):
-        if order.release == known.release and order.order is not None:
-            return order
-    last = catalog.last_order(channel)
-    current = None if last is None else catalog.by_id(last.release)
-    runs = f"it runs {current.manifest.version}" if current else "nothing was ordered there"
-    raise NotFound(
-        f"{known.manifest.version} was never ordered for {channel}; {runs}.",
-        hint=f"Promote it to {channel} first, or leave --from out.",
-    )
 
 
 def publication_of(known: KnownRelease, ordered: Ordered, *, was_current: bool) -> Publication:

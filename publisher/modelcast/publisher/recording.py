@@ -30,9 +30,9 @@ def number(value: object, *, below: int = END_OF_NUMBERS) -> int:
     return value
 
 
-def number_or_none(value: object) -> int | None:
+def number_or_none(value: object, *, below: int = END_OF_NUMBERS) -> int | None:
     """Return a value that must be such a number, or None."""
-    return None if value is None else number(value)
+    return None if value is None else number(value, below=below)
 
 
 def text_or_none(value: object) -> str | None:

@@ -8,7 +8,9 @@ import pytest
 from tests.fakes.life import Life
 
 from modelcast.consumer import ModelConsumer
+from modelcast.publisher.catalog import Catalog, Ordered
 from modelcast.publisher.rollout import driver
+from modelcast.publisher.rollout.records import Step, Stepped
 from modelcast.shared.cli.main import run
 from modelcast.shared.roads import open_road
 from modelcast.shared.signing import SigningKey
@@ -83,6 +85,16 @@ def test_paused_and_aborted_with_json(
     assert "modelcast rollout resume fraud --channel production" in capsys.readouterr().err
     assert run(["rollout", "status", "fraud", *url]) == 0
     assert "Driven by" in capsys.readouterr().err
+    session = life.road.publish("fraud", "production")
+    last = Catalog(session.register.read()).rollouts.last("production")
+    assert last is not None
+    session.register.append(Stepped("production", last.begun.sequence, Step.DRIVEN, 2**62, "\x1b[2Jthey").to_bytes())
+    session.register.append(Ordered("production", last.begun.sequence, last.begun.release, 2**62, "00" * 32, rollout=last.begun.sequence, wave=0).to_bytes())
+    session.close()
+    assert run(["rollout", "status", "fraud", *url]) == 0   # a register is not signed
+    told = capsys.readouterr()
+    assert "\x1b" not in told.out + told.err
+    assert "Driven by \\x1b[2Jthey." in told.err
     assert run(["rollout", "pause", "fraud", "--why", "looking", "--json", *url]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["phase"], told["why"], [wave["state"] for wave in told["waves"]]) == ("paused", "looking", ["ordered", "waits"])
@@ -91,6 +103,18 @@ def test_paused_and_aborted_with_json(
     assert (told["phase"], told["went_back_to"]) == ("aborted", "1.0.0")
     assert run(["rollout", "resume", "fraud", *signed]) == 2
     assert "is aborted" in capsys.readouterr().err
+
+
+def test_a_command_that_does_not_see_it_through_does_not_end_with_0(
+    fleet: dict[str, ModelConsumer], url: list[str], signed: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pause(*_: object) -> None:
+        assert run(["rollout", "pause", "fraud", *url]) == 0
+
+    with monkeypatch.context() as paused:
+        paused.setattr(driver.Driver, "_see_through", pause)
+        assert run(["promote", "fraud", "1.1.0", "--waves", "1,100%", *signed]) == 38
+    assert "Not carried on here: it is paused." in capsys.readouterr().out
 
 
 def test_those_whose_turn_has_not_come_are_waiting_and_in_order(

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from tests.fakes.life import Life
 from tests.fakes.stage import LONG
 
 from modelcast.consumer import ModelConsumer
-from modelcast.publisher import Operator, RolloutPlan, Rollouts, RolloutStatus
+from modelcast.publisher import Operator, RolloutPlan, Rollouts, RolloutStatus, ordering
 from modelcast.publisher.rollout import driver
 from modelcast.publisher.rollout.driver import Happening, unwatched
 from modelcast.publisher.rollout.records import Phase
 from modelcast.shared.errors import MisuseError, NotFound, Withdrawn
+from modelcast.shared.failpoints import Point
 from modelcast.shared.signing import SigningKey
 from modelcast.shared.turns import turn_of
 
@@ -223,6 +225,8 @@ def test_paused_elsewhere_the_driver_ends_and_somebody_else_goes_on(
         rollouts.pause("fraud")
     with pytest.raises(MisuseError, match=r"1\.1\.0 is being rolled out in production: paused, 0 of 3 waves"):
         rollouts.begin("fraud", "1.1.0", plan=plan())
+    with pytest.raises(MisuseError, match="-1 vetoes cannot be allowed"):
+        rollouts.resume("fraud", max_vetoes=-1)
     another = Driving(lambda watch: Rollouts(life.road, order_key=signing_key).resume("fraud", watch=watch))
     life.eventually(lambda: another.did("soaking"))
     third = Driving(lambda watch: rollouts.resume("fraud", watch=watch))
@@ -235,6 +239,8 @@ def test_paused_elsewhere_the_driver_ends_and_somebody_else_goes_on(
     assert ended.went_back is not None
     assert ended.went_back.version == "1.0.0"
     life.serves(fleet[FOUR[0]], "1.0.0")
+    life.eventually(lambda: rollouts.status("fraud").promoted == ())
+    assert rollouts.status("fraud").failed == {}   # who went back was told to
     with pytest.raises(MisuseError, match="is aborted"):
         rollouts.resume("fraud")
 
@@ -245,6 +251,85 @@ def test_aborted_it_may_leave_who_has_the_release_with_it(life: Life, rollouts: 
     assert Rollouts(life.road).abort("fraud", keeps=True).went_back is None
     driving.ended()
     assert versions(fleet) == ["1.1.0", "1.0.0", "1.0.0", "1.0.0"]
+
+
+def test_a_rollout_that_went_back_or_was_left_goes_back_no_further_when_it_is_aborted(
+    life: Life, rollouts: Rollouts, fleet: dict[str, ModelConsumer], signing_key: SigningKey
+) -> None:
+    publish(life, "1.0.1")
+    for consumer in fleet.values():
+        life.serves(consumer, "1.0.1")
+    driving = Driving(lambda watch: rollouts.begin("fraud", "1.1.0", plan=plan(soak_seconds=3600, rolls_back=True), watch=watch))
+    life.eventually(lambda: driving.did("soaking"))
+    fleet[FOUR[0]].report_bad("answers drift")
+    went_back = driving.ended().went_back
+    assert went_back is not None
+    assert went_back.version == "1.0.1"
+    with pytest.raises(MisuseError, match=rf"is halted, and order {went_back.sequence} was given to the channel since"):
+        rollouts.resume("fraud")
+    ended = rollouts.abort("fraud")
+    assert (ended.rollout.phase, ended.rollout.left_by, ended.went_back) == (Phase.ABORTED, went_back.sequence, None)
+    with pytest.raises(MisuseError, match="is aborted, and order"):
+        rollouts.abort("fraud")
+    assert Operator(life.road, order_key=signing_key).promote("fraud", "1.0.1").was_current
+
+
+def test_who_halts_goes_back_to_what_all_ran_not_to_a_release_that_halted_before(
+    life: Life, rollouts: Rollouts, fleet: dict[str, ModelConsumer]
+) -> None:
+    for version, rolls_back in (("1.1.0", False), ("1.2.0", True)):
+        publish(life, version, channel="staging")
+        driving = Driving(lambda watch, version=version, rolls_back=rolls_back: rollouts.begin(   # type: ignore[misc]
+            "fraud", version, plan=plan(soak_seconds=3600, rolls_back=rolls_back), watch=watch
+        ))
+        life.eventually(partial(driving.did, "soaking"))
+        fleet[FOUR[0]].report_bad("answers drift")
+        status = driving.ended()
+        assert status.rollout.phase is Phase.HALTED
+    assert status.went_back is not None
+    assert status.went_back.version == "1.0.0"
+
+
+@pytest.mark.parametrize("where", [Point.BEFORE_ORDER, Point.AFTER_ORDER])
+def test_killed_between_its_records_a_wave_may_be_out_and_abort_goes_back_from_it(
+    where: Point, life: Life, rollouts: Rollouts, fleet: dict[str, ModelConsumer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(point: Point) -> None:
+        if point is where:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        dying.setattr(ordering, "reach", killed)
+        with pytest.raises(KeyboardInterrupt):
+            rollouts.begin("fraud", "1.1.0", plan=plan())
+    if where is Point.AFTER_ORDER:
+        life.serves(fleet[FOUR[0]], "1.1.0")
+    status = rollouts.abort("fraud", why="it was killed")
+    assert status.went_back is not None
+    assert status.went_back.version == "1.0.0"
+    for consumer in fleet.values():
+        life.serves(consumer, "1.0.0")
+    with pytest.raises(Withdrawn, match="it was killed"):
+        rollouts.begin("fraud", "1.1.0", plan=plan())
+
+
+def test_killed_before_it_went_back_abort_may_be_called_again(
+    life: Life, rollouts: Rollouts, fleet: dict[str, ModelConsumer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driving = Driving(lambda watch: rollouts.begin("fraud", "1.1.0", plan=plan(soak_seconds=3600), watch=watch))
+    life.eventually(lambda: driving.did("soaking"))
+
+    def dead(*_arguments: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        dying.setattr(Operator, "leave_rollout", dead)
+        with pytest.raises(KeyboardInterrupt):
+            rollouts.abort("fraud")
+    driving.ended()
+    again = rollouts.abort("fraud")
+    assert again.went_back is not None
+    life.serves(fleet[FOUR[0]], "1.0.0")
 
 
 def test_another_order_ends_a_rollout(
@@ -280,8 +365,19 @@ def test_without_instances_or_a_release_or_a_key_nothing_begins(life: Life, roll
         rollouts.begin("fraud", "1.1.0", plan=plan(), from_channel="canary")
 
 
+def test_what_all_run_already_is_rolled_out_only_if_somebody_insists(
+    rollouts: Rollouts, fleet: dict[str, ModelConsumer]
+) -> None:
+    assert rollouts.begin("fraud", "1.1.0", plan=plan("100%")).rollout.phase is Phase.COMPLETED
+    with pytest.raises(MisuseError, match=r"1\.1\.0 is what production runs already"):
+        rollouts.begin("fraud", "1.1.0", plan=plan("100%"))
+    assert rollouts.begin("fraud", "1.1.0", plan=plan("100%"), again=True).rollout.phase is Phase.COMPLETED
+
+
 def test_a_preview_says_who_is_in_which_wave_and_orders_nothing(rollouts: Rollouts, fleet: dict[str, ModelConsumer]) -> None:
     assert rollouts.preview("fraud", plan=plan()) == [tuple(FOUR[:1]), tuple(FOUR[1:2]), tuple(FOUR[2:])]
     with pytest.raises(NotFound):
         rollouts.status("fraud")
+    with pytest.raises(NotFound, match=r"There is no release fraud 9\.0\.0"):
+        rollouts.preview("fraud", "9.0.0", plan=plan())
     assert versions(fleet) == ["1.0.0"] * 4

@@ -55,11 +55,29 @@ def test_a_road_that_is_away_is_waited_for_and_not_for_ever(desk: Desk, monkeypa
 
     desk.open_session = sometimes
     assert desk.step(Step.ACCEPTED, wave=0)
+    records, fails[0] = desk.road.records, 0
+
+    def seldom(model: str):
+        if looked.append(1) or len(looked) < 3:
+            raise BrokerUnreachable("away")
+        return records(model)
+
+    looked: list[int] = []
+    desk.road.records = seldom   # type: ignore[method-assign]
+    assert desk.look_patiently().accepted == 1
+    desk.road.records = records   # type: ignore[method-assign]
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.0)
     fails[0] = 1
     with pytest.raises(BrokerUnreachable):
         desk.step(Step.ACCEPTED, wave=1)
     assert desk.look().accepted == 1
+
+
+def test_another_publisher_of_the_model_is_waited_for(desk: Desk) -> None:
+    theirs = desk.open_session()   # brings the next version to staging, say
+    desk.open_session = lambda: open_session(desk.road, "fraud", "production", 0.0)
+    desk.rest = lambda _seconds: theirs.close()
+    assert desk.step(Step.ACCEPTED, wave=0)
 
 
 def test_a_release_that_was_pruned_meanwhile_says_so(desk: Desk) -> None:

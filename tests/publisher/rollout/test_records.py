@@ -10,6 +10,7 @@ from modelcast.publisher.catalog import Catalog, Ordered
 from modelcast.publisher.recording import record
 from modelcast.publisher.rollout.plan import Amount, RolloutPlan, waves_of
 from modelcast.publisher.rollout.records import OVER, Begun, Phase, Rollout, Sent, Step, Stepped
+from modelcast.shared.turns import TURNS
 
 PLAN = RolloutPlan(waves_of("1,12.5%,100%"), 1.5, 60, Amount(percent=5), 2, rolls_back=True)
 BEGUN = Begun("production", 7, "ab" * 32, "1.1.0", PLAN, 1000)
@@ -43,13 +44,20 @@ def test_waves_are_known_by_their_orders_and_accepted_in_their_turn() -> None:
         stepped(Step.ACCEPTED, wave=2), order(8, rollout=7, wave=1, up_to=90),
     )
     assert (found.accepted, found.up_to) == (1, 90)
-    assert found.sent == {0: Sent(7, 50, 1000), 1: Sent(8, 90, 1000)}
+    assert found.sent == {0: Sent(7, 50, 1000, "cd" * 32), 1: Sent(8, 90, 1000, "cd" * 32)}
     assert last(BEGUN, order(7, rollout=7, wave=0)).up_to is None
 
 
 def test_an_order_that_may_not_have_been_sent_is_no_wave_yet() -> None:
     intended = Ordered("production", 7, "ab" * 32, 1000, rollout=7, wave=0, up_to=50)
     assert last(BEGUN, intended).sent == {}
+    assert last(BEGUN, intended).may_be_out
+    assert not last(BEGUN).may_be_out
+
+
+def test_an_order_of_others_that_may_have_been_sent_leaves_it_behind() -> None:
+    theirs = Ordered("production", 8, "cd" * 32, 1000)
+    assert (last(BEGUN, stepped(Step.DRIVEN), theirs).phase, last(BEGUN, theirs).left_by) == (Phase.SUPERSEDED, 8)
 
 
 @pytest.mark.parametrize(("step", "phase"), [
@@ -81,6 +89,13 @@ def test_an_order_of_others_leaves_it_behind_and_an_older_one_does_not() -> None
     assert (left.phase, left.left_by) == (Phase.SUPERSEDED, 8)
     halted = last(BEGUN, stepped(Step.HALTED), order(8))
     assert (halted.phase, halted.left_by) == (Phase.HALTED, 8)
+
+
+def test_a_wave_up_to_a_turn_that_nobody_has_counts_as_foreign() -> None:
+    catalog = Catalog([BEGUN.to_bytes(), order(7, rollout=7, wave=0, up_to=TURNS).to_bytes()])   # no order could be made of the next one
+    found = catalog.rollouts.last("production")
+    assert found is not None
+    assert (catalog.foreign, found.sent, found.up_to) == (1, {}, -1)
 
 
 def test_a_new_rollout_takes_the_place_of_the_last_and_each_channel_has_its_own() -> None:

@@ -33,12 +33,15 @@ def said(*bodies: bytes) -> Said | None:
 
 
 PROMOTED = report(verdict=Verdict.PROMOTED)
-SERVES, SERVES_OTHER = state(OURS, "1.1.0"), state(OTHER, sequence=6)
+TOOK_OTHER = report(verdict=Verdict.PROMOTED, release=OTHER, sequence=9, active_release=OTHER, active_version="1.0.0")
+SERVES, SERVES_OTHER, EMPTY = state(OURS, "1.1.0"), state(OTHER, sequence=6), state(None, None, sequence=None)
 
 
 @pytest.mark.parametrize(("bodies", "expected"), [
     ([PROMOTED], Said.PROMOTED), ([rejected()], Said.REJECTED), ([rejected("reported-bad")], Said.VETOED), ([SERVES], Said.PROMOTED),
-    ([SERVES_OTHER], None), ([PROMOTED, SERVES_OTHER], Said.LEFT), ([PROMOTED, SERVES_OTHER, SERVES], Said.PROMOTED),
+    ([PROMOTED, TOOK_OTHER], Said.LEFT), ([TOOK_OTHER], None), ([rejected(), TOOK_OTHER], Said.REJECTED), ([SERVES_OTHER], None), ([EMPTY], None), ([PROMOTED, EMPTY], Said.EMPTY), ([PROMOTED, EMPTY, SERVES], Said.PROMOTED),
+    ([PROMOTED, EMPTY, SERVES_OTHER], Said.LEFT), ([rejected(), EMPTY], Said.REJECTED), ([rejected("reported-bad"), EMPTY], Said.VETOED),
+    ([PROMOTED, SERVES_OTHER], Said.LEFT), ([PROMOTED, SERVES_OTHER, SERVES], Said.PROMOTED),
     ([PROMOTED, SERVES_OTHER, rejected("reported-bad")], Said.VETOED), ([PROMOTED, rejected("reported-bad"), rejected()], Said.VETOED),
     ([rejected("reported-bad"), PROMOTED], Said.VETOED), ([rejected("reported-bad"), SERVES], Said.VETOED),
     ([rejected(), SERVES], Said.PROMOTED), ([rejected(), SERVES_OTHER], Said.REJECTED), ([state(OURS, "1.1.0", sequence=6)], None),
@@ -68,4 +71,4 @@ def test_who_stopped_is_waited_for_no_more() -> None:
     tally.add(report(verdict=Verdict.PROMOTED, instance="b"))
     assert tally.undecided(["a", "b", "c", "stranger"]) == ["a", "c"]
     tally.add(report(ReportKind.STOPPED, instance="c"))
-    assert (tally.undecided(["a", "b", "c"]), tally.known, tally.last_heard) == (["a"], {"a", "b"}, None)
+    assert (tally.undecided(["a", "b", "c"]), tally.known) == (["a"], {"a", "b"})

@@ -64,6 +64,12 @@ def test_a_scope_that_does_not_reach_is_403_and_says_which_one_would(
     assert "modelcast tokens create --scope" in answer.json()["hint"]
 
 
+def test_where_several_scopes_would_do_the_hint_names_the_least(site: Site, release: Release, model: str) -> None:
+    with site.client("operate") as client:
+        hint = client.get(f"/models/{model}/register").json()["hint"]
+    assert hint.endswith(f"--scope fetch:{model}")   # not publish, to who wants to look
+
+
 def test_a_token_that_asks_too_often_waits_and_others_do_not(tmp_path) -> None:
     with Site(tmp_path / "depot", ServerLimits(requests_per_second=0.5, burst=3)) as site, site.client() as eager, site.client() as other:
         answers = [eager.get("/models") for _ in range(4)]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from modelcast.shared.cli.output import Output, print_error, printable
+from modelcast.shared.cli.output import Output, as_time, print_error, printable
 from modelcast.shared.errors import InvalidName, SenderFault
 from modelcast.shared.reasons import Reason
 
@@ -25,6 +25,11 @@ def test_no_control_character_reaches_a_terminal(text: str) -> None:
 @given(st.text(alphabet=st.characters(categories=["L", "N", "P", "S"])))
 def test_ordinary_text_stays_as_it_is(text: str) -> None:
     assert printable(text + " ü 模型") == text + " ü 模型"
+
+
+@pytest.mark.parametrize(("time_ms", "text"), [(0, "1970-01-01 00:00:00"), (None, "?"), (2**62, "?"), (-(2**62), "?")])
+def test_a_time_is_told_for_people_whatever_a_stranger_wrote(time_ms: int | None, text: str) -> None:
+    assert as_time(time_ms) == text
 
 
 def test_an_escape_shows_which_character_it_was() -> None:

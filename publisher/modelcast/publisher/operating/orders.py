@@ -51,8 +51,9 @@ def promote(model: str, version: str, *, as_json: bool, **options: Any) -> int:
     """Order a channel to run a release that is there. No byte of it is sent again, and its signature stays what it was.
 
     Ends with 31, and orders nothing, when too few instances of --from accepted it; with 27 when it was never there, or its chunks
-    are not on the road any more. With --waves it ends when all instances were reached, and with 37 when it halted. Ended in between
-    nothing more is ordered until somebody calls modelcast rollout resume, from wherever.
+    are not on the road any more. With --waves it ends with 0 when all instances were reached, with 37 when it halted, and with 38 when
+    somebody paused it, took it over or ordered something else. Ended in between nothing more is ordered until somebody calls
+    modelcast rollout resume, from wherever.
 
     \b
     Example:

@@ -50,7 +50,7 @@ def roll_out(model: str, version: str, *, as_json: bool, **options: Any) -> int:
     output = Output(as_json=as_json)
     rollouts, channel = _rollouts(output, options["url"], options["key"]), options["to_channel"]
     if options["dry_run"]:
-        waves = rollouts.preview(model, channel=channel, plan=plan)
+        waves = rollouts.preview(model, version, channel=channel, plan=plan)
         if as_json:
             output.document({"model": model, "channel": channel, "waves": [
                 {"wave": str(wave), "instances": list(names)} for wave, names in zip(plan.waves, waves, strict=True)
@@ -62,7 +62,7 @@ def roll_out(model: str, version: str, *, as_json: bool, **options: Any) -> int:
         model, version, channel=channel, plan=plan, from_channel=options["from_channel"],
         require_verdicts=options["require_verdicts"], again=options["again"], watch=watch,
     ))
-    return _end(output, status)
+    return _end_of_driving(output, status)
 
 
 @click.group()
@@ -129,13 +129,15 @@ def resume(
 ) -> int:
     """Go on with a rollout that was paused or halted, or whose command is gone; who drives it now is relieved.
 
+    Ends as promote --waves does.
+
     \b
     Example:
       modelcast rollout resume fraud --max-failures 2 --key keys/operations.key
     """  # noqa: D301 - \b is click's mark for text that is not wrapped
     output = Output(as_json=as_json)
     rollouts = _rollouts(output, url, key)
-    return _end(output, _driving(output, model, channel, lambda watch: rollouts.resume(
+    return _end_of_driving(output, _driving(output, model, channel, lambda watch: rollouts.resume(
         model, channel=channel, max_failures=max_failures, max_vetoes=max_vetoes, watch=watch,
     )))
 
@@ -152,7 +154,10 @@ def abort(model: str, *, channel: str, key: Path | None, why: str, keep: bool, u
       modelcast rollout abort fraud --why "answers drift" --key keys/operations.key
     """  # noqa: D301 - \b is click's mark for text that is not wrapped
     output = Output(as_json=as_json)
-    _end(output, _rollouts(output, url, key).abort(model, channel=channel, why=why, keeps=keep))
+    found = _rollouts(output, url, key).abort(model, channel=channel, why=why, keeps=keep)
+    _end(output, found)
+    if not keep and found.went_back is None:
+        output.note(_why_not_back(found))
     return 0
 
 
@@ -190,8 +195,24 @@ def _tell(output: Output, happening: "Happening") -> None:
     output.data(printable(texts[happening.what]))
 
 
+def _why_not_back(found: "RolloutStatus") -> str:
+    rolled = found.rollout
+    if rolled.left_by is not None:
+        return f"Order {rolled.left_by} was given to {rolled.begun.channel} meanwhile: nothing more is ordered."
+    if rolled.may_be_out:
+        return f"{rolled.begun.channel} ran nothing before: whoever has {rolled.begun.version} keeps it."
+    return "No wave of it was ordered: nobody has to go back."
+
+
 def _listed(names: tuple[str, ...]) -> str:
     return (", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")) or "nobody new"
+
+
+def _end_of_driving(output: Output, found: "RolloutStatus") -> int:
+    """Say how it ended; a rollout that is not through, and is not carried on here, did not succeed."""
+    from modelcast.publisher.rollout.status import LEFT_CODE  # noqa: PLC0415 - see above
+
+    return _end(output, found) or (0 if found.rollout.phase == "completed" else LEFT_CODE)
 
 
 def _end(output: Output, found: "RolloutStatus", *, table: bool = False) -> int:
@@ -209,7 +230,8 @@ def _end(output: Output, found: "RolloutStatus", *, table: bool = False) -> int:
     if went_back is not None:
         output.note(f"{rolled.begun.channel} goes back to {went_back.version}: order {went_back.sequence}.")
     if rolled.phase == "running" and table:
-        output.note(f"Driven by {rolled.driver}. If that command has ended: modelcast rollout resume")
+        driver = printable(rolled.driver or "nobody")
+        output.note(f"Driven by {driver}. If that command has ended: modelcast rollout resume {found.model}")
     return found.exit_code
 
 
@@ -224,3 +246,5 @@ def _show_waves(output: Output, found: "RolloutStatus") -> None:
     output.table(("wave", "is", "ordered (UTC)", "instances", "promoted", "failed", "undecided"), rows, whole=("wave", "is"))
     for name, why in {**found.failed, **found.vetoed}.items():
         output.data(printable(f"{name:<24} {why}"))
+    if found.undecided:
+        output.data(printable(f"undecided: {_listed(found.undecided)}"))

@@ -12,15 +12,16 @@ from typing import Any, TypeVar, cast
 
 from modelcast.publisher.acceptance import check_accepted
 from modelcast.publisher.catalog import Catalog
+from modelcast.publisher.choosing import gone, order_for, release_of
 from modelcast.publisher.chronicle import HEARD_MINUTES, reports_of
 from modelcast.publisher.holding import has_lost
 from modelcast.publisher.listening import LastingReports, minutes_to_read
-from modelcast.publisher.operator import Operator, check_share, gone, order_for, publication_of, release_of
+from modelcast.publisher.operator import Operator, check_share, publication_of
 from modelcast.publisher.publication import Publication
 from modelcast.publisher.publisher import open_session
-from modelcast.publisher.rollout.desk import Desk, RolloutRoad, driver_name, now_ms
+from modelcast.publisher.rollout.desk import Desk, RolloutRoad, driver_name, now_ms, patiently
 from modelcast.publisher.rollout.driver import Driver, Happening, unwatched
-from modelcast.publisher.rollout.plan import Amount, RolloutPlan, reach_of, reached
+from modelcast.publisher.rollout.plan import Amount, RolloutPlan, check_vetoes, reach_of, reached
 from modelcast.publisher.rollout.records import Begun, Phase, Rollout, Step, Stepped
 from modelcast.publisher.rollout.status import RolloutStatus, status_of
 from modelcast.publisher.rollout.tally import Tally
@@ -77,10 +78,10 @@ class Rollouts:
             watch: Is told what happens.
 
         Raises:
-            MisuseError: Another rollout of the channel is under way.
+            MisuseError: Another rollout of the channel is under way, or the channel runs it already.
             NotFound: There is no such release, or no instance to begin with.
             NotAccepted, Withdrawn: See ``Operator.promote``.
-            HostFault: The road stayed away.
+            HostFault, PublisherBusy: The road stayed away, or another publisher did not end: call ``resume``.
         """
         self._must_sign()
         check_share(from_channel, require_verdicts)
@@ -107,6 +108,11 @@ class Rollouts:
             before = order_for(catalog, check_name("channel", wanted.from_channel), known)
             if wanted.require_verdicts is not None:
                 check_accepted(self._road, publication_of(known, before, was_current=True), wanted.require_verdicts)
+        current = catalog.last_order(channel)
+        if current is not None and current.release == known.release and current.up_to is None and not wanted.again:
+            raise MisuseError(
+                f"{known.manifest.version} is what {channel} runs already.", hint="Roll it out once more all the same: --again.",
+            )
         if not wanted.again and has_lost(session, catalog, known):
             raise gone(known)
         if not wanted.again:
@@ -115,8 +121,17 @@ class Rollouts:
         session.register.append(begun.to_bytes())
         session.register.append(Stepped(channel, begun.sequence, Step.DRIVEN, now, desk.driver).to_bytes())
 
-    def preview(self, model: str, *, channel: str = "production", plan: RolloutPlan) -> list[tuple[str, ...]]:
-        """Return which of the instances that reported lately each wave would reach, without those of the waves before."""
+    def preview(
+        self, model: str, version: str | None = None, *, channel: str = "production", plan: RolloutPlan
+    ) -> list[tuple[str, ...]]:
+        """Return which of the instances that reported lately each wave would reach, without those of the waves before.
+
+        Raises:
+            NotFound: There is no such release.
+            HostFault: The road broke.
+        """
+        if version is not None:
+            release_of(Catalog(self._road.records(check_name("model", model))), model, Version(version).text)
         known, before, found = self._heard(model, channel), None, list[tuple[str, ...]]()
         seen = set[str]()
         for wave in plan.waves:
@@ -163,10 +178,11 @@ class Rollouts:
 
         Raises:
             NotFound: There was no rollout.
-            MisuseError: It is over.
-            HostFault: The road stayed away.
+            MisuseError: It is over, or an argument cannot be.
+            HostFault, PublisherBusy: The road stayed away, or another publisher did not end: call again.
         """
         self._must_sign()
+        check_vetoes(max_vetoes or 0)
         desk = self._desk(model, channel)
         self._change(
             model, channel, Step.DRIVEN, {Phase.RUNNING, Phase.PAUSED, Phase.HALTED}, "", driver=desk.driver,
@@ -184,8 +200,9 @@ class Rollouts:
         """
         if not keeps:
             self._must_sign()
-        rollout = self._change(model, channel, Step.ABORTED, {Phase.RUNNING, Phase.PAUSED, Phase.HALTED}, why)
-        went_back = self._go_back(model, rollout, why or "the rollout was aborted") if rollout.sent and not keeps else None
+        may = {Phase.RUNNING, Phase.PAUSED, Phase.HALTED, Phase.ABORTED}   # who was killed before it went back calls again
+        rollout = self._change(model, channel, Step.ABORTED, may, why)
+        went_back = None if keeps else self._go_back(model, rollout, why or "the rollout was aborted")
         return replace(self.status(model, channel=channel), went_back=went_back)
 
     def _drive(self, desk: Desk, watch: Callable[[Happening], None]) -> RolloutStatus:
@@ -196,19 +213,17 @@ class Rollouts:
             lambda since: self._road.reports(since_minutes=since), minutes, clock=time.monotonic, rest=time.sleep
         )
         with closing(source):
-            ended = Driver(desk, source, tally, watch).run()
+            ended = Driver(desk, source, tally, watch, lambda: self._heard(desk.model, desk.channel)).run()
         status = status_of(desk.model, ended, tally)
         if ended.phase is Phase.HALTED and ended.plan.rolls_back and ended.driver == desk.driver and ended.left_by is None:
-            status = replace(status, went_back=self._go_back(desk.model, ended, ended.why))
+            status = replace(status, went_back=patiently(lambda: self._go_back(desk.model, ended, ended.why), desk.rest))
         return status
 
     def _go_back(self, model: str, rollout: Rollout, why: str) -> Publication | None:
         assert self._key is not None
         operator = Operator(self._road, order_key=self._key, busy_seconds=self._busy_seconds)
-        try:
-            return operator.rollback(model, channel=rollout.begun.channel, reason=shortened(why, 500))
-        except NotFound:
-            return None   # the channel ran nothing before
+        begun = rollout.begun
+        return operator.leave_rollout(model, begun.sequence, channel=begun.channel, reason=shortened(why, 500))
 
     def _change(self, model: str, channel: str, step: Step, may: set[Phase], why: str, **fields: Any) -> Rollout:
         """Note a step of somebody who need not be the driver; returns how the rollout stood before."""
@@ -217,9 +232,11 @@ class Rollouts:
             rollout = catalog.rollouts.last(channel)
             if rollout is None:
                 raise NotFound(f"No release of {model} was ever rolled out gradually in {channel}.")
-            if rollout.phase not in may or (rollout.left_by is not None and step is not Step.ABORTED):
+            is_left = rollout.left_by is not None and (step is not Step.ABORTED or rollout.phase is Phase.ABORTED)
+            if rollout.phase not in may or is_left:
+                since = "" if rollout.left_by is None else f", and order {rollout.left_by} was given to the channel since"
                 raise MisuseError(
-                    f"The rollout of {rollout.begun.version} in {channel} is {rollout.phase}.",
+                    f"The rollout of {rollout.begun.version} in {channel} is {rollout.phase}{since}.",
                     hint="See: modelcast rollout status, modelcast history.",
                 )
             by = fields.pop("driver", None) or driver_name()
@@ -265,4 +282,5 @@ class _Wanted:
 
 
 def _tally(model: str, rollout: Rollout) -> Tally:
-    return Tally(model, rollout.begun.channel, rollout.begun.release, rollout.begun.sequence)
+    last = max(rollout.sent.values(), key=lambda sent: sent.sequence, default=None)
+    return Tally(model, rollout.begun.channel, rollout.begun.release, rollout.begun.sequence, None if last is None else last.order)

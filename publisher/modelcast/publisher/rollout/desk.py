@@ -14,14 +14,14 @@ from typing import Protocol, TypeVar
 from modelcast.publisher.catalog import Catalog
 from modelcast.publisher.ordering import Instruction, Wave, send_order
 from modelcast.publisher.rollout.records import Phase, Rollout, Sent, Step, Stepped
-from modelcast.shared.errors import HostFault, NotFound
+from modelcast.shared.errors import HostFault, NotFound, PublisherBusy
 from modelcast.shared.operating_road import RecordRoad
 from modelcast.shared.road import PublisherRoad, Road
 from modelcast.shared.signing import SigningKey
 
 PAUSE_SECONDS = 2.0
 PATIENCE_SECONDS = 600.0
-"""A road that is away is waited for so long; then the rollout stays as it is, and somebody may go on with it."""
+"""A road that is away, or busy, is waited for so long; then the rollout stays as it is, and somebody may go on with it."""
 
 Result = TypeVar("Result")
 
@@ -38,6 +38,23 @@ def driver_name() -> str:
 def now_ms() -> int:
     """Return the wall clock, milliseconds since 1970 UTC."""
     return time.time_ns() // 1_000_000
+
+
+def patiently(act: Callable[[], Result], rest: Callable[[float], None]) -> Result:
+    """Act once the road is there and nobody else publishes the model, which may take a while.
+
+    Raises:
+        HostFault: The road stayed away.
+        PublisherBusy: The other publisher did not end.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return act()
+        except (HostFault, PublisherBusy):
+            if time.monotonic() >= deadline:
+                raise
+        rest(PAUSE_SECONDS)
 
 
 @dataclass(slots=True)
@@ -67,8 +84,13 @@ class Desk:
 
         Raises:
             NotFound: There is none.
+            HostFault: The road is away.
         """
         return self._last(Catalog(self.road.records(self.model)))
+
+    def look_patiently(self) -> Rollout:
+        """Return how the rollout stands; a road that is away is waited for."""
+        return patiently(self.look, self.rest)
 
     def _last(self, catalog: Catalog) -> Rollout:
         rollout = catalog.rollouts.last(self.channel)
@@ -110,23 +132,20 @@ class Desk:
             wave = Wave(begun.sequence, number, up_to)
             instruction = Instruction(self.model, self.channel, known.release, known.record, wave=wave)
             ordered = send_order(session, catalog, instruction, self.key, now_ms())
-            return Sent(ordered.sequence, ordered.up_to, ordered.issued_ms)
+            return Sent(ordered.sequence, ordered.up_to, ordered.issued_ms, ordered.order)
 
         return self._while_mine(act)
 
     def _while_mine(self, act: Callable[[PublisherRoad, Catalog, Rollout], Result]) -> Result | None:
-        """Act under the lock if the rollout is this driver's; a road that is away is waited for."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
+        """Act under the lock if the rollout is this driver's; a road that is away, and another publisher, are waited for."""
+        def once() -> Result | None:
+            """Look and act."""
+            session = self.open_session()
             try:
-                session = self.open_session()
-                try:
-                    catalog = Catalog(session.register.read())
-                    rollout = self._last(catalog)
-                    return act(session, catalog, rollout) if self.is_mine(rollout) else None
-                finally:
-                    session.close()
-            except HostFault:
-                if time.monotonic() >= deadline:
-                    raise
-            self.rest(PAUSE_SECONDS)
+                catalog = Catalog(session.register.read())
+                rollout = self._last(catalog)
+                return act(session, catalog, rollout) if self.is_mine(rollout) else None
+            finally:
+                session.close()
+
+        return patiently(once, self.rest)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from modelcast.publisher.rollout.desk import Desk
+from modelcast.publisher.rollout.desk import Desk, patiently
 from modelcast.publisher.rollout.plan import reach_of, reached
 from modelcast.publisher.rollout.records import Phase, Rollout, Step
 from modelcast.publisher.rollout.tally import Said, Tally
@@ -22,8 +22,8 @@ POLL_SECONDS = 0.5
 """Longest wait for a report."""
 LOOK_SECONDS = 5.0
 """Between two looks whether somebody paused the rollout, or took it over."""
-HEARD_SECONDS = 180.0
-"""An instance that has not reported for so long when a wave is ordered is not waited for; it reports its state every minute."""
+COUNT_SECONDS = 0.5
+"""Between two looks at all instances while reports keep coming: 10,000 send hundreds a second, and each look takes milliseconds."""
 GRACE_SECONDS = 10.0
 """An instance that serves something else again mostly says why, a moment later: that its application reported it as bad."""
 NAMED = 5
@@ -53,6 +53,15 @@ def unwatched(_happening: Happening) -> None:
     """Watch nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Wave:
+    """A wave that was ordered: its number, up to which turn it reaches, and who is waited for."""
+
+    number: int
+    up_to: int | None
+    names: Sequence[str]
+
+
 @dataclass(slots=True)
 class Driver:
     """Carries one rollout on until it is over, halts, or is somebody else's.
@@ -62,6 +71,8 @@ class Driver:
         source: The reports, from before the rollout began.
         tally: Where they are counted.
         watch: Is told of everything.
+        heard: Says which instances reported lately, by the road's time: what was reported since the rollout began may be days old, and
+            of instances that are gone.
         clock: A monotonic clock in seconds.
     """
 
@@ -69,19 +80,20 @@ class Driver:
     source: ReportSource
     tally: Tally
     watch: Callable[[Happening], None]
+    heard: Callable[[], set[str]]
     clock: Callable[[], float] = time.monotonic
-    heard: dict[str, float] = field(default_factory=dict)
     _next_look: float = 0.0
+    _next_count: float = 0.0
     _left_at: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> Rollout:
         """Drive; returns how the rollout stands then.
 
         Raises:
-            HostFault: The road stayed away; the rollout stays as it is.
+            HostFault, PublisherBusy: The road stayed away, or another publisher did not end; the rollout stays as it is.
         """
         while True:
-            rollout = self.desk.look()
+            rollout = self.desk.look_patiently()
             if not self.desk.is_mine(rollout):
                 is_own_end = rollout.phase in {Phase.COMPLETED, Phase.HALTED} and rollout.driver == self.desk.driver
                 if not is_own_end:
@@ -97,67 +109,89 @@ class Driver:
         """Order the next wave and see it through."""
         number, plan = rollout.accepted, rollout.plan
         while not self.source.is_caught_up:
-            self._take()
-        up_to = reach_of(plan.waves[number], self.tally.known, rollout.up_to)
+            self._take(number)
+        heard = self._await_somebody(plan.verdict_seconds)
+        if not heard:
+            self._halt(number, "No instance is heard.")
+            return
+        up_to = reach_of(plan.waves[number], heard, rollout.up_to)
         is_new = number in rollout.sent or up_to is None or not rollout.sent or up_to != rollout.up_to
         if is_new:   # in a small fleet a wave may reach nobody that the one before has not
             sent = self.desk.order(number, up_to)
             if sent is None:
                 return
-            up_to, now = sent.up_to, self.clock()
-            names = [name for name in reached(self.tally.known, up_to) if now - self.heard.get(name, now) < HEARD_SECONDS]
-            self.watch(Happening("ordered", number, tuple(names)))
-            breach = self._see_through(rollout, number, up_to, names)
+            self.tally.expect(sent.order)
+            wave = _Wave(number, sent.up_to, reached(heard, sent.up_to))
+            self.watch(Happening("ordered", number, tuple(wave.names)))
+            breach = self._see_through(rollout, wave)
             if breach is None:
                 return
             if breach:
-                if self.desk.step(Step.HALTED, wave=number, why=breach):
-                    self.watch(Happening("halted", number, why=breach))
+                self._halt(number, breach)
                 return
         if self.desk.step(Step.ACCEPTED, wave=number) and is_new:
             self.watch(Happening("accepted", number))
 
-    def _see_through(self, rollout: Rollout, number: int, up_to: int | None, names: Sequence[str]) -> str | None:
+    def _halt(self, number: int, why: str) -> None:
+        if self.desk.step(Step.HALTED, wave=number, why=why):
+            self.watch(Happening("halted", number, why=why))
+
+    def _await_somebody(self, seconds: float) -> set[str]:
+        """Return who is heard, at once when somebody is: a wave that nobody takes would be accepted by nobody."""
+        deadline = self.clock() + seconds
+        while True:
+            heard = patiently(self.heard, self._listen)
+            if heard or self.clock() >= deadline or not self.desk.is_mine(self.desk.look_patiently()):
+                return heard
+            self._listen(POLL_SECONDS)
+
+    def _listen(self, seconds: float) -> None:
+        deadline = self.clock() + seconds
+        while self.clock() < deadline:
+            self._take(0)
+
+    def _see_through(self, rollout: Rollout, wave: _Wave) -> str | None:
         """Wait for the verdicts of a wave, then watch it; returns why it halts, or nothing, or None when it is somebody else's."""
-        plan, late, soaks_until = rollout.plan, list[str](), None
+        plan, number, late, soaks_until = rollout.plan, wave.number, list[str](), None
         deadline = self.clock() + plan.verdict_seconds
         self._next_look = self.clock() + LOOK_SECONDS
         while True:
-            self._take(number)
-            breach = self._breach(rollout, up_to, late)
-            if breach:
-                return breach
-            now, undecided = self.clock(), self.tally.undecided(names)
-            if soaks_until is None and self.source.is_caught_up and (not undecided or now >= deadline):
-                late = undecided
-                soaks_until = now + (plan.soak_seconds if number + 1 < len(plan.waves) else 0.0)
-                if not self._breach(rollout, up_to, late) and soaks_until > now:
-                    self.watch(Happening("soaking", number, why=f"{plan.soak_seconds:g} s"))
-            elif soaks_until is not None and now >= soaks_until and self.source.is_caught_up and not self._left_at:
-                return ""
+            came, now = self._take(number), self.clock()
+            if self.source.is_caught_up and (not came or now >= self._next_count):   # else what is read may be long past
+                self._next_count = now + COUNT_SECONDS
+                breach, undecided = self._breach(rollout, wave, late), self.tally.undecided(wave.names)
+                if breach:
+                    return breach
+                if soaks_until is None and (not undecided or now >= deadline):
+                    late = undecided
+                    soaks_until = now + (plan.soak_seconds if number + 1 < len(plan.waves) else 0.0)
+                    if not self._breach(rollout, wave, late) and soaks_until > now:
+                        self.watch(Happening("soaking", number, why=f"{plan.soak_seconds:g} s"))
+                elif soaks_until is not None and now >= soaks_until and not self._left_at:
+                    return ""
             if now >= self._next_look:
                 self._next_look = now + LOOK_SECONDS
                 with suppress(HostFault):   # a road that is away says nothing of others either
                     if not self.desk.is_mine(self.desk.look()):
                         return None
 
-    def _take(self, number: int = 0) -> None:
+    def _take(self, number: int) -> bool:
+        """Count a report, if one comes; returns whether one did."""
         body = self.source.receive(POLL_SECONDS)
-        if body is None:
-            return
-        report = self.tally.add(body)
-        name = self.tally.last_heard
-        if name is not None:
-            self.heard[name] = self.clock()
+        report = None if body is None else self.tally.add(body)
         if report is not None:
             self.watch(Happening("decided", number, (report.instance,), self.tally.why.get(report.instance, ""), report))
+        return body is not None
 
-    def _breach(self, rollout: Rollout, up_to: int | None, late: Sequence[str]) -> str:
+    def _breach(self, rollout: Rollout, wave: _Wave, late: Sequence[str]) -> str:
         """Return why there are more failures or vetoes than are allowed, or nothing."""
-        plan, count, now = rollout.plan, len(reached(self.tally.known, up_to)), self.clock()
-        self._left_at = {name: self._left_at.get(name, now) for name in self.tally.with_said(Said.LEFT)}
-        left = [name for name, since in self._left_at.items() if now - since >= GRACE_SECONDS]
-        vetoed, failed = self.tally.vetoed, self.tally.with_said(Said.REJECTED) + left + self.tally.undecided(late)
+        plan, count, now, tally = rollout.plan, len({*wave.names, *self.tally.said}), self.clock(), self.tally
+        refused = reached(tally.with_said(Said.REJECTED), wave.up_to)   # who cannot read an order refuses it before its turn, too
+        gone = tally.with_said(Said.LEFT) + tally.undecided(tally.with_said(Said.EMPTY))
+        self._left_at = {name: self._left_at.get(name, now) for name in gone}
+        grace = {Said.LEFT: GRACE_SECONDS, Said.EMPTY: plan.verdict_seconds}   # it has to fetch it, as at first
+        left = [name for name, since in self._left_at.items() if now - since >= grace[tally.said[name]]]
+        vetoed, failed = tally.vetoed, sorted({*refused, *left, *tally.undecided(late)})
         if len(vetoed) > plan.max_vetoes:
             return f"{len(vetoed)} of {count} reported it as bad, {plan.max_vetoes} may: {self._named(vetoed)}."
         allowed = plan.max_failures.allowed_of(count)

@@ -93,8 +93,13 @@ class RolloutPlan:
         for what, seconds in (("soak", self.soak_seconds), ("wait for verdicts", self.verdict_seconds)):
             if not 0 <= seconds <= MOST_SECONDS:   # NaN neither
                 raise MisuseError(f"A wave cannot {what} {seconds} seconds.", hint="Give 0 or more, up to 30 days.")
-        if self.max_vetoes < 0:
-            raise MisuseError(f"{self.max_vetoes} vetoes cannot be allowed.", hint="Give 0 or more.")
+        check_vetoes(self.max_vetoes)
+
+
+def check_vetoes(count: int) -> None:
+    """Refuse a number of vetoes that cannot be allowed; raises MisuseError."""
+    if count < 0:
+        raise MisuseError(f"{count} vetoes cannot be allowed.", hint="Give 0 or more.")
 
 
 def waves_of(text: str | Sequence[str]) -> tuple[Amount, ...]:

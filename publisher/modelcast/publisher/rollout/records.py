@@ -153,11 +153,13 @@ class Sent:
         sequence: Sequence of its order.
         up_to: It is for the instances up to this turn; None is for all.
         issued_ms: When, milliseconds since 1970 UTC.
+        order: Its identity, or None while it is not known to be sent.
     """
 
     sequence: int
     up_to: int | None
     issued_ms: int
+    order: str | None = None
 
 
 @dataclass(slots=True)
@@ -174,6 +176,7 @@ class Rollout:
         changed_ms: When something happened last.
         left_by: Sequence of the order that the channel was given meanwhile by others, or None.
         sent: The waves that were ordered, by their number.
+        may_be_out: Whether a wave was ordered, or may have been by somebody who was killed.
     """
 
     begun: Begun
@@ -185,6 +188,7 @@ class Rollout:
     changed_ms: int = 0
     left_by: int | None = None
     sent: dict[int, Sent] = field(default_factory=dict)
+    may_be_out: bool = False
 
     @property
     def up_to(self) -> int | None:
@@ -239,14 +243,24 @@ class RolloutBook:
                 rollout.add(stepped)
         return kind in {"rollout", "rollout-step"}
 
-    def ordered(self, channel: str, sent: Sent, rollout: int | None, wave: int | None) -> None:
-        """Take note of an order that was sent, or may have been, and of the wave of a rollout that it is, if it is one."""
+    def ordered(self, channel: str, sent: Sent, rollout: int | None, wave: int | None, *, is_known: bool) -> None:
+        """Take note of an order, and of the wave of a rollout that it is, if it is one.
+
+        Args:
+            channel: Its channel.
+            sent: The order.
+            rollout: The rollout that it belongs to, or None.
+            wave: Which wave of it, or None.
+            is_known: Whether it is known to be sent; one that only may have been has the same effect, but a wave is ordered again.
+        """
         last = self._last.get(channel)
         if last is None or sent.sequence < last.begun.sequence:
             return
         if rollout != last.begun.sequence or wave is None:
             last.leave(sent.sequence)
-        else:
+            return
+        last.may_be_out = True
+        if is_known:
             last.sent[wave] = sent
 
     def last(self, channel: str) -> Rollout | None:

@@ -84,7 +84,9 @@ def status_of(model: str, rollout: Rollout, tally: Tally) -> RolloutStatus:
         waves.append(tuple(name for name in reached(tally.known, before) if name not in seen))
         seen.update(waves[-1])
     due = reached(tally.known, rollout.up_to) if rollout.sent else []
+    failed = tally.failed if rollout.left_by is None else tally.with_said(Said.REJECTED)   # who left it was told to
+    failed = reached(failed, rollout.up_to)
     return RolloutStatus(
-        model, rollout, tuple(waves), tuple(tally.with_said(Said.PROMOTED)), {name: tally.why[name] for name in tally.failed},
+        model, rollout, tuple(waves), tuple(tally.with_said(Said.PROMOTED)), {name: tally.why[name] for name in failed},
         {name: tally.why[name] for name in tally.vetoed}, tuple(sorted(tally.undecided(due))),
     )

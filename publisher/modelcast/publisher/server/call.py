@@ -90,7 +90,7 @@ class Call:
             Problem: 403.
         """
         if not any(self.token.allows(scope, model, channel) for scope in scopes):
-            self.must(scopes[0], model, channel)
+            self.must(scopes[-1], model, channel)   # the one that allows least of all others
 
     def must(self, scope: Scope, model: str | None = None, channel: str | None = None) -> None:
         """Refuse a token that does not reach so far.

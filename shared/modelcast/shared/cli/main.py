@@ -41,6 +41,7 @@ _SUMMARIES = {
     "prune": "Remove old releases from a shared directory.",
     "releases": "The releases of a model, and the channels that run them.",
     "rollback": "Order a channel to go back.",
+    "rollout": "A release that goes to a channel in waves: status, pause, resume, abort.",
     "serve": "Serve a shared directory by HTTP.",
     "tokens": "Bearer tokens for modelcast serve: create, list, revoke.",
     "topology": "What a channel has on a broker, and what a user needs there.",

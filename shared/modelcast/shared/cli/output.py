@@ -23,10 +23,13 @@ def printable(text: object) -> str:
 
 
 def as_time(time_ms: int | None) -> str:
-    """Return a time for people, in UTC: ``2026-01-31 12:00:05``; ``?`` where none is known."""
+    """Return a time for people, in UTC: ``2026-01-31 12:00:05``; ``?`` where none is known, or a stranger's is none of any year."""
     from datetime import UTC, datetime  # noqa: PLC0415 - tables only
 
-    return "?" if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        return "?" if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return "?"
 
 
 def as_span(seconds: float) -> str:

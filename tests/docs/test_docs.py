@@ -30,7 +30,11 @@ PAGES = {name_of(page): page for page in pages()}
 WITH_SNIPPETS = [name for name, page in PAGES.items() if any(s.not_run is None for s in snippets(page))]
 
 
-@pytest.mark.parametrize("name", WITH_SNIPPETS)
+LONG = {"docs/operations.md"}
+"""Pages that take a minute by themselves, and show what the shorter ones show: played by ``make torture``."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.torture) if name in LONG else name for name in WITH_SNIPPETS])
 def test_the_snippets_of_a_page_run_and_print_what_it_promises(name: str, broker_url: str, tmp_path: Path) -> None:
     binaries = Path(sys.executable).parent
     environment = {

@@ -17,7 +17,11 @@ REJECTED = {
 }
 
 
-@pytest.fixture(scope="module", params=["rabbitmq", "file", "http"])
+ROADS = ["rabbitmq", *(pytest.param(road, marks=pytest.mark.torture) for road in ("file", "http"))]
+"""Half a minute each; the contracts hold the other roads to the same in every run, and a part of the story runs on one below."""
+
+
+@pytest.fixture(scope="module", params=ROADS)
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> "tuple[subprocess.CompletedProcess[str], Path]":
     folder = tmp_path_factory.mktemp("demo")
     broker = {"MODELCAST_AMQP_URL": request.getfixturevalue("fresh_vhost_url")()} if request.param == "rabbitmq" else {}

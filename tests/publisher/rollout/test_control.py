@@ -32,7 +32,7 @@ def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver, "POLL_SECONDS", 0.05)
 
 
-@pytest.fixture(params=["fake", "rabbitmq", "file", "http"])
+@pytest.fixture(params=["rabbitmq", "file", "http"])
 def life(request: pytest.FixtureRequest, tmp_path: Path, signing_key: SigningKey) -> Iterator[Life]:
     life = Life(road_of(request.param, request, tmp_path), tmp_path, signing_key)
     yield life
@@ -191,7 +191,7 @@ def test_a_veto_while_it_is_watched_halts_it_and_everybody_goes_back(
 def test_a_veto_that_is_allowed_stops_nothing_and_its_instance_is_not_asked_again(
     life: Life, rollouts: Rollouts, fleet: dict[str, ModelConsumer]
 ) -> None:
-    driving = Driving(lambda watch: rollouts.begin("fraud", "1.1.0", plan=plan(max_vetoes=1, soak_seconds=2), watch=watch))
+    driving = Driving(lambda watch: rollouts.begin("fraud", "1.1.0", plan=plan(max_vetoes=1, soak_seconds=1), watch=watch))
     life.eventually(lambda: driving.did("soaking"))
     fleet[FOUR[0]].report_bad("answers drift")
     status = driving.ended()

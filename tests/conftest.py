@@ -20,6 +20,8 @@ from modelcast.shared.localbroker.chooser import ensure_installed
 from modelcast.shared.localbroker.node import PrivateNode
 from modelcast.shared.signing import KeyRing, SigningKey
 
+pytest_plugins = ["tests.docs.documents"]
+
 # No deadline: a busy CI machine is no failure. Function-scoped fixtures are values here, never state.
 settings.register_profile(
     "house", deadline=None, max_examples=60, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -1,6 +1,6 @@
 """Write the generated parts of the documentation: ``python tests/docs/generate.py``; a test holds them to the code.
 
-A part stands between ``<!-- generated:NAME -->`` and ``<!-- end -->``. Signatures and descriptions come from the source text,
+Also the JSON schemas in ``docs/reference/json``, whose source is ``schemas.py``. A part stands between ``<!-- generated:NAME -->`` and ``<!-- end -->``. Signatures and descriptions come from the source text,
 so that every version of Python generates the same.
 """
 
@@ -383,6 +383,25 @@ def http_limits() -> str:
     return table(("Limit", "Value", "Meaning"), rows)
 
 
+def json_commands() -> str:
+    """The table of the documents; imported when it is asked for, as the benchmarks are."""
+    from tests.docs import schemas
+
+    return table(("Command", "When", "Document", "Schema"), schemas.command_rows())
+
+
+def json_parts() -> str:
+    from tests.docs import schemas
+
+    return "\n".join(_json_part(*section) for section in schemas.sections())
+
+
+def _json_part(name: str, about: str, rows: list[tuple[str, str, str]], bases: list[str]) -> str:
+    also = f" It has all fields of {' and '.join(bases)}, and these:" if bases else ""
+    fields = table(("Field", "Type", "Meaning"), rows) if rows else ""
+    return f"### {name}\n\n{about}{also}\n" + (f"\n{fields}" if fields else "")
+
+
 def metrics_table() -> str:
     rows = [(f"`{found.name}`", found.kind, ", ".join(f"`{label}`" for label in found.labels), found.help) for found in metrics.FAMILIES]
     return table(("Metric", "Type", "Labels", "Says"), rows)
@@ -419,6 +438,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "benchmarks-growth": measured("growth"),
     "benchmarks-delta": measured("delta"),
     "benchmarks-small": measured("small"),
+    "json-commands": json_commands,
+    "json-parts": json_parts,
     "metrics": metrics_table,
     "alerts": alerts_table,
     "http-routes": http_routes,
@@ -452,7 +473,24 @@ def main(*, check: bool) -> int:
             if not check:
                 page.write_text(after, encoding="utf-8")
             sys.stdout.write(f"{page.relative_to(ROOT)} {'is stale' if check else 'written'}\n")
-    return stale
+    return stale + _schemas(check=check)
+
+
+def _schemas(*, check: bool) -> int:
+    """Write the JSON schemas that are stale, and remove those of no command; returns how many they are."""
+    from tests.docs import schemas
+
+    wanted = {ROOT / "docs/reference/json" / name: text for name, text in schemas.files().items()}
+    there = {path: path.read_text(encoding="utf-8") for path in (ROOT / "docs/reference/json").glob("*")}
+    stale = sorted(path for path in {*wanted, *there} if wanted.get(path) != there.get(path))
+    for path in stale:
+        if not check and path in wanted:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(wanted[path], encoding="utf-8")
+        elif not check:
+            path.unlink()
+        sys.stdout.write(f"{path.relative_to(ROOT)} {'is stale' if check else 'written' if path in wanted else 'removed'}\n")
+    return len(stale)
 
 
 if __name__ == "__main__":

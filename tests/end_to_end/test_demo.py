@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.docs.documents import problems_of_printed
 
 COMMAND = [sys.executable, "-m", "modelcast.shared.cli", "demo", "--json"]
 FIRST = ["instance-1", "instance-2", "instance-3"]
@@ -43,6 +44,7 @@ def ending(run: "tuple[subprocess.CompletedProcess[str], Path]") -> dict[str, An
 def test_stdout_is_one_json_object_that_says_all_is_well(ending: dict[str, Any]) -> None:
     assert ending["ok"] is True
     assert ending["problems"] == []
+    assert problems_of_printed("demo", ending) == []
 
 
 def test_no_request_failed(ending: dict[str, Any]) -> None:
@@ -137,6 +139,7 @@ def test_the_way_back_is_told_without_staging_too(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
     ending = json.loads(done.stdout)
+    assert problems_of_printed("demo", ending) == []
     assert [entry["instance"] for entry in ending["instances"]] == ALL
     assert list(ending["chapters"]) == ["rollback"]
     assert (ending["chapters"]["rollback"]["withdrawn"], ending["failed_requests"]) == ("1.5.0", 0)

@@ -36,6 +36,9 @@ def test_a_promotion_says_what_it_did_and_a_second_one_that_there_is_nothing_to_
     assert "fraud 1.1.0 ordered for production: order" in capsys.readouterr().out
     assert run(["promote", "fraud", "1.1.0", *arguments]) == 0
     assert "nothing to do" in capsys.readouterr().out
+    assert run(["promote", "fraud", "1.1.0", "--json", *arguments]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (list(told), told["publication"]["was_current"]) == (["publication"], True)
 
 
 def test_what_nobody_accepted_is_not_promoted_and_has_an_exit_code_of_its_own(

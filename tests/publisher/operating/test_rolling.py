@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.fakes.life import Life
@@ -58,6 +59,9 @@ def test_each_wave_is_told_as_it_comes_and_the_end_has_an_exit_code(
     assert "wave 1: accepted" in told.out
     assert "wave 2: halted. 1 of 2 failed, 0 may: a: version-out-of-range: " in told.out
     assert "fraud 1.1.0 in production: halted, 1 of 2 waves accepted, 1 serve it: 1 of 2 failed" in told.err
+    assert run(["rollout", "status", "fraud", "--json", *url]) == 37
+    document = json.loads(capsys.readouterr().out)
+    assert (document["phase"], list(document["failed"]), document["promoted"]) == ("halted", ["a"], ["b"])
     assert run(["rollout", "status", "fraud", *url]) == 37
     table = capsys.readouterr().out
     assert [line.split()[0] for line in table.splitlines() if line.split()[1:2] in (["accepted"], ["ordered"])] == ["1", "100%"]
@@ -115,6 +119,21 @@ def test_a_command_that_does_not_see_it_through_does_not_end_with_0(
         paused.setattr(driver.Driver, "_see_through", pause)
         assert run(["promote", "fraud", "1.1.0", "--waves", "1,100%", *signed]) == 38
     assert "Not carried on here: it is paused." in capsys.readouterr().out
+
+
+def test_a_rollout_from_its_preview_to_its_end_with_json(
+    fleet: dict[str, ModelConsumer], signed: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(code: int, *words: str) -> dict[str, Any]:
+        assert run([*words, "--json", *signed]) == code
+        document: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return document
+
+    preview = told(0, "promote", "fraud", "1.1.0", "--waves", "1,100%", "--dry-run")
+    assert preview["waves"] == [{"wave": "1", "instances": ["b"]}, {"wave": "100%", "instances": ["a"]}]
+    assert told(37, "promote", "fraud", "1.1.0", "--waves", "1,100%")["phase"] == "halted"
+    ended = told(0, "rollout", "resume", "fraud", "--max-failures", "50%")
+    assert (ended["phase"], ended["plan"]["max_failures"], [wave["state"] for wave in ended["waves"]]) == ("completed", "50%", ["accepted"] * 2)
 
 
 def test_those_whose_turn_has_not_come_are_waiting_and_in_order(

@@ -48,7 +48,8 @@ def test_a_token_expires_unless_it_is_said_that_it_does_not(depot: str, capsys: 
 
 def test_a_revoked_token_is_gone_and_a_second_time_is_an_error(depot: str, capsys: pytest.CaptureFixture[str]) -> None:
     made = create(depot, capsys, "--scope", "fetch")
-    assert run(["tokens", "revoke", str(made["id"]), "--depot", depot]) == 0
+    assert run(["tokens", "revoke", str(made["id"]), "--depot", depot, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"id": made["id"], "name": "ci"}
     assert run(["tokens", "revoke", str(made["id"]), "--depot", depot]) == 27
     assert "There is none at all." in capsys.readouterr().err
 

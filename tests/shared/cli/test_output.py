@@ -80,6 +80,13 @@ def test_an_error_is_a_sentence_and_a_hint_for_people(capsys: pytest.CaptureFixt
     assert "\x1b" not in captured.err
 
 
+def test_the_facts_of_an_error_are_json_as_in_every_other_document(capsys: pytest.CaptureFixture[str]) -> None:
+    print_error(SenderFault(Reason.EXPIRED, "Too late.", facts={"release": b"\x00\xff", "seconds": math.nan}), as_json=True)
+    printed = capsys.readouterr().err
+    assert json.loads(printed)["facts"] == {"release": "00ff", "seconds": None}
+    assert printed.count("\n") == 1
+
+
 def test_an_error_is_one_document_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     print_error(SenderFault(Reason.EXPIRED, "Too late.", facts={"when": {1}}), as_json=True)
     document = json.loads(capsys.readouterr().err)

@@ -109,17 +109,17 @@ def _finite(value: object) -> object:
     return value
 
 
+def error_document(error: ModelcastError) -> dict[str, object]:
+    """Return ``error`` as JSON has it."""
+    return {
+        "error": type(error).__name__, "message": str(error), "hint": error.hint, "facts": error.facts, "exit_code": error.exit_code,
+    }
+
+
 def print_error(error: ModelcastError, *, as_json: bool) -> None:
     """Print ``error`` on stderr: two lines for people, one JSON document for programs."""
     if as_json:
-        document = {
-            "error": type(error).__name__,
-            "message": str(error),
-            "hint": error.hint,
-            "facts": error.facts,
-            "exit_code": error.exit_code,
-        }
-        click.echo(json.dumps(document, ensure_ascii=True, default=str), err=True)
+        click.echo(json_text(error_document(error)), err=True)
         return
     click.echo(f"Error: {printable(error)}", err=True)
     if error.hint:

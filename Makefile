@@ -14,7 +14,7 @@
 
 VENV ?= .venv
 TEST_ARGS ?=
-TEST_WORKERS ?= 2
+TEST_WORKERS ?= 3
 ROAD ?= auto
 DEMO_ARGS ?=
 BENCH_ARGS ?= all

@@ -74,7 +74,7 @@ def test_an_order_of_an_unknown_format_is_refused_with_the_way_out(
     instance = start_instance("one")
     instance.wait_for(lambda status: status["connected"], "a connection")
     good = specimens.order_message(key)
-    newer_order = pack(specimens.order().model_dump(mode="python") | {"format": 2})
+    newer_order = pack(specimens.order().model_dump(mode="python") | {"format": 3})
     bodies = [
         pack({"modelcast": 2, "order": good.order, "manifest": good.manifest}),
         OrderMessage(key.sign(ORDER_TYPE, newer_order), good.manifest).to_bytes(),

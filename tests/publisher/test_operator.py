@@ -7,16 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.contract.conftest import road_of
+from tests.fakes import specimens
 from tests.fakes.fake_broker import FakeBroker
 from tests.fakes.life import Life
 from tests.fakes.stage import LONG
 
 from modelcast.publisher import Operator
+from modelcast.publisher.acceptance import was_refused
 from modelcast.publisher.catalog import Catalog
 from modelcast.publisher.pruning import prune
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.depot.depot import Depot
 from modelcast.shared.errors import HostFault, MisuseError, NotAccepted, NotFound, Withdrawn
+from modelcast.shared.report import ReportKind, Verdict
 from modelcast.shared.signing import SigningKey, TrustedKey
 from modelcast.shared.topology import chunks_name
 
@@ -297,3 +300,36 @@ def test_one_instance_that_took_it_is_enough_to_go_back_to_it(life: Life, operat
     for consumer in consumers:
         life.serves(consumer, "1.2.0")
     assert operator.rollback("fraud").version == "1.1.0"
+
+
+class Told:
+    """A road that has some reports."""
+
+    def __init__(self, *bodies: bytes) -> None:
+        self._bodies = list(bodies)
+
+    def reports(self, **_: object) -> "Told":
+        return self
+
+    @property
+    def is_caught_up(self) -> bool:
+        return not self._bodies
+
+    def receive(self, _seconds: float) -> bytes | None:
+        return self._bodies.pop(0) if self._bodies else None
+
+    def close(self) -> None:
+        pass
+
+
+def test_one_that_served_it_counts_also_when_its_verdict_is_too_old_to_be_read(life: Life) -> None:
+    order = life.publisher.publish(weights(1), model="fraud", version="1.0.0")
+    late = specimens.report(
+        instance="late", verdict=Verdict.REJECTED, order=order.order, release=order.release, sequence=order.sequence, reason="load-failed",
+    ).to_bytes()
+    serves = specimens.report(
+        kind=ReportKind.STATE, instance="old", verdict=None, active_release=order.release, sequence=order.sequence,
+    ).to_bytes()
+    assert was_refused(Told(late), order)   # type: ignore[arg-type]
+    assert not was_refused(Told(late, serves), order)   # type: ignore[arg-type]
+    assert not was_refused(Told(), order)   # type: ignore[arg-type]

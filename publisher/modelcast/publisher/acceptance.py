@@ -61,8 +61,9 @@ def was_refused(road: Road, publication: Publication) -> bool:
     tally, now_ms = Tally(publication, None, 1.0, is_past_read=True), time.time_ns() // 1_000_000
     try:
         for body in reports_of(road, minutes_to_read(publication.issued_ms, now_ms)):
-            if tally.add(body) is not None and tally.promoted:
-                return False
+            verdict = tally.add(body)
+            if tally.serving or (verdict is not None and verdict.verdict is Verdict.PROMOTED):
+                return False   # also who says only that it serves it: its verdict may be too old to be read
     except HostFault:
         return False   # whoever goes back is in a hurry: nothing keeps him from it
     return bool(tally.with_verdict(Verdict.REJECTED))

@@ -267,7 +267,10 @@ class Rollouts:
 
     def _must_sign(self) -> None:
         if self._key is None:
-            raise MisuseError("Orders are signed, and no key was given.", hint="Give it with --key or MODELCAST_ORDER_KEY; in Python: Rollouts(url, order_key=...).")
+            raise MisuseError(
+                "Orders are signed, and no key was given.",
+                hint="Give it with --key or MODELCAST_ORDER_KEY; in Python: Rollouts(url, order_key=...).",
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -247,11 +247,21 @@ class Harness:
             serving.wait_for(
                 lambda status: status["unsent_reports"] == 0 and status["state"] == "idle", "the end of its work", seconds
             )
+        self._wait_for_verdicts(url, seconds)
+        return final
+
+    def settled(self, serving: Serving, url: str, version: str) -> None:
+        """Wait until an instance serves a version and has nothing left to say: the order is acknowledged before its report is sent."""
+        serving.serves(version)
+        self._wait_for_verdicts(url, PATIENCE_SECONDS)
+        serving.wait_for(lambda status: status["unsent_reports"] == 0 and status["state"] == "idle", "the end of its work")
+
+    def _wait_for_verdicts(self, url: str, seconds: float) -> None:
+        """Judge what is known until nothing is wrong."""
         deadline, pause = time.monotonic() + seconds, threading.Event()
         while (found := self._gather(url)) and time.monotonic() < deadline:
             pause.wait(0.2)
         assert not found, "\n".join(found)
-        return final
 
     def finish(self, url: str, seconds: float = PATIENCE_SECONDS) -> Evidence:
         """Check, end the instances, and judge again with all that they left behind."""

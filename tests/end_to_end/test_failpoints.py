@@ -34,7 +34,7 @@ def test_a_publisher_that_dies_is_finished_by_the_next(broker_url: str, run: Har
 def test_an_instance_that_dies_goes_on_where_it_was(broker_url: str, run: Harness, point: Point) -> None:
     first = run.joined("one", broker_url)
     run.publish(broker_url)
-    first.serves("1.1.0")
+    run.settled(first, broker_url, "1.1.0")
     first.end()
     dying = run.joined("one", broker_url, dies_at=Fatal(point, 1 + TIMES_AT_START.get(point, 0)))
     published = run.publish(broker_url, is_good=point not in REFUSAL)
@@ -49,7 +49,7 @@ def test_an_instance_that_dies_goes_on_where_it_was(broker_url: str, run: Harnes
 def test_an_instance_that_dies_at_its_start_serves_when_it_is_started_again(broker_url: str, run: Harness, point: Point) -> None:
     first = run.joined("one", broker_url)
     run.publish(broker_url)
-    first.serves("1.1.0")
+    run.settled(first, broker_url, "1.1.0")
     first.end()
     assert run.start("one", broker_url, dies_at=Fatal(point)).died() == -9
     run.start("one", broker_url).serves("1.1.0")

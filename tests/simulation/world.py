@@ -14,6 +14,7 @@ from typing import Any
 from tests.fakes.fake_broker import FakeBroker
 from tests.fakes.publisher_sim import PublisherSimulator, Release
 from tests.simulation.disk import QUIET, Crash, Disk, Hazards, SimWorkshop
+from tests.simulation.surroundings import AlwaysRung, Clock, GatedRoad, RememberingRing
 
 from modelcast.consumer.active import Slot
 from modelcast.consumer.courier import Courier
@@ -27,8 +28,8 @@ from modelcast.consumer.verdicts import Verdicts
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.order import Kind, order_id
 from modelcast.shared.report import Report, ReportKind
-from modelcast.shared.road import Confirmed, Target
-from modelcast.shared.signing import KeyRing, SigningKey
+from modelcast.shared.road import Target
+from modelcast.shared.signing import SigningKey
 from modelcast.shared.topology import instance_queue_name
 
 TIMING = Timing(retry_first_seconds=0, retry_most_seconds=0, heartbeat_seconds=1e9)
@@ -44,70 +45,6 @@ class Ordered:
     release: Release
     sequence: int
     is_rollback: bool
-
-
-class Clock:
-    """The time, in place of the module ``time``: it stands still unless somebody moves it."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def time_ns(self) -> int:
-        return int(self.now * 1e9)
-
-
-class Gated:
-    """An inbox whose messages are late: each time somebody looks, chance decides whether one has arrived."""
-
-    def __init__(self, inbox: Any, chance: random.Random, world: "World") -> None:
-        self._inbox, self._random, self._world = inbox, chance, world
-
-    def receive(self, _seconds: float) -> Any:
-        if self._random.random() < self._world.lateness:
-            self._inbox._check()
-            return None
-        return self._inbox.receive(0)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inbox, name)
-
-
-class GatedRoad:
-    """One instance's road: nothing waits, and what it is told comes late."""
-
-    def __init__(self, world: "World") -> None:
-        self._world = world
-        self.inner: Any = None
-
-    def join(self, target: Target, *, bookmark: Any = None) -> "GatedRoad":
-        self.inner = AmqpRoad(self._world.broker).join(target, bookmark=bookmark)
-        for name, owner in (("_inbox", self.inner._history), ("_orders", self.inner)):
-            setattr(owner, name, Gated(getattr(owner, name), self._world.random, self._world))
-        return self
-
-    def next_order(self, _seconds: float) -> Any:
-        return self.inner.next_order(0)
-
-    def report(self, body: bytes) -> Confirmed:
-        confirmed, world = self.inner.report(body), self._world
-        return lambda: world.random.random() >= world.lateness and confirmed()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
-
-
-class AlwaysRung:
-    """A bell that never makes anybody wait."""
-
-    def wait(self, _seconds: float) -> bool:
-        return True
-
-    def set(self) -> None: ...
-
-    def clear(self) -> None: ...
 
 
 class Instance:
@@ -197,7 +134,7 @@ class World:
     """
 
     def __init__(self, seed: int, key: SigningKey, clock: Clock) -> None:
-        self.random, self.clock, self.ring = random.Random(seed), clock, KeyRing([key.trusted()])
+        self.random, self.clock, self.ring = random.Random(seed), clock, RememberingRing([key.trusted()])
         self.broker = FakeBroker(clock=lambda: clock.now)
         self.hazards = Hazards(self.random, fault=0.1, crash=0.1)
         self.lateness = self.random.choice([0.0, 0.5, 0.9])

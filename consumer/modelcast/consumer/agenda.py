@@ -18,6 +18,7 @@ class Agenda:
 
     def __init__(self) -> None:
         self._pending: dict[str, TrustedOrder] = {}
+        self._ranked: list[TrustedOrder] | None = None   # asked for in every turn; None when it must be made anew
         self._places: dict[str, Bookmark] = {}
         self._read_to: Bookmark | None = None
         self._misses_some = False
@@ -30,10 +31,11 @@ class Agenda:
 
     def add(self, trusted: TrustedOrder) -> list[TrustedOrder]:
         """Add an order; returns those that were dropped for want of room."""
-        self._pending[trusted.id] = trusted
+        self._pending[trusted.id], self._ranked = trusted, None
         dropped = self.ranked()[MAX_PENDING:]
         for least in dropped:
             del self._pending[least.id]
+            self._ranked = None
         if dropped:   # it may be needed yet: the next connection reads again what this start has read; until then nothing is marked
             self._places.clear()
             self._read_to, self._misses_some = None, True
@@ -41,19 +43,21 @@ class Agenda:
 
     def remove(self, order: str) -> None:
         """Forget an order that is decided."""
-        self._pending.pop(order, None)
+        if self._pending.pop(order, None) is not None:
+            self._ranked = None
         self._places.pop(order, None)
 
     def ranked(self) -> list[TrustedOrder]:
         """Return all pending orders, the best one first."""
-        return best_first(
-            self._pending.values(), lambda trusted: Standing(trusted.order.sequence, trusted.is_rollback, trusted.version)
-        )
+        if self._ranked is None:
+            self._ranked = best_first(
+                self._pending.values(), lambda trusted: Standing(trusted.order.sequence, trusted.is_rollback, trusted.version)
+            )
+        return self._ranked.copy()
 
     def best(self) -> TrustedOrder | None:
         """Return the order to carry out next, or None."""
-        ranked = self.ranked()
-        return ranked[0] if ranked else None
+        return self.ranked()[0] if self._pending else None
 
     def lifts_floor_for(self, trusted: TrustedOrder) -> bool:
         """Whether a rollback is pending that was issued before an order.

@@ -6,7 +6,8 @@ answers are JSON for people and msgpack for programs that ask for it. Imports St
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -121,20 +122,46 @@ class Call:
             line.gather(max_bytes)
         pieces: list[bytes] = []
         size = 0
-        try:
-            async with asyncio.timeout(self.service.limits.body_seconds * max(1.0, self._claimed_mib)):
-                async for piece in self.request.stream():
-                    size += len(piece)
-                    if size > max_bytes:
-                        raise self._too_large(max_bytes)
-                    pieces.append(piece)
-        except TimeoutError:
-            raise Problem(408, "The body did not come to an end in time.", headers={"Connection": "close"}) from None
-        except ClientDisconnect:
-            raise Problem(400, "The connection ended within the body.") from None
+        async with self._in_time():
+            async for piece in self.request.stream():
+                size += len(piece)
+                if size > max_bytes:
+                    raise self._too_large(max_bytes)
+                pieces.append(piece)
         if not size:
             raise Problem(400, "This needs a body.")
         return b"".join(pieces)
+
+    @asynccontextmanager
+    async def large_body(self, max_bytes: int) -> AsyncGenerator[memoryview]:
+        """Hold the body while the block runs, received straight into memory that is used again afterwards.
+
+        Args:
+            max_bytes: At most ``http_sending.BATCH_BYTES``.
+
+        Raises:
+            Problem: Like ``body``.
+        """
+        scope, claimed = self.request.scope, self.request.headers.get("content-length", "")
+        line, size = scope.get("extensions", {}).get(LINE), int(claimed[:12]) if claimed.isdecimal() else 0
+        if line is None or not 0 < size <= max_bytes or not line.can_fill(scope):
+            yield memoryview(await self.body(max_bytes))
+            return
+        with self.service.buffers.one() as buffer:
+            async with self._in_time():
+                await line.fill(buffer[:size])
+            yield buffer[:size]
+
+    @asynccontextmanager
+    async def _in_time(self) -> AsyncGenerator[None]:
+        """Give the body that is received in the block its time, and say what became of it when it does not come."""
+        try:
+            async with asyncio.timeout(self.service.limits.body_seconds * max(1.0, self._claimed_mib)):
+                yield
+        except TimeoutError:
+            raise Problem(408, "The body did not come to an end in time.", headers={"Connection": "close"}) from None
+        except (ClientDisconnect, ConnectionError):
+            raise Problem(400, "The connection ended within the body.") from None
 
     @property
     def _claimed_mib(self) -> float:

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from httptools import HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from modelcast.publisher.server.inflow import Inflow
 from modelcast.publisher.server.problems import bare
 from modelcast.publisher.server.sendfile import FileSender
 from modelcast.publisher.server.settings import ServerLimits
@@ -154,6 +156,32 @@ class Connection(HttpToolsProtocol):
     def gather(self, max_bytes: int) -> None:
         """Take up to so many bytes of this request's body before the application is woken: each wake costs more than 64 KiB do."""
         self._gather_bytes = max_bytes
+
+    def can_fill(self, scope: object) -> bool:
+        """Whether the body of a request is still on its way, and nothing stands between it and memory of our choice."""
+        cycle: Any = self.cycle   # of the request that came last: those before it are there with their bodies
+        return cycle.scope is scope and cycle.more_body and not cycle.waiting_for_100_continue and not self.transport.is_closing()
+
+    async def fill(self, buffer: memoryview) -> None:
+        """Receive the body of a request that ``can_fill``, which has exactly the size of ``buffer``.
+
+        Raises:
+            ConnectionError: The connection ended before.
+        """
+        cycle: Any = self.cycle
+        came = len(cycle.body)
+        buffer[:came] = cycle.body
+        inflow = Inflow(self.transport, buffer[came:])
+        self.flow.resume_reading()
+        try:
+            await inflow.full
+        except BaseException:
+            inflow.leave()
+            cycle.keep_alive = False   # the parser waits for bytes that it will not see
+            raise
+        self.parser = HttpRequestParser(self)   # the one before waits for the body; nothing of the next request has come
+        cycle.body = bytearray()
+        self.on_message_complete()
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""

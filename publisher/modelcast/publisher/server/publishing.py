@@ -146,11 +146,11 @@ async def put_batch(call: Call) -> Response:
     session, headers = _session(call), call.request.headers
     entries = _listed(headers.get("modelcast-chunks", ""), Version(headers.get("modelcast-version", "0.0.0")).text)
     with session.asking():
-        body = await call.body(BATCH_BYTES)
-    if sum(entry.size for entry in entries) != len(body):
-        raise Problem(400, f"The chunks that are listed do not have {len(body)} bytes together.")
-    async with session.turn() as road:
-        await work(_keep, road, entries, body)
+        async with call.large_body(BATCH_BYTES) as body:
+            if sum(entry.size for entry in entries) != len(body):
+                raise Problem(400, f"The chunks that are listed do not have {len(body)} bytes together.")
+            async with session.turn() as road:
+                await work(_keep, road, entries, body)
     _tell_of_chunks(call)
     return done()
 
@@ -168,11 +168,10 @@ def _listed(text: str, version: str) -> list[Entry]:
     ]
 
 
-def _keep(road: FilePublisherRoad, entries: Sequence[Entry], body: bytes) -> None:
-    view, at = memoryview(body), 0
-    parts = list[memoryview]()
+def _keep(road: FilePublisherRoad, entries: Sequence[Entry], body: memoryview) -> None:
+    at, parts = 0, list[memoryview]()
     for entry in entries:
-        parts.append(view[at : at + entry.size])
+        parts.append(body[at : at + entry.size])
         at += entry.size
         check_chunk(parts[-1], entry.digest.hex(), CODEC if entry.is_packed else "none")
     for entry, part in zip(entries, parts, strict=True):

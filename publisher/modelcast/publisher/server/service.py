@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from modelcast.publisher.server.access import Door
+from modelcast.publisher.server.inflow import Buffers
 from modelcast.publisher.server.members import Members
 from modelcast.publisher.server.notices import Notices
 from modelcast.publisher.server.reportdesk import Readings, ReportDesk
@@ -51,6 +52,7 @@ class Service:
         self.reports = self.depot.root / REPORTS
         self.desk = ReportDesk(self.depot.disk, self.reports)
         self.readings = Readings(self.depot.disk, self.reports, self.limits.readers)
+        self.buffers = Buffers()
         self.is_stopping = False
 
     @asynccontextmanager

@@ -1,0 +1,82 @@
+"""Large bodies straight into memory that is used again: uvicorn's way copies each byte three times and takes new memory for each.
+
+Decides how a connection's bytes are diverted until a body of known size is there, and how many buffers are kept. Imports the size of a
+batch.
+"""
+
+import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from modelcast.shared.http_sending import BATCH_BYTES
+
+KEPT = 4
+"""Buffers that are kept for the next bodies: publishers that send at once, of different models, are few."""
+
+
+class Inflow(asyncio.BufferedProtocol):
+    """Takes a transport's bytes until a buffer is full; then, or when the connection ends, the protocol before it goes on.
+
+    Args:
+        transport: The connection.
+        buffer: What is to be filled; at least one byte.
+
+    Attributes:
+        full: Done when the buffer is full; raises ConnectionError when the connection ended before.
+    """
+
+    def __init__(self, transport: asyncio.Transport, buffer: memoryview) -> None:
+        self._transport, self._left = transport, buffer
+        self._before = transport.get_protocol()
+        self.full = asyncio.get_running_loop().create_future()
+        transport.set_protocol(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where the next bytes go: never behind the body, so that the next request is left to the protocol before."""
+        del sizehint
+        return self._left
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Note that so many bytes came."""
+        self._left = self._left[nbytes:]
+        if not self._left:
+            self.leave()
+            if not self.full.done():
+                self.full.set_result(None)
+
+    def leave(self) -> None:
+        """Let the protocol before go on."""
+        if self._transport.get_protocol() is self:
+            self._transport.set_protocol(self._before)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Hand on that the connection ended."""
+        if not self.full.done():
+            self.full.set_exception(ConnectionError("The connection ended within the body."))
+        self._before.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Hand it on."""
+        self._before.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Hand it on."""
+        self._before.resume_writing()
+
+
+class Buffers:
+    """Memory for bodies, used again."""
+
+    def __init__(self) -> None:
+        self._free: list[memoryview] = []
+
+    @contextmanager
+    def one(self) -> Generator[memoryview]:
+        """Lend a buffer that any body of chunks fits in; what is in it is of no value.
+
+        One whose borrower ends with an error is not lent again: a thread may still write from it.
+        """
+        buffer = self._free.pop() if self._free else memoryview(bytearray(BATCH_BYTES))
+        yield buffer
+        if len(self._free) < KEPT:
+            self._free.append(buffer)

@@ -1,0 +1,139 @@
+"""Bodies that go straight into memory: whole however they come, and the memory is nobody else's meanwhile."""
+
+import hashlib
+import socket
+from pathlib import Path
+
+import pytest
+from tests.fakes.site import Client, Site
+from tests.publisher.server.test_protocol import everything
+from tests.publisher.server.test_serving import make_certificate
+
+from modelcast.publisher.server.inflow import KEPT, Buffers
+from modelcast.publisher.server.settings import ServerLimits
+from modelcast.shared.digest import digest
+from modelcast.shared.limits import KIB, MIB
+
+OTHER = b"a small one"
+CHUNKS = [hashlib.shake_128(bytes([number])).digest(MIB + number) for number in range(3)]
+HEALTH = b"GET /v1/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+def listed(*chunks: bytes) -> str:
+    return ",".join(f"{digest(chunk).hex()}:{len(chunk)}:{number}" for number, chunk in enumerate(chunks))
+
+
+def put(site: Site, client: Client, model: str, *chunks: bytes, length: int | None = None, **headers: str) -> bytes:
+    """Return a batch as a request."""
+    fields = {
+        "Host": "x", "Authorization": str(client.http.headers["Authorization"]), **client.session, "Modelcast-Chunks": listed(*chunks),
+        "Content-Length": str(sum(map(len, chunks)) if length is None else length), **headers,
+    }
+    head = f"PUT /v1/models/{model}/chunks:batch HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return head.encode() + b"\r\n" + b"".join(chunks)
+
+
+def kept(client: Client, model: str) -> list[str]:
+    return [entry["digest"] for entry in client.wire(f"/models/{model}/chunks")["entries"]]
+
+
+@pytest.mark.parametrize("sizes", [[10, 100, 1000], [64 * KIB], [700 * KIB], [8 * MIB]], ids=["crumbs", "packets", "pieces", "at once"])
+def test_a_body_is_whole_however_it_comes_and_the_next_requests_are_answered(site: Site, client: Client, model: str, sizes: list[int]) -> None:
+    client.begin(model)
+    sent = put(site, client, model, *CHUNKS) + put(site, client, model, CHUNKS[1], OTHER) + HEALTH
+    with site.raw() as connection:
+        at = number = 0
+        while at < len(sent):
+            size = sizes[number % len(sizes)] if number < 200 else MIB
+            connection.sendall(sent[at : at + size])
+            at, number = at + size, number + 1
+        answers = everything(connection)
+    assert answers.count(b"HTTP/1.1 204 ") == 2
+    assert answers.count(b"HTTP/1.1 200 ") == 1
+    assert kept(client, model) == [digest(chunk).hex() for chunk in (*CHUNKS, CHUNKS[1], OTHER)]
+    assert client.get(f"/models/{model}/chunks/{digest(CHUNKS[2]).hex()}").content == CHUNKS[2]
+    assert took_the_short_way(site)
+
+
+def took_the_short_way(site: Site) -> bool:
+    """Whether some body went into memory that is lent."""
+    return bool(site.server._service.buffers._free)
+
+
+
+def test_a_body_without_a_length_and_one_that_waits_to_be_asked_for_come_the_other_way(site: Site, client: Client, model: str) -> None:
+    client.begin(model)
+    headers = {"Modelcast-Chunks": listed(CHUNKS[0])}
+    assert client.ask("PUT", f"/models/{model}/chunks:batch", data=iter([CHUNKS[0]]), headers=headers).status_code == 204
+    request = put(site, client, model, CHUNKS[1], Expect="100-continue", Connection="close")
+    with site.raw() as connection:
+        head, _, body = request.partition(b"\r\n\r\n")
+        connection.sendall(head + b"\r\n\r\n")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 100 ")
+        connection.sendall(body)
+        assert everything(connection).startswith(b"HTTP/1.1 204 ")
+    assert kept(client, model) == [digest(chunk).hex() for chunk in CHUNKS[:2]]
+
+
+def test_with_tls_it_is_the_same(tmp_path: Path, model: str) -> None:
+    certificate = make_certificate(tmp_path)
+    with Site(tmp_path / "depot", tls_cert=str(certificate)) as site, site.client() as client:
+        client.http.verify = str(certificate)
+        client.url = client.url.replace("127.0.0.1", "localhost")
+        client.begin(model)
+        whole, headers = b"".join(CHUNKS), {"Modelcast-Chunks": listed(*CHUNKS)}
+        assert client.ask("PUT", f"/models/{model}/chunks:batch", data=whole, headers=headers).status_code == 204
+        assert client.get(f"/models/{model}/chunks/{digest(CHUNKS[2]).hex()}").content == CHUNKS[2]
+        assert took_the_short_way(site)
+
+
+def test_a_connection_that_ends_within_the_body_leaves_nothing_and_its_session_goes_on(site: Site, client: Client, model: str) -> None:
+    client.begin(model)
+    with site.raw() as connection:
+        connection.sendall(put(site, client, model, *CHUNKS)[:-1])
+        connection.shutdown(socket.SHUT_WR)
+        everything(connection)
+    assert kept(client, model) == []
+    answer = client.ask("PUT", f"/models/{model}/chunks:batch", data=CHUNKS[0], headers={"Modelcast-Chunks": listed(CHUNKS[0])})
+    assert answer.status_code == 204
+    assert kept(client, model) == [digest(CHUNKS[0]).hex()]
+
+
+def test_a_body_that_does_not_end_is_408_and_the_connection_ends(tmp_path: Path, model: str) -> None:
+    with Site(tmp_path / "depot", ServerLimits(body_seconds=0.2)) as site, site.client() as client:
+        client.begin(model)
+        with site.raw() as connection:
+            connection.sendall(put(site, client, model, CHUNKS[0])[: -MIB // 2])
+            answer = everything(connection)   # which ends
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert kept(client, model) == []
+
+
+def test_a_request_in_front_of_the_body_is_answered_first(site: Site, client: Client, model: str) -> None:
+    client.begin(model)
+    with site.raw() as connection:
+        connection.sendall(HEALTH.replace(b"Connection: close\r\n", b"") + put(site, client, model, *CHUNKS, Connection="close"))
+        answers = everything(connection)
+    assert answers.index(b'"status":"ok"') < answers.index(b"HTTP/1.1 204 ")
+    assert kept(client, model) == [digest(chunk).hex() for chunk in CHUNKS]
+
+
+def test_memory_is_lent_again_but_not_after_an_error() -> None:
+    buffers = Buffers()
+    with buffers.one() as first, buffers.one() as second:
+        assert first.obj is not second.obj
+    with pytest.raises(RuntimeError), buffers.one() as lent:   # a thread may still write from it
+        raise RuntimeError
+    with buffers.one() as third, buffers.one() as fourth:
+        assert {id(third.obj), id(fourth.obj)}.isdisjoint({id(lent.obj)})
+        assert third.obj in {0: first.obj, 1: second.obj}.values()
+
+
+def test_no_more_of_it_is_kept_than_publishers_need() -> None:
+    buffers = Buffers()
+    lent = [buffers.one() for _ in range(KEPT + 2)]
+    objects = {id(each.__enter__().obj) for each in lent}
+    for each in lent:
+        each.__exit__(None, None, None)
+    again = [buffers.one() for _ in range(KEPT + 2)]
+    assert len({id(each.__enter__().obj) for each in again} & objects) == KEPT

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from httptools import HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from modelcast.publisher.server.inflow import Inflow
@@ -179,7 +178,7 @@ class Connection(HttpToolsProtocol):
             inflow.leave()
             cycle.keep_alive = False   # the parser waits for bytes that it will not see
             raise
-        self.parser = HttpRequestParser(self)   # the one before waits for the body; nothing of the next request has come
+        self.parser = type(self.parser)(self)   # the one before waits for the body; nothing of the next request has come
         cycle.body = bytearray()
         self.on_message_complete()
 

@@ -178,7 +178,8 @@ class Connection(HttpToolsProtocol):
             inflow.leave()
             cycle.keep_alive = False   # the parser waits for bytes that it will not see
             raise
-        self.parser = type(self.parser)(self)   # the one before waits for the body; nothing of the next request has come
+        parser: Any = type(self.parser)
+        self.parser = parser(self)   # the one before waits for the body; nothing of the next request has come
         cycle.body = bytearray()
         self.on_message_complete()
 

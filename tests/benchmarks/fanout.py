@@ -123,6 +123,7 @@ def bars_of(found: Sequence[Row]) -> list[Bar]:
         least("… in a shared directory, against file copy", 0.9, against("modelcast-file", "file-copy", 4)),
         least("… in a shared directory to 1 instance, against file copy", 0.9, against("modelcast-file", "file-copy", 1)),
         least("… over HTTP, against HTTP (nginx, requests)", 1.1, against("modelcast-http", "http", 4)),
+        least("… over HTTP, the release is there already, against HTTP (nginx, requests)", 1.1, against("modelcast-http-late", "http", 4)),
         least("512 MiB to 1 instance, against raw TCP", 0.75, against("modelcast", LIMIT.name, 1)),
         least("256 MiB to 16 instances, against raw TCP", 1.0, against("modelcast", LIMIT.name, MANY, 256 * MIB)),
         Bar("broker CPU per GiB delivered to late joiners", 0.45, late.per_gib("server_cpu_seconds") if late else None, "s",

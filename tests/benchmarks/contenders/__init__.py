@@ -29,6 +29,7 @@ FANOUT: tuple[Contender, ...] = (
     ThroughModelcast("modelcast-file", "modelcast, shared directory", _directory),
     ThroughModelcast("modelcast-file-late", "modelcast, shared directory, late joiners", _directory, is_late=True),
     ThroughModelcast("modelcast-http", "modelcast, HTTP", _server),
+    ThroughModelcast("modelcast-http-late", "modelcast, HTTP, late joiners", _server, is_late=True),
     FileCopy(),
     OverHttp(),
     OverRedis(),

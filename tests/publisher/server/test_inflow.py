@@ -2,14 +2,16 @@
 
 import hashlib
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from tests.fakes.site import Client, Site
+from tests.publisher.server.test_joining import eventually
 from tests.publisher.server.test_protocol import everything
 from tests.publisher.server.test_serving import make_certificate
 
-from modelcast.publisher.server.inflow import KEPT, Buffers
+from modelcast.publisher.server.inflow import KEPT, MOST, Buffers
 from modelcast.publisher.server.settings import ServerLimits
 from modelcast.shared.digest import digest
 from modelcast.shared.limits import KIB, MIB
@@ -118,22 +120,45 @@ def test_a_request_in_front_of_the_body_is_answered_first(site: Site, client: Cl
     assert kept(client, model) == [digest(chunk).hex() for chunk in CHUNKS]
 
 
+def test_a_client_that_claims_much_and_sends_nothing_takes_no_memory_from_the_others(site: Site, client: Client, model: str) -> None:
+    client.begin(model)
+    claim = put(site, client, model, *CHUNKS, length=8 * MIB).partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+    with ExitStack() as idle:
+        for _ in range(MOST + 4):
+            idle.enter_context(site.raw()).sendall(claim)
+        eventually(lambda: site.server._service.buffers._lent == MOST)
+        headers = {"Modelcast-Chunks": listed(*CHUNKS)}
+        assert client.ask("PUT", f"/models/{model}/chunks:batch", data=b"".join(CHUNKS), headers=headers).status_code == 204
+    eventually(lambda: site.server._service.buffers._lent == 0)
+    assert kept(client, model) == [digest(chunk).hex() for chunk in CHUNKS]
+
+
+def lend(buffers: Buffers, stack: ExitStack) -> object:
+    """Return what is lent, which is one and the same object when it is lent again."""
+    buffer = stack.enter_context(buffers.one())
+    return None if buffer is None else buffer.obj
+
+
 def test_memory_is_lent_again_but_not_after_an_error() -> None:
-    buffers = Buffers()
-    with buffers.one() as first, buffers.one() as second:
-        assert first.obj is not second.obj
-    with pytest.raises(RuntimeError), buffers.one() as lent:   # a thread may still write from it
-        raise RuntimeError
-    with buffers.one() as third, buffers.one() as fourth:
-        assert {id(third.obj), id(fourth.obj)}.isdisjoint({id(lent.obj)})
-        assert third.obj in {0: first.obj, 1: second.obj}.values()
+    buffers, first = Buffers(), []
+    with ExitStack() as stack:
+        first += [lend(buffers, stack), lend(buffers, stack)]
+    assert first[0] is not first[1]
+    failing = buffers.one()
+    failed = failing.__enter__().obj
+    assert not failing.__exit__(RuntimeError, RuntimeError(), None)   # a thread may still write from it
+    with ExitStack() as stack:
+        again = [lend(buffers, stack), lend(buffers, stack)]
+    assert any(failed is each for each in first)
+    assert not any(failed is each for each in again)
+    assert any(each is before for each in again for before in first)
 
 
-def test_no_more_of_it_is_kept_than_publishers_need() -> None:
+def test_no_more_of_it_is_lent_and_kept_than_publishers_need() -> None:
     buffers = Buffers()
-    lent = [buffers.one() for _ in range(KEPT + 2)]
-    objects = {id(each.__enter__().obj) for each in lent}
-    for each in lent:
-        each.__exit__(None, None, None)
-    again = [buffers.one() for _ in range(KEPT + 2)]
-    assert len({id(each.__enter__().obj) for each in again} & objects) == KEPT
+    with ExitStack() as stack:
+        lent = [lend(buffers, stack) for _ in range(MOST + 1)]
+    assert [each is None for each in lent] == [False] * MOST + [True]
+    with ExitStack() as stack:
+        again = [lend(buffers, stack) for _ in range(MOST)]
+    assert sum(any(each is before for before in lent) for each in again) == KEPT

@@ -144,10 +144,10 @@ class Call:
         """
         scope, claimed = self.request.scope, self.request.headers.get("content-length", "")
         line, size = scope.get("extensions", {}).get(LINE), int(claimed[:12]) if claimed.isdecimal() else 0
-        if line is None or not 0 < size <= max_bytes or not line.can_fill(scope):
-            yield memoryview(await self.body(max_bytes))
-            return
         with self.service.buffers.one() as buffer:
+            if buffer is None or line is None or not 0 < size <= max_bytes or not line.can_fill(scope):
+                yield memoryview(await self.body(max_bytes))
+                return
             async with self._in_time():
                 await line.fill(buffer[:size])
             yield buffer[:size]

@@ -5,6 +5,7 @@ batch.
 """
 
 import asyncio
+import mmap
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -12,6 +13,8 @@ from modelcast.shared.http_sending import BATCH_BYTES
 
 KEPT = 4
 """Buffers that are kept for the next bodies: publishers that send at once, of different models, are few."""
+MOST = 16
+"""Buffers that are lent at once: what clients cost that claim to send much, and do not. Further bodies grow as they come."""
 
 
 class Inflow(asyncio.BufferedProtocol):
@@ -69,14 +72,22 @@ class Buffers:
 
     def __init__(self) -> None:
         self._free: list[memoryview] = []
+        self._lent = 0
 
     @contextmanager
-    def one(self) -> Generator[memoryview]:
-        """Lend a buffer that any body of chunks fits in; what is in it is of no value.
+    def one(self) -> Generator[memoryview | None]:
+        """Lend a buffer that any body of chunks fits in, or None when ``MOST`` are lent; what is in it is of no value.
 
         One whose borrower ends with an error is not lent again: a thread may still write from it.
         """
-        buffer = self._free.pop() if self._free else memoryview(bytearray(BATCH_BYTES))
-        yield buffer
+        if self._lent == MOST:
+            yield None
+            return
+        buffer = self._free.pop() if self._free else memoryview(mmap.mmap(-1, BATCH_BYTES))   # no page before it is filled
+        self._lent += 1
+        try:
+            yield buffer
+        finally:
+            self._lent -= 1
         if len(self._free) < KEPT:
             self._free.append(buffer)

@@ -175,4 +175,13 @@ MUTANTS = (
         "        heard = self.tally.known\n        up_to = reach_of(plan.waves[number], heard, rollout.up_to)\n",
         ("tests/publisher/rollout/test_driver.py",),
     ),
+    Mutant(
+        "memory from which a thread may still write is lent to the next body", f"{PUBLISHER}server/inflow.py",
+        "            self._lent -= 1\n        if len(self._free)", "            self._lent -= 1\n            self._free.append(buffer)\n        if False and len(self._free)",
+        ("tests/publisher/server/test_inflow.py",),
+    ),
+    Mutant(
+        "a small answer is waited for as if it were a large one", f"{SHARED}http_wire.py",
+        "                each.gather(1)\n", "                pass\n", ("tests/shared/test_http_wire.py",),
+    ),
 )

@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,10 +12,12 @@ import pytest
 from tests.fakes.authority import Authority
 from tests.fakes.http_peer import Answering, HttpPeer, Request, reply
 
+from modelcast.shared import http_wire
 from modelcast.shared.errors import BrokerUnreachable, MisuseError
 from modelcast.shared.http_line import Ask
 from modelcast.shared.http_url import HttpUrl
-from modelcast.shared.http_wire import Bell, Wire, tls_of
+from modelcast.shared.http_wire import GATHERED_BYTES, LARGE_BYTES, Bell, Wire, tls_of
+from modelcast.shared.limits import MIB
 
 SOON = 20.0
 BRIEF = 0.1
@@ -121,3 +124,57 @@ def test_an_answer_that_says_that_it_is_the_last_is_read_to_its_end(peer) -> Non
         assert line.answer("x").body == body
     assert there.connections == 2
     line.close()
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Wire, socket.socket]]:
+    """A wire and the other end of it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        wire = Wire(HttpUrl.parse(f"http://127.0.0.1:{listener.getsockname()[1]}"), None)
+        other, _ = listener.accept()
+    with other:
+        yield wire, other
+    wire.end()
+
+
+def test_few_bytes_on_a_slow_line_are_given_out_and_only_none_at_all_is_silence(pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    wire, other = pair
+    monkeypatch.setattr(http_wire, "SILENCE_SECONDS", BRIEF)
+    wire._socket.settimeout(BRIEF)
+    other.sendall(b"few")
+    buffer = bytearray(MIB)
+    assert wire.receive_into(buffer) == 3
+    assert buffer[:3] == b"few"
+    with pytest.raises(TimeoutError):
+        wire.receive_into(buffer)
+    other.sendall(b"more")
+    assert wire.has_bytes(SOON)   # of whatever size, after a large read, too
+    assert wire.receive_into(buffer) == 4
+
+
+def test_what_is_little_is_not_waited_for_behind_a_large_read(pair) -> None:
+    wire, other = pair
+    beside, _ = pair
+    other.sendall(bytes(MIB) + b"x")
+    buffer, left = memoryview(bytearray(MIB)), MIB
+    while left:
+        left -= wire.receive_into(buffer[:left])
+    assert wire.has_bytes(SOON)
+    assert wire.has_bytes(SOON, beside=beside)
+    assert wire.receive_into(buffer[:1]) == 1
+    other.close()
+    assert wire.receive_into(buffer) == 0   # the end
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux is asked to wait for more")
+def test_much_is_waited_for_at_once(pair) -> None:
+    wire, other = pair
+    buffer, received = bytearray(MIB), list[int]()
+    reader = threading.Thread(target=lambda: received.append(wire.receive_into(buffer)))
+    other.sendall(bytes(LARGE_BYTES))
+    reader.start()
+    reader.join(BRIEF)
+    assert reader.is_alive()
+    other.sendall(bytes(GATHERED_BYTES - LARGE_BYTES))
+    reader.join(SOON)
+    assert received == [GATHERED_BYTES]

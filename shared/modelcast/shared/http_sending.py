@@ -13,8 +13,8 @@ from modelcast.shared.limits import MIB
 
 BATCH_BYTES = 8 * MIB
 BATCH_CHUNKS = 16
-"""What goes together, in either direction: a request costs as much as moving a chunk does
-(figures: ``docs/adr/0025-http-client.md``)."""
+"""What is sent together: a request costs as much as moving a chunk does (figures: ``docs/adr/0025-http-client.md``)."""
+
 
 class Sent:
     """One thing on its way; see ``road.Confirmed``."""

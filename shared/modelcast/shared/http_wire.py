@@ -16,11 +16,14 @@ from typing import Any
 
 from modelcast.shared.errors import BrokerUnreachable, MisuseError
 from modelcast.shared.http_url import HttpUrl
-from modelcast.shared.limits import shortened
+from modelcast.shared.limits import KIB, shortened
 
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 20.0
 """Longest pause between two bytes, either way: a server or a way that is gone is noticed then."""
+GATHERED_BYTES = 512 * KIB
+"""Of a large read so much is waited for at once: each packet that wakes us costs the server more than sending it."""
+LARGE_BYTES = 64 * KIB
 GONE_MS = 60_000
 """What we sent must be acknowledged in that time (TCP), or the way is gone."""
 
@@ -98,6 +101,7 @@ class Wire:
         self._url = url
         self._socket = self._connected(tls)
         self._first = b""
+        self._least = 1
         self._reading, self._is_done = 0, False
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
@@ -137,6 +141,9 @@ class Wire:
         """
         if self._first:
             return True
+        for each in (self, beside):
+            if each is not None:
+                each.gather(1)
         others = [other.fileno() for other in (bell, beside) if other is not None]
         for descriptor in others:
             self._poll.register(descriptor, select.POLLIN)
@@ -170,7 +177,30 @@ class Wire:
             memoryview(buffer)[:1] = self._first
             self._first = b""
             return 1
-        return self._socket.recv_into(buffer)
+        count = len(buffer)
+        self.gather(min(count, GATHERED_BYTES) if count >= LARGE_BYTES else 1)
+        try:
+            return self._socket.recv_into(buffer)
+        except TimeoutError:
+            if self._least == 1:
+                raise
+            return self._left_over(buffer)
+
+    def gather(self, least: int) -> None:
+        """Let the kernel wake us when so many bytes are there, or the end; it has no say in what TLS makes of them."""
+        if least != self._least and sys.platform == "linux" and not isinstance(self._socket, ssl.SSLSocket):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)
+            self._least = least
+
+    def _left_over(self, buffer: Any) -> int:
+        """Receive what is there, fewer bytes than were waited for: a slow line is not silent. Raises TimeoutError when it is."""
+        self._socket.settimeout(0.0)
+        try:
+            return self._socket.recv_into(buffer)
+        except BlockingIOError:
+            raise TimeoutError("timed out") from None
+        finally:
+            self._socket.settimeout(SILENCE_SECONDS)
 
     def sendall(self, content: Any) -> None:
         """See ``socket.sendall``."""

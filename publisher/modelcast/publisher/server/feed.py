@@ -87,7 +87,7 @@ async def batch(call: Call) -> Response:
             hint=f"Write 1 to {MOST_CHUNKS} digests with commas, -zstd behind those of packed ones.",
         )
     wanted = [(match[1], match[2] is not None) for match in found if match is not None]
-    pieces = await work(_pieces, call.service.shelves, call.model, wanted)
+    pieces = _pieces(call.service.shelves, call.model, wanted)   # a look at each file's facts: a thread would cost more
     if len(pieces) < len(wanted):
         await present(call)
         raise Problem(404, f"{call.model} has not all of these chunks; the first that is missing is {names[len(pieces)]}.")

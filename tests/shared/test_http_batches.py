@@ -6,8 +6,9 @@ import pytest
 from tests.fakes.http_peer import Cut, HttpPeer, Request, problem, reply
 
 from modelcast.shared.digest import digest
-from modelcast.shared.http_batches import ChunkBatch, Listed
+from modelcast.shared.http_batches import ChunkBatch, Listed, next_batch_bytes
 from modelcast.shared.http_getting import ChunkGetter
+from modelcast.shared.limits import MIB
 
 BODIES = [bytes([number]) * (1000 + number) for number in range(5)]
 NAMES = {digest(body).hex(): body for body in BODIES}
@@ -79,3 +80,8 @@ def test_after_a_break_the_rest_comes_one_by_one_and_a_chunk_that_is_gone_is_non
     found, asked = play(broken, listed())
     assert found == [*((body, False) for body in BODIES[:4]), None]
     assert len(asked) == 3
+
+
+@pytest.mark.parametrize(("seconds", "mebibytes"), [(0.0, 16), (1.9, 16), (2.0, 8), (8.0, 8), (8.1, 2), (600.0, 2)])
+def test_what_is_asked_for_together_depends_on_how_fast_it_came(seconds: float, mebibytes: int) -> None:
+    assert next_batch_bytes(seconds) == mebibytes * MIB

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 import pytest
 from tests.fakes.http_peer import Answering, Cut, HttpPeer, Request, problem, reply, told
 
-from modelcast.shared import http_reading
+from modelcast.shared import http_batches, http_reading
 from modelcast.shared.digest import digest
 from modelcast.shared.errors import DepotUnusable, HostFault, ProtocolViolation
 from modelcast.shared.http_reading import HttpChunkSource, HttpReportSource
@@ -90,10 +90,22 @@ def test_as_many_batches_as_there_are_connections_are_on_their_way_at_once(peer,
 
 
 def test_chunks_go_together_up_to_so_many_bytes(peer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_reading, "BATCH_BYTES", 700_000)
+    monkeypatch.setattr(http_reading, "FIRST_BATCH_BYTES", 700_000)
+    monkeypatch.setattr(http_batches, "MOST_BATCH_BYTES", 700_000)
     there = peer(chunk_of)
     assert read(HttpChunkSource(there.server(), "fraud", 0), 6) == BODIES
     assert [len(batch_of(request)) for request in there.requests if is_of_chunks(request)] == [2, 2, 2]
+
+
+def test_on_a_slow_line_less_is_asked_for_together(peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_reading, "FIRST_BATCH_BYTES", 700_000)
+    monkeypatch.setattr(http_batches, "LEAST_BATCH_BYTES", 300_000)
+    monkeypatch.setattr(http_batches, "SLOW_SECONDS", -1.0)
+    monkeypatch.setattr(http_batches, "BRISK_SECONDS", -1.0)
+    there = peer(chunk_of)
+    assert read(HttpChunkSource(there.server(options="?connections=1"), "fraud", 0), 6) == BODIES
+    assert [len(batch_of(request)) for request in there.requests if "/chunks:batch" in request.target] == [2]
+    assert len(one_by_one(there)) == 4
 
 
 def one_by_one(there: HttpPeer) -> list[str]:

@@ -15,8 +15,20 @@ from modelcast.shared.errors import BrokerUnreachable
 from modelcast.shared.http_answers import Answer, ServerBusy, fault_of
 from modelcast.shared.http_getting import ChunkGetter
 from modelcast.shared.http_line import Ask, Line, rested
+from modelcast.shared.limits import MIB
 
 BUSY_TRIES = 3
+LEAST_BATCH_BYTES, FIRST_BATCH_BYTES, MOST_BATCH_BYTES = 2 * MIB, 8 * MIB, 16 * MIB
+BRISK_SECONDS, SLOW_SECONDS = 2.0, 8.0
+"""What is asked for together is on its way over several connections and taken over one after the other; a server cuts off a connection
+over which nothing is taken for half a minute. So on a slow line less is asked for."""
+
+
+def next_batch_bytes(seconds: float) -> int:
+    """Return how much to ask for together when taking the last batch took ``seconds``."""
+    if seconds < BRISK_SECONDS:
+        return MOST_BATCH_BYTES
+    return LEAST_BATCH_BYTES if seconds > SLOW_SECONDS else FIRST_BATCH_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +69,7 @@ class ChunkBatch:
     def __init__(self, getter: ChunkGetter, line: Line, model: str, wanted: Sequence[Listed]) -> None:
         self.line, self._getter, self._left = line, getter, deque(wanted)
         self._response: HTTPResponse | None = None
+        self._began: float | None = None
         self._is_together = len(wanted) > 1
         self._ask = Ask("GET", f"/models/{model}/chunks:batch", {"chunks": ",".join(each.name for each in wanted)})
         if self._is_together:
@@ -69,6 +82,11 @@ class ChunkBatch:
         """Whether every chunk was given out."""
         return not self._left
 
+    @property
+    def seconds(self) -> float:
+        """How long ago the first of its chunks began to be taken."""
+        return 0.0 if self._began is None else time.monotonic() - self._began
+
     def has_answer(self, seconds: float) -> bool:
         """Wait for the next chunk, or for what is told instead; returns False after ``seconds``."""
         return self._response is not None or self.line.has_answer(seconds)
@@ -76,6 +94,7 @@ class ChunkBatch:
     def receive(self) -> tuple[memoryview, bool] | None:
         """Receive the next chunk; see ``ChunkGetter.receive``."""
         wanted = self._left.popleft()
+        self._began = time.monotonic() if self._began is None else self._began
         if self._is_together:
             if (content := self._from_batch(wanted)) is not None:
                 return content, wanted.is_packed

@@ -13,17 +13,15 @@ from typing import Any
 from modelcast.shared.compression import CODEC
 from modelcast.shared.errors import DepotUnusable, NotFound, ProtocolViolation
 from modelcast.shared.http_answers import ServerBusy
-from modelcast.shared.http_batches import ChunkBatch, Listed
+from modelcast.shared.http_batches import FIRST_BATCH_BYTES, ChunkBatch, Listed, next_batch_bytes
 from modelcast.shared.http_getting import CHUNK_ROOM, ChunkGetter, spread
 from modelcast.shared.http_line import Ask, Line, Query, Server, rested
-from modelcast.shared.limits import MIB
 from modelcast.shared.road import ArrivedChunk, Wanted
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 PAGE_ENTRIES = 1024
-BATCH_BYTES = 16 * MIB
 BATCH_CHUNKS = 16
-"""What is asked for together; it costs no memory on either side (figures: ``docs/adr/0025-http-client.md``)."""
+"""At most what is asked for together (figures: ``docs/adr/0025-http-client.md``)."""
 WAIT_SECONDS = 20.0
 """How long a server is asked to hold a question back; below what proxies cut off (30 to 60 s)."""
 
@@ -113,6 +111,7 @@ class HttpChunkSource:
         self._free = deque(self._lines)
         self._model, self._getter = model, ChunkGetter(model)
         self._next: int | None = offset
+        self._batch_bytes = FIRST_BATCH_BYTES
         self._entries = deque[_Entry]()
         try:
             page = None
@@ -182,7 +181,7 @@ class HttpChunkSource:
                 entry.kind = "passed"
                 continue
             size += entry.size
-            if batch and (size > BATCH_BYTES or len(batch) == BATCH_CHUNKS):
+            if batch and (size > self._batch_bytes or len(batch) == BATCH_CHUNKS):
                 break
             batch.append(entry)
         return batch
@@ -194,6 +193,7 @@ class HttpChunkSource:
         found = batch.receive()
         if batch.is_done:
             self._free.append(batch.line)
+            self._batch_bytes = next_batch_bytes(batch.seconds)
         if found is None:
             return None
         return ArrivedChunk(found[0], True, entry.digest, None, entry.offset, found[1], entry.version, entry.index)

@@ -20,9 +20,10 @@ from modelcast.shared.limits import KIB, shortened
 
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 20.0
-"""Longest pause between two bytes, either way: a server or a way that is gone is noticed then."""
+"""Longest pause between two bytes, either way: a server or a way that is gone is noticed then, or within twice that when it
+goes in the middle of a large read."""
 GATHERED_BYTES = 512 * KIB
-"""Of a large read so much is waited for at once: each packet that wakes us costs the server more than sending it."""
+"""Of a large read so much is waited for at once: a wake for each packet costs more than the packet."""
 LARGE_BYTES = 64 * KIB
 GONE_MS = 60_000
 """What we sent must be acknowledged in that time (TCP), or the way is gone."""

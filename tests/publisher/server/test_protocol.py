@@ -147,3 +147,5 @@ def test_uvicorn_still_has_what_this_rests_on() -> None:
         assert callable(getattr(HttpToolsProtocol, name))
     made = RequestResponseCycle.__init__.__code__.co_names
     assert {"expected_content_length", "disconnected", "response_complete", "scope"} <= set(made)
+    assert {"body", "more_body", "waiting_for_100_continue", "keep_alive"} <= set(made)
+    assert {"parser", "flow", "set_dangerous_leniencies"} <= set(HttpToolsProtocol.__init__.__code__.co_names)

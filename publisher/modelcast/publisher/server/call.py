@@ -143,7 +143,7 @@ class Call:
             Problem: Like ``body``.
         """
         scope, claimed = self.request.scope, self.request.headers.get("content-length", "")
-        line, size = scope.get("extensions", {}).get(LINE), int(claimed[:12]) if claimed.isdecimal() else 0
+        line, size = scope.get("extensions", {}).get(LINE), int(claimed) if claimed.isdecimal() and len(claimed) <= 12 else 0
         with self.service.buffers.one() as buffer:
             if buffer is None or line is None or not 0 < size <= max_bytes or not line.can_fill(scope):
                 yield memoryview(await self.body(max_bytes))

@@ -24,6 +24,7 @@ from modelcast.shared.depot.chunks import read_entries
 from modelcast.shared.depot.depot import Depot
 from modelcast.shared.depot.index import ENTRY_BYTES, Entry, EntryKind
 from modelcast.shared.depot.layout import ModelPlaces
+from modelcast.shared.http_sending import BATCH_CHUNKS
 
 MOST_ENTRIES = 4096
 MOST_CHUNKS = 64
@@ -87,7 +88,10 @@ async def batch(call: Call) -> Response:
             hint=f"Write 1 to {MOST_CHUNKS} digests with commas, -zstd behind those of packed ones.",
         )
     wanted = [(match[1], match[2] is not None) for match in found if match is not None]
-    pieces = _pieces(call.service.shelves, call.model, wanted)   # a look at each file's facts: a thread would cost more
+    if len(wanted) <= BATCH_CHUNKS:   # a look at each file's facts: a thread would cost more
+        pieces = _pieces(call.service.shelves, call.model, wanted)
+    else:
+        pieces = await work(_pieces, call.service.shelves, call.model, wanted)
     if len(pieces) < len(wanted):
         await present(call)
         raise Problem(404, f"{call.model} has not all of these chunks; the first that is missing is {names[len(pieces)]}.")

@@ -6,7 +6,7 @@ batch.
 
 import asyncio
 import mmap
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from modelcast.shared.http_sending import BATCH_BYTES
@@ -23,14 +23,15 @@ class Inflow(asyncio.BufferedProtocol):
     Args:
         transport: The connection.
         buffer: What is to be filled; at least one byte.
+        when_full: Called with the last byte, before the protocol before gets another one.
 
     Attributes:
         full: Done when the buffer is full; raises ConnectionError when the connection ended before.
     """
 
-    def __init__(self, transport: asyncio.Transport, buffer: memoryview) -> None:
-        self._transport, self._left = transport, buffer
-        self._before = transport.get_protocol()
+    def __init__(self, transport: asyncio.Transport, buffer: memoryview, when_full: Callable[[], None]) -> None:
+        self._transport, self._left, self._when_full = transport, buffer, when_full
+        self._before, self._has_left = transport.get_protocol(), False
         self.full = asyncio.get_running_loop().create_future()
         transport.set_protocol(self)
 
@@ -43,17 +44,20 @@ class Inflow(asyncio.BufferedProtocol):
         """Note that so many bytes came."""
         self._left = self._left[nbytes:]
         if not self._left:
+            self._when_full()   # at once: TLS hands on the next bytes before whoever waits for `full` has a turn
             self.leave()
             if not self.full.done():
                 self.full.set_result(None)
 
     def leave(self) -> None:
         """Let the protocol before go on."""
-        if self._transport.get_protocol() is self:
+        if not self._has_left:
+            self._has_left = True
             self._transport.set_protocol(self._before)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Hand on that the connection ended."""
+        self._has_left = True   # a transport of TLS that was closed has no protocol any more
         if not self.full.done():
             self.full.set_exception(ConnectionError("The connection ended within the body."))
         self._before.connection_lost(exc)

@@ -159,7 +159,8 @@ class Connection(HttpToolsProtocol):
     def can_fill(self, scope: object) -> bool:
         """Whether the body of a request is still on its way, and nothing stands between it and memory of our choice."""
         cycle: Any = self.cycle   # of the request that came last: those before it are there with their bodies
-        return cycle.scope is scope and cycle.more_body and not cycle.waiting_for_100_continue and not self.transport.is_closing()
+        is_coming = cycle.scope is scope and cycle.more_body and not cycle.waiting_for_100_continue
+        return is_coming and cycle.keep_alive and not self.transport.is_closing()
 
     async def fill(self, buffer: memoryview) -> None:
         """Receive the body of a request that ``can_fill``, which has exactly the size of ``buffer``.
@@ -170,16 +171,23 @@ class Connection(HttpToolsProtocol):
         cycle: Any = self.cycle
         came = len(cycle.body)
         buffer[:came] = cycle.body
-        inflow = Inflow(self.transport, buffer[came:])
+        inflow = Inflow(self.transport, buffer[came:], self._filled)
         self.flow.resume_reading()
         try:
             await inflow.full
         except BaseException:
             inflow.leave()
+            del inflow   # it has the error, which has this frame: the buffer would wait for the collector
             cycle.keep_alive = False   # the parser waits for bytes that it will not see
             raise
+
+    def _filled(self) -> None:
+        """The whole body is there, and the parser has not seen it: another one, set as uvicorn sets it, reads what follows."""
         parser: Any = type(self.parser)
-        self.parser = parser(self)   # the one before waits for the body; nothing of the next request has come
+        self.parser = parser(self)
+        with suppress(AttributeError):   # of an older httptools
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        cycle: Any = self.cycle
         cycle.body = bytearray()
         self.on_message_complete()
 

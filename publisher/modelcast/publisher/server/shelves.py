@@ -1,7 +1,7 @@
 """What a depot holds, for readers: its models, releases, channels and the files of chunks.
 
 Decides how a version is found, that a register is read again only when it has grown, and where the bytes of an artifact's file come
-from. Blocking: called in threads. Imports the depot and the catalog.
+from. Blocking: called in threads, but for the look at a few chunks. Imports the depot and the catalog.
 """
 
 from collections.abc import Iterable, Sequence

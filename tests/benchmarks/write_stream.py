@@ -63,7 +63,7 @@ def by_stream(url: str, body: bytes, count: int, window: int) -> None:
     """Fill the stream by the stream protocol."""
     parsed, stream = BrokerUrl.parse(url), names.chunks_name(MODEL).encode()
     stream_connection.FRAME_BYTES = 16 * MIB
-    connection = StreamConnection(Address(parsed.host, int(parsed.option("stream_port") or 5552)), parsed, "benchmark", connect_seconds=5)
+    connection = StreamConnection(Address(parsed.host, parsed.stream_port or 5552), parsed, "benchmark", connect_seconds=5)
     declared = struct.pack(">BH", 1, 0) + struct.pack(">H", len(stream)) + stream
     connection.ask(lambda number: struct.pack(">IHHI", 8 + len(declared), PUBLISHER, 1, number) + declared)
     sender = connection.socket._socket
@@ -99,8 +99,10 @@ def _confirmed(connection: StreamConnection) -> int:
     return found
 
 
-def measured(work: Callable[[], None], pid: int, size: int) -> str:
-    """Return the figures of one filling."""
+def measured(work: Callable[[], None], pid: int, url: str, size: int) -> str:
+    """Return the figures of one filling; the stream is new, and in memory that the one before had."""
+    open_road(url).retire(MODEL, "production", [])
+    open_road(url).publish(MODEL, "production").close()
     used, broker, began = resource.getrusage(resource.RUSAGE_SELF), broker_cpu(pid), time.monotonic()
     work()
     seconds, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF)
@@ -121,13 +123,13 @@ def main(mib: int, windows: str, rounds: int) -> None:
         node.start()
         try:
             url, pid = node.application_url, node.status().pid
-            by_amqp(url, body, 64, 32)
+            by_amqp(url, body, mib, 32)
             for _ in range(rounds):
                 for window in map(int, windows.split(",")):
                     for name, fill in (("AMQP", by_amqp), ("stream protocol", by_stream)):
                         def work(fill: Callable[..., None] = fill, window: int = window) -> None:
                             fill(url, body, mib, window)
-                        print(f"{name:>15}, window {window:>3} {measured(work, pid, mib * MIB)}", flush=True)
+                        print(f"{name:>15}, window {window:>3} {measured(work, pid, url, mib * MIB)}", flush=True)
         finally:
             node.stop()
 

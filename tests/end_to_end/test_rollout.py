@@ -27,6 +27,14 @@ def life(broker_url: str, tmp_path: Path, signing_key: SigningKey) -> Iterator[L
     life.stop()
 
 
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """A shell that runs the tests in the background has them ignore SIGINT, and so would the commands that they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def command(broker_url: str, key_file: Path, *arguments: str) -> "subprocess.Popen[str]":
     environment = os.environ | {"MODELCAST_URL": broker_url, "MODELCAST_ORDER_KEY": str(key_file)}
     return subprocess.Popen(

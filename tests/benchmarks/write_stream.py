@@ -1,4 +1,4 @@
-"""What taking in a release costs a broker: ``python -m tests.benchmarks.write_stream``, for ``docs/adr/0014`` and ``0017``.
+"""What taking in a release costs a broker: ``python -m tests.benchmarks.write_stream``, for ``docs/adr/0006`` and ``0014``.
 
 Fills the chunk stream of a model that nobody reads: as modelcast publishes (AMQP), with several windows of unconfirmed chunks, and by
 the stream protocol's own Publish, which modelcast does not use: what is stored is the same, and no client can ask for less. Printed are MB/s and

@@ -16,12 +16,11 @@ from modelcast.shared.http_answers import ServerBusy
 from modelcast.shared.http_batches import FIRST_BATCH_BYTES, ChunkBatch, Listed, next_batch_bytes
 from modelcast.shared.http_getting import CHUNK_ROOM, ChunkGetter, spread
 from modelcast.shared.http_line import Ask, Line, Query, Server, rested
+from modelcast.shared.http_sending import BATCH_CHUNKS
 from modelcast.shared.road import ArrivedChunk, Wanted
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 PAGE_ENTRIES = 1024
-BATCH_CHUNKS = 16
-"""At most what is asked for together (figures: ``docs/adr/0025-http-client.md``)."""
 WAIT_SECONDS = 20.0
 """How long a server is asked to hold a question back; below what proxies cut off (30 to 60 s)."""
 

@@ -13,7 +13,8 @@ from modelcast.shared.limits import MIB
 
 BATCH_BYTES = 8 * MIB
 BATCH_CHUNKS = 16
-"""What is sent together: a request costs as much as moving a chunk does (figures: ``docs/adr/0025-http-client.md``)."""
+"""What is sent together, and how many chunks are asked for together: a request costs as much as moving a chunk does (figures:
+``docs/adr/0025-http-client.md``)."""
 
 
 class Sent:

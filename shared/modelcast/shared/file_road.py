@@ -296,5 +296,4 @@ class _Report:
 
 def _say_unread(fault: StorageFault) -> None:
     import structlog  # noqa: PLC0415 - consumers have imported it; operators need not
-
     structlog.get_logger("modelcast.shared").warning("an order cannot be read; it is passed over", fault=str(fault), hint=fault.hint)

@@ -114,7 +114,6 @@ class PikaLink:
     def _on_blocked(self, _connection: object, frame: Any) -> None:
         self._blocked = str(frame.method.reason)
         import structlog  # noqa: PLC0415 - consumers have imported it; others need it when this happens
-
         structlog.get_logger("modelcast.shared").warning(
             "the broker takes no messages; it is waited for", connection=self._name, why=self._blocked, hint=FREE_HINT
         )

@@ -18,6 +18,8 @@ from modelcast.shared.operating_road import OpenRoad
 from modelcast.shared.report import Report, ReportKind
 
 LOOK_SECONDS = 0.01
+CHUNK_BYTES = 64 * 1024
+"""Small chunks, so that a small model has many."""
 
 
 class Life:
@@ -31,13 +33,13 @@ class Life:
 
     def __init__(self, road: OpenRoad, folder: Path, signing_key: Any) -> None:
         self.road, self._folder, self._key = road, folder, signing_key
-        self.publisher = Publisher(road, signing_key=signing_key, chunk_bytes=64 * 1024, busy_seconds=LONG)
+        self.publisher = Publisher(road, signing_key=signing_key, chunk_bytes=CHUNK_BYTES, busy_seconds=LONG)
         self.sim = PublisherSimulator(road, signing_key)
         self._made: list[ModelConsumer] = []
 
     def another_publisher(self, road: Any = None, **options: Any) -> Publisher:
         """Return one more publisher."""
-        settings = {"signing_key": self._key, "chunk_bytes": 64 * 1024}
+        settings = {"signing_key": self._key, "chunk_bytes": CHUNK_BYTES}
         return Publisher(road or self.road, **(settings | options))
 
     def started(self, *, instance: str = "a", road: Any = None, **options: Any) -> ModelConsumer:

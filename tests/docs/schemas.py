@@ -153,6 +153,7 @@ _TEXTS = [
     model: text = Name of the model.
     channel: text = Name of the channel.
     ordered: LastOrder = What was ordered last.
+    rollout: FleetRollout or null = The rollout that is under way, paused or halted.
     current: integer = How many instances serve that.
     instances: integer = How many there are.
     versions: map of integer = How many of those that are heard serve which version; those without a model count as `nothing`.
@@ -162,6 +163,13 @@ _TEXTS = [
     release: text or null = Id of the release.
     sequence: integer or null = Sequence of the order.
     issued_ms: integer or null = When it was issued, milliseconds since 1970 UTC.""",
+    """FleetRollout: A rollout that is not over.
+    version: text = What is rolled out.
+    phase: one of running, paused, halted = How it stands.
+    accepted: integer = Waves that are over.
+    waves: integer = Waves that there are.
+    driver: text = Who carried it on last.
+    changed_ms: integer = When something happened last, milliseconds since 1970 UTC.""",
     """Member: One instance.
     instance: text = Its id.
     step: Step = How it stands to the last order.

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from modelcast.publisher.catalog import Catalog, Ordered, Withdrawal
 from modelcast.publisher.fleet import Fleet, slowest_stage
+from modelcast.publisher.rollout.records import Rollout
 from modelcast.shared.errors import NotFound, OutOfTime, SenderFault
 from modelcast.shared.names import check_name
 from modelcast.shared.operating_road import OpenRoad, RecordRoad
@@ -85,12 +86,22 @@ def read_fleet(road: OpenRoad, model: str, channel: str, *, known_minutes: int =
     known = None if last is None else catalog.by_id(last.release)
     fleet = Fleet(
         model, channel, last.sequence if last else None, last.release if last else None, known.manifest.version if known else None,
-        last.issued_ms if last else None, tuple(_down_to_all(catalog.orders.get(check, []))),
+        last.issued_ms if last else None, tuple(_down_to_all(catalog.orders.get(check, []))), _under_way(catalog.rollouts.last(check)),
     )
     for minutes, is_recent in ((known_minutes, False), (min(known_minutes, HEARD_MINUTES), True)):
         for body in reports_of(road, minutes):
             fleet.add(body, is_recent=is_recent)
     return fleet
+
+
+def _under_way(rollout: Rollout | None) -> dict[str, str | int] | None:
+    """Return what there is to know of a rollout that somebody carries on, or may."""
+    if rollout is None or rollout.is_over or rollout.left_by is not None:
+        return None
+    return {
+        "version": rollout.begun.version, "phase": rollout.phase.value, "accepted": rollout.accepted, "waves": len(rollout.plan.waves),
+        "driver": rollout.driver, "changed_ms": rollout.changed_ms,
+    }
 
 
 def _down_to_all(orders: Sequence[Ordered]) -> Iterator[tuple[int | None, str]]:

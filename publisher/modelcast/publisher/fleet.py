@@ -81,6 +81,8 @@ class Fleet:
         last_release: Release id of it, or None.
         last_version: Version of it, or None.
         issued_ms: When it was issued, or None.
+        rollout: The channel's last rollout as long as it is not over: ``version``, ``phase``, ``accepted`` of ``waves``, ``driver``
+            who carried it on last, and ``changed_ms``; or None.
         orders: Up to which turn each order of the channel is for (None is all), and its release, the latest first; as far as the
             last one that is for all.
     """
@@ -92,6 +94,7 @@ class Fleet:
     last_version: str | None = None
     issued_ms: int | None = None
     orders: tuple[tuple[int | None, str], ...] = ()
+    rollout: dict[str, str | int] | None = None
     members: dict[str, Member] = field(default_factory=dict)
 
     def add(self, body: bytes, *, is_recent: bool) -> None:
@@ -147,6 +150,7 @@ class Fleet:
                 "version": self.last_version, "release": self.last_release, "sequence": self.last_sequence,
                 "issued_ms": self.issued_ms,
             },
+            "rollout": self.rollout,
             "current": sum(step is Step.CURRENT for step in steps.values()), "instances": len(steps), "versions": dict(self.versions),
             "members": [_member(self.members[name], step) for name, step in steps.items()],
         }

@@ -51,7 +51,7 @@ def fleet(life: Life) -> dict[str, ModelConsumer]:
 def test_each_wave_is_told_as_it_comes_and_the_end_has_an_exit_code(
     fleet: dict[str, ModelConsumer], signed: list[str], url: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["promote", "fraud", "1.1.0", "--waves", "1,100%", "--dry-run", *signed]) == 0
+    assert run(["promote", "fraud", "1.1.0", "--waves", "1,100%", "--dry-run", *url]) == 0   # without a key
     assert capsys.readouterr().out == "wave of 1      b\nwave of 100%   a\n"
     assert run(["promote", "fraud", "1.1.0", "--waves", "1,100%", *signed]) == 37
     told = capsys.readouterr()
@@ -66,7 +66,9 @@ def test_each_wave_is_told_as_it_comes_and_the_end_has_an_exit_code(
     table = capsys.readouterr().out
     assert [line.split()[0] for line in table.splitlines() if line.split()[1:2] in (["accepted"], ["ordered"])] == ["1", "100%"]
     assert run(["fleet", "fraud", *url]) == 32
-    assert "refused" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "refused" in told.out
+    assert "1.1.0 is rolled out: halted, 1 of 2 waves accepted, last change " in told.err
     assert run(["history", "fraud", "--json", *url]) == 0
     orders = json.loads(capsys.readouterr().out)["orders"]
     assert [(order["wave"], order["outcome"]) for order in orders] == [
@@ -74,6 +76,8 @@ def test_each_wave_is_told_as_it_comes_and_the_end_has_an_exit_code(
     ]
     assert run(["rollout", "resume", "fraud", "--max-failures", "50%", *signed]) == 0
     assert "All waves are through." in capsys.readouterr().out
+    run(["fleet", "fraud", "--json", *url])
+    assert json.loads(capsys.readouterr().out)["rollout"] is None
 
 
 def test_paused_and_aborted_with_json(
@@ -99,6 +103,12 @@ def test_paused_and_aborted_with_json(
     told = capsys.readouterr()
     assert "\x1b" not in told.out + told.err
     assert "Driven by \\x1b[2Jthey." in told.err
+    run(["fleet", "fraud", *url])
+    assert ", by \\x1b[2Jthey. More:" in capsys.readouterr().err
+    run(["fleet", "fraud", "--json", *url])
+    assert json.loads(capsys.readouterr().out)["rollout"] == {
+        "version": "1.1.0", "phase": "running", "accepted": 0, "waves": 2, "driver": "\x1b[2Jthey", "changed_ms": 2**62,
+    }
     assert run(["rollout", "pause", "fraud", "--why", "looking", "--json", *url]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["phase"], told["why"], [wave["state"] for wave in told["waves"]]) == ("paused", "looking", ["ordered", "waits"])
@@ -156,6 +166,14 @@ def test_options_that_do_not_go_together_are_refused(
 ) -> None:
     assert run(["promote", "fraud", "1.1.0", *arguments, *signed]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_only_what_orders_nothing_takes_no_key(url: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MODELCAST_ORDER_KEY", raising=False)
+    for arguments in (["--waves", "1,100%"], []):
+        assert run(["promote", "fraud", "1.1.0", *arguments, *url]) == 2
+        assert "Missing option '--key'" in capsys.readouterr().err
+    assert run(["rollback", "fraud", *url]) == 2
 
 
 def test_where_nothing_is_rolled_out_it_says_so(url: list[str], signed: list[str], capsys: pytest.CaptureFixture[str]) -> None:

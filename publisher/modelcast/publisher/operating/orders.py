@@ -16,11 +16,18 @@ if TYPE_CHECKING:
     from modelcast.publisher.publication import Publication
 
 
+def _needed(context: click.Context, option: click.Parameter, value: Path | None) -> Path | None:
+    """Refuse a missing key, but not where nothing is ordered."""
+    if value is None and not context.params.get("dry_run"):
+        raise click.MissingParameter(ctx=context, param=option)
+    return value
+
+
 def ordering(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of every command that orders something and may wait for verdicts."""
     for option in reversed((
-        click.option("--key", required=True, type=click.Path(path_type=Path), envvar="MODELCAST_ORDER_KEY",
-                     help="Private key that signs the order."),
+        click.option("--key", type=click.Path(path_type=Path), envvar="MODELCAST_ORDER_KEY", callback=_needed,
+                     help="Private key that signs the order.  [required]"),
         click.option("--expires", type=float, metavar="SECONDS", help="Instances that see the order later reject it."),
         click.option("--wait", "wait_instances", type=int, metavar="N", help="Wait until N instances decided."),
         click.option("--wait-share", type=float, metavar="SHARE", help="Wait for this share of the known instances, such as 0.95."),
@@ -45,7 +52,8 @@ def ordering(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--max-failures", metavar="AMOUNT", help="With --waves: so many may refuse it or be late before it halts: 0, 2, 5%.")
 @click.option("--max-vetoes", type=int, metavar="N", help="With --waves: so many applications may report it as bad before it halts.")
 @click.option("--roll-back", is_flag=True, help="With --waves: go back by itself when it halts.")
-@click.option("--dry-run", is_flag=True, help="With --waves: say who is in which wave, and order nothing.")
+@click.option("--dry-run", is_flag=True, is_eager=True,
+              help="With --waves: say who is in which wave, and order nothing; takes no key.")
 @ordering
 def promote(model: str, version: str, *, as_json: bool, **options: Any) -> int:
     """Order a channel to run a release that is there. No byte of it is sent again, and its signature stays what it was.

@@ -82,6 +82,18 @@ def _show_fleet(output: Output, found: "Fleet") -> None:
     ago = None if found.issued_ms is None else as_span(now - found.issued_ms / 1000)
     ordered = f"{found.last_version} was ordered {ago} ago" if ago else "nothing was ordered"
     output.note(f"{current} of {len(steps)} serve what was ordered last ({ordered}); {counts or 'nobody is heard'}.")
+    if found.rollout is not None:
+        _tell_of_rollout(output, found, found.rollout, now)
+
+
+def _tell_of_rollout(output: Output, found: "Fleet", rollout: "Mapping[str, str | int]", now: float) -> None:
+    """Say how far a rollout is, and since when: one that nobody carries on any more looks like one that soaks."""
+    ago = as_span(now - int(rollout["changed_ms"]) / 1000)
+    output.note(printable(
+        f"{rollout['version']} is rolled out: {rollout['phase']}, {rollout['accepted']} of {rollout['waves']} waves accepted, "
+        f"last change {ago} ago, by {rollout['driver'] or 'nobody'}. "
+        f"More: modelcast rollout status {found.model} --channel {found.channel}"
+    ))
 
 
 def _memory(told: object) -> str:

@@ -36,7 +36,7 @@ def model(armed: Path | None, way: str) -> Any:
             if os.path.exists(self.armed):
                 if self.way == "exit":
                     os._exit(3)
-                os.kill(os.getpid(), signal.SIGSEGV)
+                signal.raise_signal(signal.SIGSEGV)   # to this thread: another one might take its time to die of it
 
         def predict(self, inputs: Any) -> Any:
             return inputs

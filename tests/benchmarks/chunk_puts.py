@@ -15,6 +15,7 @@ from tests.benchmarks.ground import SHARED_MEMORY
 from tests.benchmarks.read_stream import broker_cpu
 from tests.benchmarks.servers import HttpDepot
 
+from modelcast.shared import http_publishing
 from modelcast.shared.digest import digest
 from modelcast.shared.limits import GIB, MIB
 from modelcast.shared.road import PublisherRoad
@@ -38,8 +39,10 @@ def upload(road: PublisherRoad, bodies: list[bytes], names: list[str]) -> None:
 @click.command()
 @click.option("--mib", default=512, show_default=True, help="Size of the release.")
 @click.option("--rounds", default=5, show_default=True)
-def main(mib: int, rounds: int) -> None:
+@click.option("--lines", default=http_publishing.LINES, show_default=True, help="Over how many connections at once.")
+def main(mib: int, rounds: int, lines: int) -> None:
     """Measure."""
+    http_publishing.LINES = lines
     with tempfile.TemporaryDirectory(dir=SHARED_MEMORY) as folder:
         depot = HttpDepot()
         server = depot.start(Path(folder) / "depot")

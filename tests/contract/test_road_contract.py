@@ -147,6 +147,8 @@ def test_chunks_are_read_from_the_mark_to_the_end_of_the_release(chunk_road: Ope
         ended = arrived.ends
         if arrived.is_chunk:
             seen.append(bytes(arrived.body))
+    if isinstance(chunk_road, HttpRoad):   # batches may change places there, and all of them have come before the end
+        seen.sort(key=int)
     assert (seen, ended) == (bodies, id_of("new"))
     assert source.receive(BRIEF) is None
 

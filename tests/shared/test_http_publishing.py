@@ -1,7 +1,10 @@
 """A publisher's session that the server refuses, loses or misunderstands. What goes well is in the contract suites."""
 
+from threading import Event, Thread
+
 import pytest
 from tests.fakes.http_peer import HttpPeer, Request, problem, reply, told
+from tests.fakes.stage import LONG
 
 from modelcast.shared import http_publishing
 from modelcast.shared.errors import AuthenticationRefused, HostFault, PermissionRefused, ProtocolViolation, PublisherBusy
@@ -54,10 +57,52 @@ def test_chunks_go_together_until_they_are_many_or_large_or_of_another_release(p
     road.chunks.send(b"8", version="1.0.1", index=8, count=9, digest="08")
     road.chunks.finish("r")
     batches = [request for request in there.requests if request.target.endswith("/chunks:batch")]
+    batches.sort(key=lambda request: request.headers["modelcast-chunks"])
     assert [request.headers["modelcast-chunks"] for request in batches] == [
         "00:4:0,01:6:1", "02:1:2", "03:12:3", "04:1:4,05:1:5,06:1:6", "07:1:7", "08:1:8",
     ]
     assert [request.body for request in batches][:3] == [b"\0" * 4 + b"\1" * 6, b"\2", b"\3" * 12]
+    road.close()
+
+
+def test_a_batch_is_sent_while_the_one_before_is_written_but_no_third_one(peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_publishing, "BATCH_CHUNKS", 1)
+    written, came = Event(), [Event() for _ in range(4)]
+
+    def answer(request: Request) -> bytes:
+        if request.target.endswith("/chunks:batch"):
+            came[int(request.headers["modelcast-chunks"].rpartition(":")[2])].set()
+            written.wait(LONG)
+        return reply(204)
+
+    there = peer(answer)
+    road = HttpPublisherRoad(there.server(), "fraud", "production")
+    sending = Thread(target=lambda: [road.chunks.send(b"x", version="1.0.0", index=index, count=4, digest=f"0{index}") for index in range(4)])
+    sending.start()
+    assert all(each.wait(LONG) for each in came[:2])   # both before any of them was answered
+    assert not came[2].is_set()
+    written.set()
+    sending.join(LONG)
+    road.chunks.finish("r")
+    assert all(each.is_set() for each in came)
+    assert there.connections == 1 + 2
+    road.close()
+
+
+@pytest.mark.parametrize("refused", [0, 1, 2])
+def test_a_batch_that_is_refused_is_told_before_the_end_is(peer, monkeypatch: pytest.MonkeyPatch, refused: int) -> None:
+    monkeypatch.setattr(http_publishing, "BATCH_CHUNKS", 1)
+    there = peer(lambda request: problem(507) if request.headers.get("modelcast-chunks") == f"0{refused}:1:{refused}" else reply(204))
+    road = HttpPublisherRoad(there.server(), "fraud", "production")
+
+    def send() -> None:
+        for index in range(3):
+            road.chunks.send(b"x", version="1.0.0", index=index, count=3, digest=f"0{index}")
+        road.chunks.finish("r")
+
+    with pytest.raises(HostFault):
+        send()
+    assert not any(request.target.endswith("/chunks:finish") for request in there.requests)
     road.close()
 
 

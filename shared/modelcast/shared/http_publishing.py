@@ -1,9 +1,10 @@
 """The publisher's half of the HTTP road: a session on the server, which holds the model's lock.
 
-Decides what waits for its answer: all but chunks, which are on their way while the next ones are read and hashed. Imports the line and
-the road's errors.
+Decides what waits for its answer: all but chunks, of which two batches are on their way while the next one is read and hashed. Imports
+the line and the road's errors.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -18,6 +19,8 @@ SESSION_HEADER = "Modelcast-Session"
 GOODBYE_SECONDS = 5.0
 SYNC_SECONDS = 600.0
 """How long a server may take to make a release durable, or to hash what it holds: some GiB on a slow disk."""
+LINES = 2
+"""So many batches of chunks are on their way at once: the server writes one while the next one comes."""
 
 
 class Session:
@@ -72,7 +75,7 @@ class HttpPublisherRoad:
         self._session = Session(server, model, channel)
         self.retention_bytes = self._session.retention_bytes
         self.register = HttpRegister(self._session)
-        self.chunks = HttpChunkSink(self._session, server.line())
+        self.chunks = HttpChunkSink(self._session, [server.line() for _ in range(LINES)])
 
     def announce(self, channel: str, body: bytes) -> None:
         """See ``road.PublisherRoad.announce``."""
@@ -108,13 +111,14 @@ class HttpRegister:
 
 
 class HttpChunkSink:
-    """See ``road.ChunkSink``: several chunks go together, one batch of them after the other, so that they stand in their order.
+    """See ``road.ChunkSink``: several chunks go together, over each line one batch of them after the other.
 
-    What is sent must stay as it is until ``finish`` or ``close``.
+    So two batches may change places in the server's index, where every chunk has its own number. What is sent must stay as it is until
+    ``finish`` or ``close``.
     """
 
-    def __init__(self, session: Session, line: Line) -> None:
-        self._session, self._sending = session, Sending(line)
+    def __init__(self, session: Session, lines: Sequence[Line]) -> None:
+        self._session, self._sendings = session, deque(map(Sending, lines))
         self._bodies, self._names, self._size, self._version = list[bytes | memoryview](), list[str](), 0, ""
 
     def mark(self) -> int:
@@ -140,12 +144,14 @@ class HttpChunkSink:
             "Modelcast-Version": self._version, "Modelcast-Chunks": ",".join(self._names), "Content-Length": str(self._size),
         }
         bodies, self._bodies, self._names, self._size = self._bodies, [], [], 0   # if it fails, nothing of it is tried again
-        self._sending.send(Ask(asked.method, asked.path, body=bodies, headers={**asked.headers, **facts}), "chunks")
+        self._sendings[0].send(Ask(asked.method, asked.path, body=bodies, headers={**asked.headers, **facts}), "chunks")
+        self._sendings.rotate(-1)
 
     def _flush(self) -> None:
         if self._bodies:
             self._send_batch()
-        self._sending.flush()
+        for sending in self._sendings:
+            sending.flush()
 
     def finish(self, release: str) -> None:
         """See ``road.ChunkSink.finish``."""
@@ -168,11 +174,13 @@ class HttpChunkSink:
     def close(self) -> None:
         """Send what was gathered, if that takes no long wait: a second attempt needs not send it again. Never raises."""
         with suppress(ModelcastError):
-            self._sending.finish(GOODBYE_SECONDS)
-            if self._bodies and not self._sending.is_busy:
+            self._sendings[0].finish(GOODBYE_SECONDS)
+            if self._bodies and not self._sendings[0].is_busy:
                 self._send_batch()
-                self._sending.finish(GOODBYE_SECONDS)
-        self._sending.close()
+            for sending in self._sendings:
+                sending.finish(GOODBYE_SECONDS)
+        for sending in self._sendings:
+            sending.close()
 
 
 Get = Callable[[Query], Answer]

@@ -129,7 +129,10 @@ Wanted = Callable[[bytes], bool]
 
 
 class ChunkSource(Protocol):
-    """Chunks from an offset on, in order. Owned by the worker."""
+    """Chunks from an offset on, in the order of their offsets. Owned by the worker.
+
+    That is the order in which they were sent, but for HTTP, where two batches of a release may change places.
+    """
 
     @property
     def name(self) -> str:

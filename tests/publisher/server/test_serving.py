@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import suppress
@@ -40,6 +41,14 @@ def test_without_tokens_nobody_but_this_host_is_served(depot: Path) -> None:
 def test_a_port_that_is_taken_is_said(depot: Path) -> None:
     with Site(depot) as site, pytest.raises(MisuseError, match="Cannot listen"):
         make_server(FileUrl(str(depot)), Listening(port=site.address[1]))
+
+
+def test_small_answers_are_not_held_back(depot: Path) -> None:
+    """Where Nagle's algorithm is on, an answer of two pieces waits for the client's delayed acknowledgement: 40 ms, each time."""
+    with Site(depot) as site, site.client() as client:
+        client.begin("fraud")   # the connection stays open
+        (connection,) = site.server.server_state.connections
+        assert connection.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_directory_that_is_none_is_said(tmp_path: Path) -> None:

@@ -149,8 +149,10 @@ async def put_batch(call: Call) -> Response:
         async with call.large_body(BATCH_BYTES) as body:
             if sum(entry.size for entry in entries) != len(body):
                 raise Problem(400, f"The chunks that are listed do not have {len(body)} bytes together.")
+            parts = _parts(entries, body)
+            await work(_check, entries, parts)   # while another batch of this session is written
             async with session.turn() as road:
-                await work(_keep, road, entries, body)
+                await work(_keep, road, entries, parts)
     _tell_of_chunks(call)
     return done()
 
@@ -168,12 +170,20 @@ def _listed(text: str, version: str) -> list[Entry]:
     ]
 
 
-def _keep(road: FilePublisherRoad, entries: Sequence[Entry], body: memoryview) -> None:
+def _parts(entries: Sequence[Entry], body: memoryview) -> list[memoryview]:
     at, parts = 0, list[memoryview]()
     for entry in entries:
         parts.append(body[at : at + entry.size])
         at += entry.size
-        check_chunk(parts[-1], entry.digest.hex(), CODEC if entry.is_packed else "none")
+    return parts
+
+
+def _check(entries: Sequence[Entry], parts: Sequence[memoryview]) -> None:
+    for entry, part in zip(entries, parts, strict=True):
+        check_chunk(part, entry.digest.hex(), CODEC if entry.is_packed else "none")
+
+
+def _keep(road: FilePublisherRoad, entries: Sequence[Entry], parts: Sequence[memoryview]) -> None:
     for entry, part in zip(entries, parts, strict=True):
         road.chunks.keep(entry, part)
 

@@ -112,7 +112,7 @@ def _bound(listening: Listening) -> socket.socket:
         family = socket.getaddrinfo(listening.host, listening.port, type=socket.SOCK_STREAM)[0][0]
     except OSError as error:
         raise MisuseError(f"{listening.host} is no address of this host.", hint="Use --host 127.0.0.1, or 0.0.0.0 for all.") from error
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)   # named, or asyncio leaves Nagle's algorithm on
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((listening.host, listening.port))

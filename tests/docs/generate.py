@@ -228,9 +228,18 @@ def _help(path: list[str], command: click.Command) -> Iterator[str]:
 
 def api(room: Any) -> Callable[[], str]:
     def write() -> str:
-        return "\n".join(_class(room.__name__, getattr(room, name)) for name in room.__all__)
+        found = [getattr(room, name) for name in room.__all__]
+        return "\n".join(_class(room.__name__, each) if isinstance(each, type) else _function(room.__name__, each) for each in found)
 
     return write
+
+
+def _function(room: str, function: Callable[..., Any]) -> str:
+    told, name = doc_of(function), function.__name__
+    (node,) = ast.parse(inspect.getsource(function)).body
+    assert isinstance(node, ast.FunctionDef)
+    lines = [f"### {name}\n", f"`from {room} import {name}`\n", told.text + "\n", f"```text\n{signature(name, node)}\n```\n"]
+    return "\n".join(filter(None, [*lines, *(_bullets(told, section) for section in ("Args", "Returns", "Raises"))]))
 
 
 def _class(room: str, cls: type) -> str:

@@ -67,6 +67,7 @@ COMMANDS: dict[str, tuple[tuple[str, str], ...]] = {
     "prune": (("", "Pruning"),),
     "publish": (("", "Published"),),
     "releases": (("", "Releases"),),
+    "retire": (("", "Retirement"),),
     "rollback": (("", "Published"),),
     "rollout abort": _ROLLOUT, "rollout pause": _ROLLOUT, "rollout resume": _ROLLOUT, "rollout status": _ROLLOUT,
     "tokens create": (("", "NewToken"),),
@@ -163,6 +164,10 @@ _TEXTS = [
     release: text or null = Id of the release.
     sequence: integer or null = Sequence of the order.
     issued_ms: integer or null = When it was issued, milliseconds since 1970 UTC.""",
+    """Retirement: An instance that does not come back.
+    model: text = Name of the model.
+    channel: text = The channel that it followed.
+    instance: text = Its id.""",
     """FleetRollout: A rollout that is not over.
     version: text = What is rolled out.
     phase: one of running, paused, halted = How it stands.

@@ -127,6 +127,27 @@ class Withdrawal:
 
 
 @dataclass(frozen=True, slots=True)
+class Retired:
+    """An instance of which somebody said that it does not come back.
+
+    Attributes:
+        channel: Name of its channel.
+        instance: Its id.
+        boot: The start of it that was seen last: after another one it is a member again.
+        at_ms: When, milliseconds since 1970 UTC.
+    """
+
+    channel: str
+    instance: str
+    boot: str
+    at_ms: int
+
+    def to_bytes(self) -> bytes:
+        """Return the record's bytes."""
+        return record("retired", channel=self.channel, instance=self.instance, boot=self.boot, at_ms=self.at_ms)
+
+
+@dataclass(frozen=True, slots=True)
 class KnownRelease:
     """A release found in the register; its manifest is parsed but its signature was not looked at."""
 
@@ -155,6 +176,7 @@ class Catalog:
         self._sequences: dict[str, int] = {}
         self.orders: dict[str, list[Ordered]] = {}
         self._withdrawn: dict[tuple[str, str], Withdrawal] = {}
+        self.retired: dict[tuple[str, str], str] = {}
         self.rollouts = RolloutBook()
         for body in records:
             try:
@@ -176,6 +198,8 @@ class Catalog:
                 of(str, fields["reason"]),
             )
             self._withdrawn[withdrawal.channel, withdrawal.release] = withdrawal
+        elif kind == "retired":
+            self.retired[of(str, fields["channel"]), of(str, fields["instance"])] = of(str, fields["boot"])
         elif not self.rollouts.add(fields):
             self.foreign += 1
 

@@ -65,7 +65,7 @@ def publish(path: Path, *, as_json: bool, **options: Any) -> int:
     with ProgressDisplay(options["progress"]) as display:
         publisher = Publisher(
             resolve_url(options["url"], output.note), signing_key=options["key"], order_key=options["order_key"],
-            pack=not options["no_pack"],
+            pack=not options["no_pack"], on_busy=output.note,
         )
         publication = publisher.publish(
             path, model=options["model"], version=options["version"], channel=options["channel"], format=options["format_"],

@@ -45,6 +45,7 @@ class Member:
         verdict: Its latest verdict, or None.
         host: What it said of its host.
         boots: The starts of it that were seen.
+        boot: The one of them that was seen last.
     """
 
     instance: str
@@ -57,6 +58,7 @@ class Member:
     verdict: Report | None = None
     host: dict[str, Any] = field(default_factory=dict)
     boots: set[str] = field(default_factory=set)
+    boot: str = ""
 
     def step(self, last_sequence: int | None, last_release: str | None, own_release: str | None) -> Step:
         """Return how it stands to the last order, and to the last one that is for it."""
@@ -118,7 +120,14 @@ class Fleet:
             member.verdict = report
         member.reported_ms, member.host = report.time_ms, report.host
         member.is_heard |= is_recent
+        member.boot = report.boot
         member.boots.add(report.boot)
+
+    def retire(self, instance: str, boot: str) -> None:
+        """Leave out an instance that is not heard, and was not since this start of it."""
+        member = self.members.get(instance)
+        if member is not None and not member.is_heard and member.boot == boot:
+            del self.members[instance]
 
     @property
     def steps(self) -> dict[str, Step]:

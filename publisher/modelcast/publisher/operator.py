@@ -18,7 +18,8 @@ from modelcast.publisher.holding import has_lost
 from modelcast.publisher.ordering import Instruction, send_order
 from modelcast.publisher.preflight import Forecast, Question, ask
 from modelcast.publisher.publication import Publication
-from modelcast.publisher.publisher import MAX_EXPIRES_SECONDS, open_session, wait_for_verdicts
+from modelcast.publisher.publisher import MAX_EXPIRES_SECONDS, wait_for_verdicts
+from modelcast.publisher.sessions import BUSY_SECONDS, OnBusy, Sessions, unheard
 from modelcast.publisher.waiting import Outcome
 from modelcast.shared.errors import HostFault, MisuseError
 from modelcast.shared.keyfiles import load_signing_key
@@ -40,15 +41,19 @@ class Operator:
         order_key: Private key, or the path of one, that signs orders. It need not be one that may sign manifests: who trains
             cannot thereby release, and who releases cannot thereby make models.
         busy_seconds: How long to wait for a publisher of the same model.
+        on_busy: Is told in a sentence when one is waited for.
 
     Raises:
         MisuseError: An argument cannot work.
         InvalidKey, MissingPath: The key cannot be read.
     """
 
-    def __init__(self, url: str | Road, *, order_key: str | Path | SigningKey, busy_seconds: float = 60.0) -> None:
+    def __init__(
+        self, url: str | Road, *, order_key: str | Path | SigningKey, busy_seconds: float = BUSY_SECONDS, on_busy: OnBusy = unheard
+    ) -> None:
         self._key = order_key if isinstance(order_key, SigningKey) else load_signing_key(order_key)
-        self._road, self._busy_seconds = as_road(url), busy_seconds
+        self._road = as_road(url)
+        self._sessions = Sessions(self._road, busy_seconds, on_busy)
 
     def promote(
         self, model: str, version: str, *, to_channel: str = "production", from_channel: str | None = None,
@@ -94,7 +99,7 @@ class Operator:
                 catalog.refuse_withdrawn(wish.channel, known.release, known.manifest.version)
             return self._order(session, catalog, known, wish)
 
-        return self._in_session(model, wish.channel, act)
+        return self._sessions.act(check_name("model", model), wish.channel, act)
 
     def rollback(
         self, model: str, *, channel: str = "production", to: str | None = None, reason: str = "",
@@ -127,7 +132,7 @@ class Operator:
             left, target = before_and_after(catalog, model, wish.channel, wish.version, self._was_refused)
             return self._go_back(session, catalog, (left, target), wish, reason)
 
-        return self._in_session(model, wish.channel, act)
+        return self._sessions.act(check_name("model", model), wish.channel, act)
 
     def leave_rollout(self, model: str, rollout: int, *, channel: str = "production", reason: str = "") -> Publication | None:
         """Order a channel to go back from a gradual rollout, to what was ordered last for all of it; see ``rollback``.
@@ -157,7 +162,7 @@ class Operator:
                 return None
             return self._go_back(session, catalog, (catalog.by_id(found.begun.release), target), wish, reason)
 
-        return self._in_session(model, wish.channel, act)
+        return self._sessions.act(check_name("model", model), wish.channel, act)
 
     def preflight(self, model: str, version: str, *, channel: str = "production", timeout_seconds: float = 10.0) -> Forecast:
         """Ask the instances of a channel whether they would take a release that is there; see ``Publisher.preflight``.
@@ -170,7 +175,7 @@ class Operator:
         check_name("channel", channel)
         wanted = Version(version).text
         return ask(
-            self._road, lambda: open_session(self._road, model, channel, self._busy_seconds),
+            self._road, lambda: self._sessions.open(model, channel),
             lambda catalog: Question(model, channel, not_pruned(release_of(catalog, model, wanted)).record.manifest), self._key,
             timeout_seconds=timeout_seconds,
         )
@@ -210,13 +215,6 @@ class Operator:
 
     def _was_refused(self, known: KnownRelease, ordered: Ordered) -> bool:
         return was_refused(self._road, publication_of(known, ordered, was_current=False))
-
-    def _in_session(self, model: str, channel: str, act: Callable[[PublisherRoad, Catalog], Result]) -> Result:
-        session = open_session(self._road, check_name("model", model), channel, self._busy_seconds)
-        try:
-            return act(session, Catalog(session.register.read()))
-        finally:
-            session.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,19 +17,19 @@ from modelcast.publisher.preparation import Wish, prepare
 from modelcast.publisher.progress import Watcher, unwatched
 from modelcast.publisher.publication import Intent, Keys, Publication, carry_out
 from modelcast.publisher.sampling import SampleSet
+from modelcast.publisher.sessions import BUSY_SECONDS, OnBusy, Sessions, unheard
 from modelcast.publisher.waiting import Outcome, Tally, await_verdicts, check_wish
-from modelcast.shared.errors import MisuseError, PublisherBusy
+from modelcast.shared.errors import MisuseError
 from modelcast.shared.keyfiles import load_signing_key
 from modelcast.shared.limits import DEFAULT_LIMITS, KIB
 from modelcast.shared.manifest import DEFAULT_CHUNK_BYTES, Lineage
 from modelcast.shared.order import DRAFT_TYPE
 from modelcast.shared.report import Report
-from modelcast.shared.road import PublisherRoad, Road
+from modelcast.shared.road import Road
 from modelcast.shared.roads import as_road
 from modelcast.shared.signing import SigningKey
 from modelcast.shared.topology import CHUNKS_RETENTION_BYTES
 
-BUSY_RETRY_SECONDS = 0.5
 MAX_EXPIRES_SECONDS = 100 * 366 * 24 * 3600
 """A hundred years: longer is a mistake, and infinity no number of milliseconds."""
 
@@ -46,6 +46,7 @@ class Publisher:
         busy_seconds: How long to wait for another publisher of the same model.
         pack: Whether chunks are sent packed (zstd) where a look at the data shows that it halves them. It costs CPU on both
             sides, and time where the wire is faster than packing (some 2.4 Gbit/s; ``docs/adr/0019-zstd.md``).
+        on_busy: Is told in a sentence when another publisher is waited for.
 
     Raises:
         MisuseError: An argument cannot work.
@@ -54,8 +55,8 @@ class Publisher:
 
     def __init__(
         self, url: str | Road, *, signing_key: str | Path | SigningKey, order_key: str | Path | SigningKey | None = None,
-        chunk_bytes: int = DEFAULT_CHUNK_BYTES, retention_bytes: int = CHUNKS_RETENTION_BYTES, busy_seconds: float = 60.0,
-        pack: bool = True,
+        chunk_bytes: int = DEFAULT_CHUNK_BYTES, retention_bytes: int = CHUNKS_RETENTION_BYTES,
+        busy_seconds: float = BUSY_SECONDS, pack: bool = True, on_busy: OnBusy = unheard,
     ) -> None:
         if not 64 * KIB <= chunk_bytes <= DEFAULT_LIMITS.chunk_bytes:
             raise MisuseError(f"Chunks of {chunk_bytes} bytes are not possible.", hint="Choose 64 KiB to 8 MiB.")
@@ -63,7 +64,8 @@ class Publisher:
         orders = order_key if isinstance(order_key, SigningKey) else load_signing_key(order_key) if order_key else manifests
         self._keys = Keys(manifests, orders)
         self._road: Road = as_road(url, retention_bytes=retention_bytes)
-        self._chunk_bytes, self._busy_seconds, self._pack = chunk_bytes, busy_seconds, pack
+        self._sessions = Sessions(self._road, busy_seconds, on_busy)
+        self._chunk_bytes, self._pack = chunk_bytes, pack
 
     def __enter__(self) -> Self:
         return self
@@ -150,12 +152,12 @@ class Publisher:
         manifest = prepare(model_object, wish, chunk_bytes=self._chunk_bytes).blank().to_bytes()
         question = Question(model, channel, self._keys.manifests.sign(DRAFT_TYPE, manifest))
         return ask(
-            self._road, lambda: open_session(self._road, model, channel, self._busy_seconds), lambda _catalog: question,
+            self._road, lambda: self._sessions.open(model, channel), lambda _catalog: question,
             self._keys.orders, timeout_seconds=timeout_seconds,
         )
 
     def _carry_out(self, intent: Intent, watch: Watcher) -> Publication:
-        session = open_session(self._road, intent.draft.facts.model, intent.channel, self._busy_seconds)
+        session = self._sessions.open(intent.draft.facts.model, intent.channel)
         try:
             publication = carry_out(session, intent, watch)
         finally:
@@ -192,23 +194,6 @@ class Publisher:
         return wait_for_verdicts(
             self._road, publication, instances=instances, share=share, timeout_seconds=timeout_seconds, on_verdict=on_verdict
         )
-
-
-def open_session(road: Road, model: str, channel: str, busy_seconds: float) -> PublisherRoad:
-    """Open a publisher's session; waits so long for another one of the same model to end.
-
-    Raises:
-        PublisherBusy: It did not end.
-        HostFault: The road is away.
-    """
-    deadline = time.monotonic() + busy_seconds
-    while True:
-        try:
-            return road.publish(model, channel)
-        except PublisherBusy:
-            if time.monotonic() >= deadline:
-                raise
-            time.sleep(BUSY_RETRY_SECONDS)
 
 
 def wait_for_verdicts(

@@ -4,6 +4,7 @@ Decides what waits for its answer: all but chunks, of which two batches are on t
 the line and the road's errors.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -174,11 +175,12 @@ class HttpChunkSink:
     def close(self) -> None:
         """Send what was gathered, if that takes no long wait: a second attempt needs not send it again. Never raises."""
         with suppress(ModelcastError):
-            self._sendings[0].finish(GOODBYE_SECONDS)
-            if self._bodies and not self._sendings[0].is_busy:
-                self._send_batch()
+            until = time.monotonic() + GOODBYE_SECONDS
             for sending in self._sendings:
-                sending.finish(GOODBYE_SECONDS)
+                sending.finish(until - time.monotonic())
+            if self._bodies and not any(sending.is_busy for sending in self._sendings):
+                self._send_batch()
+                self._sendings[-1].finish(GOODBYE_SECONDS)
         for sending in self._sendings:
             sending.close()
 

@@ -1,12 +1,17 @@
 """``modelcast promote`` and ``modelcast rollback`` as a user runs them, over a shared directory."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from tests.fakes.absent import report_as, unheard
 from tests.fakes.life import Life
 
+from modelcast.publisher import sessions
+from modelcast.publisher.rollout.driver import Driver
 from modelcast.shared.cli.main import run
 from modelcast.shared.roads import open_road
 from modelcast.shared.signing import SigningKey
@@ -82,3 +87,22 @@ def test_where_the_chunks_are_gone_a_promotion_is_refused_and_a_rollback_says_so
     assert "only instances that hold it" in capsys.readouterr().err
     assert run(["rollback", "fraud", *arguments]) == 0
     assert "only instances that hold it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [
+    ["rollback", "fraud", "--to", "1.0.0"], ["promote", "fraud", "1.1.0"], ["promote", "fraud", "1.1.0", "--waves", "100%"],
+    ["preflight", "fraud", "1.1.0", "--timeout", "0.1"], ["rollout", "pause", "fraud"], ["retire", "fraud", "web-1"],
+])
+def test_whoever_waits_for_another_publisher_is_told(
+    life: Life, key_file: Path, command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report_as(life.road, "web-1", "00" * 8)
+    if command[0] == "retire":
+        unheard(monkeypatch)
+    theirs = life.road.publish("fraud", "staging")
+    monkeypatch.setattr(sessions, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda _seconds: theirs.close()))
+    if command[:1] + command[3:4] == ["promote", "--waves"]:
+        monkeypatch.setattr(Driver, "run", lambda self: self.desk.look())
+    monkeypatch.setenv("MODELCAST_ORDER_KEY", str(key_file))
+    run([*command, "--url", life.url])   # type: ignore[attr-defined]
+    assert capsys.readouterr().err.count("Somebody is publishing fraud right now: waiting up to 60 s") == 1

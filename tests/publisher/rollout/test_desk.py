@@ -6,12 +6,13 @@ import pytest
 from tests.contract.conftest import road_of
 from tests.fakes.life import Life
 
-from modelcast.publisher.publisher import open_session
 from modelcast.publisher.rollout import desk as module
 from modelcast.publisher.rollout.desk import Desk, driver_name
 from modelcast.publisher.rollout.plan import RolloutPlan, waves_of
 from modelcast.publisher.rollout.records import Begun, Phase, Step, Stepped
+from modelcast.publisher.sessions import Sessions
 from modelcast.shared.errors import BrokerUnreachable, NotFound
+from modelcast.shared.road import PublisherRoad
 
 
 @pytest.fixture
@@ -19,13 +20,18 @@ def desk(request: pytest.FixtureRequest, tmp_path: Path, signing_key) -> Desk:
     """A rollout of 1.1.0 in production, driven by this desk."""
     life = Life(road_of("file", request, tmp_path), tmp_path, signing_key)
     released = life.publisher.publish({"a": 1}, model="fraud", version="1.1.0", channel="staging")
-    desk = Desk(life.road, lambda: open_session(life.road, "fraud", "production", 5.0), signing_key, "fraud", "production", rest=lambda _s: None)
-    session = desk.open_session()
+    desk = Desk(life.road, Sessions(life.road, 5.0), signing_key, "fraud", "production", rest=lambda _s: None)
+    session = opened(desk)
     begun = Begun("production", 7, released.release, "1.1.0", RolloutPlan(waves_of("1,100%")), 0)
     session.register.append(begun.to_bytes())
     session.register.append(Stepped("production", 7, Step.DRIVEN, 0, desk.driver).to_bytes())
     session.close()
     return desk
+
+
+def opened(desk: Desk) -> PublisherRoad:
+    """A session of somebody else."""
+    return desk.sessions.open("fraud", "production")
 
 
 def test_a_wave_is_ordered_once_whoever_asks(desk: Desk) -> None:
@@ -36,7 +42,7 @@ def test_a_wave_is_ordered_once_whoever_asks(desk: Desk) -> None:
 
 
 def test_once_somebody_else_drives_it_nothing_is_noted_and_nothing_ordered(desk: Desk) -> None:
-    session = desk.open_session()
+    session = opened(desk)
     session.register.append(Stepped("production", 7, Step.DRIVEN, 0, driver_name()).to_bytes())
     session.close()
     assert not desk.is_mine(desk.look())
@@ -45,15 +51,15 @@ def test_once_somebody_else_drives_it_nothing_is_noted_and_nothing_ordered(desk:
 
 
 def test_a_road_that_is_away_is_waited_for_and_not_for_ever(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    opens, fails = desk.open_session, [3]
+    opens, fails = desk.road.publish, [3]
 
-    def sometimes():
+    def sometimes(model: str, channel: str):
         if fails[0]:
             fails[0] -= 1
             raise BrokerUnreachable("away")
-        return opens()
+        return opens(model, channel)
 
-    desk.open_session = sometimes
+    desk.road.publish = sometimes   # type: ignore[method-assign]
     assert desk.step(Step.ACCEPTED, wave=0)
     records, fails[0] = desk.road.records, 0
 
@@ -74,14 +80,14 @@ def test_a_road_that_is_away_is_waited_for_and_not_for_ever(desk: Desk, monkeypa
 
 
 def test_another_publisher_of_the_model_is_waited_for(desk: Desk) -> None:
-    theirs = desk.open_session()   # brings the next version to staging, say
-    desk.open_session = lambda: open_session(desk.road, "fraud", "production", 0.0)
+    theirs = opened(desk)   # brings the next version to staging, say
+    desk.sessions = Sessions(desk.road, 0.0)
     desk.rest = lambda _seconds: theirs.close()
     assert desk.step(Step.ACCEPTED, wave=0)
 
 
 def test_a_release_that_was_pruned_meanwhile_says_so(desk: Desk) -> None:
-    session = desk.open_session()
+    session = opened(desk)
     session.register.append(Begun("production", 8, "ef" * 32, "1.2.0", RolloutPlan(waves_of("1,100%")), 0).to_bytes())
     session.register.append(Stepped("production", 8, Step.DRIVEN, 0, desk.driver).to_bytes())
     session.close()

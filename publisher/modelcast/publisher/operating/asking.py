@@ -12,6 +12,7 @@ from modelcast.shared.errors import MisuseError
 
 if TYPE_CHECKING:
     from modelcast.publisher.preflight import Forecast
+    from modelcast.publisher.sessions import OnBusy
 
 NOT_ALL = 34
 """Exit code when somebody would refuse it, or has not answered."""
@@ -45,7 +46,7 @@ def preflight(model: str, version: str, *, as_json: bool, **options: Any) -> int
     output = Output(as_json=as_json)
     if options["path"] is None and (options["format_"] or options["loader"] or options["dependencies"] or options["order_key"]):
         raise MisuseError("These options describe a path.", hint="Give --path, or leave them out.")
-    forecast = _ask(model, version, resolve_url(options["url"], output.note), options)
+    forecast = _ask(model, version, resolve_url(options["url"], output.note), options, output.note)
     if as_json:
         output.document(_document(forecast))
     else:
@@ -53,14 +54,15 @@ def preflight(model: str, version: str, *, as_json: bool, **options: Any) -> int
     return 0 if forecast.ok else NOT_ALL
 
 
-def _ask(model: str, version: str, url: str, options: dict[str, Any]) -> "Forecast":
+def _ask(model: str, version: str, url: str, options: dict[str, Any], on_busy: "OnBusy") -> "Forecast":
     from modelcast.publisher.operator import Operator  # noqa: PLC0415 - --help need not load the library
     from modelcast.publisher.publisher import Publisher  # noqa: PLC0415
 
     channel, seconds = options["channel"], options["timeout"]
     if options["path"] is None:
-        return Operator(url, order_key=options["key"]).preflight(model, version, channel=channel, timeout_seconds=seconds)
-    publisher = Publisher(url, signing_key=options["key"], order_key=options["order_key"])
+        operator = Operator(url, order_key=options["key"], on_busy=on_busy)
+        return operator.preflight(model, version, channel=channel, timeout_seconds=seconds)
+    publisher = Publisher(url, signing_key=options["key"], order_key=options["order_key"], on_busy=on_busy)
     return publisher.preflight(
         options["path"], model=model, version=version, channel=channel, format=options["format_"], loader=options["loader"],
         dependencies=pins(options["dependencies"]), timeout_seconds=seconds,

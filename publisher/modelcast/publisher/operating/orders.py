@@ -125,7 +125,7 @@ def _begin(options: dict[str, Any], *, as_json: bool) -> "tuple[Output, Operator
     output = Output(as_json=as_json)
     if _waits(options):
         check_wish(options["wait_instances"], options["wait_share"], options["timeout"])   # before anything is ordered
-    return output, Operator(resolve_url(options["url"], output.note), order_key=options["key"])
+    return output, Operator(resolve_url(options["url"], output.note), order_key=options["key"], on_busy=output.note)
 
 
 def _waits(options: dict[str, Any]) -> bool:

@@ -165,7 +165,7 @@ def _rollouts(output: Output, url: str | None, key: Path | None) -> "Rollouts":
     from modelcast.publisher.rollout.control import Rollouts  # noqa: PLC0415 - see above
 
     quiet_logs()
-    return Rollouts(resolve_url(url, output.note), order_key=key)
+    return Rollouts(resolve_url(url, output.note), order_key=key, on_busy=output.note)
 
 
 def _driving(

@@ -18,13 +18,13 @@ from modelcast.publisher.holding import has_lost
 from modelcast.publisher.listening import LastingReports, minutes_to_read
 from modelcast.publisher.operator import Operator, check_share, publication_of
 from modelcast.publisher.publication import Publication
-from modelcast.publisher.publisher import open_session
 from modelcast.publisher.rollout.desk import Desk, RolloutRoad, driver_name, now_ms, patiently
 from modelcast.publisher.rollout.driver import Driver, Happening, unwatched
 from modelcast.publisher.rollout.plan import Amount, RolloutPlan, check_vetoes, reach_of, reached
 from modelcast.publisher.rollout.records import Begun, Phase, Rollout, Step, Stepped
 from modelcast.publisher.rollout.status import RolloutStatus, status_of
 from modelcast.publisher.rollout.tally import Tally
+from modelcast.publisher.sessions import BUSY_SECONDS, OnBusy, Sessions, unheard
 from modelcast.shared.errors import MisuseError, NotFound
 from modelcast.shared.keyfiles import load_signing_key
 from modelcast.shared.limits import shortened
@@ -43,6 +43,7 @@ class Rollouts:
         url: The road: ``amqp://user:password@host:5672/vhost``, ``file:///srv/models``, or a road of your own.
         order_key: Private key, or the path of one, that signs orders; None where nothing is ordered, to look and to pause.
         busy_seconds: How long to wait for a publisher of the same model.
+        on_busy: Is told in a sentence when one is waited for.
 
     Raises:
         MisuseError: An argument cannot work.
@@ -50,12 +51,13 @@ class Rollouts:
     """
 
     def __init__(
-        self, url: str | RolloutRoad, *, order_key: str | Path | SigningKey | None = None, busy_seconds: float = 60.0
+        self, url: str | RolloutRoad, *, order_key: str | Path | SigningKey | None = None, busy_seconds: float = BUSY_SECONDS,
+        on_busy: OnBusy = unheard,
     ) -> None:
         road = as_road(url)
         if not hasattr(road, "records"):
             raise MisuseError("The registers of this road cannot be read.", hint="A road of your own needs records(model).")
-        self._road, self._busy_seconds = cast("RolloutRoad", road), busy_seconds
+        self._road, self._sessions = cast("RolloutRoad", road), Sessions(road, busy_seconds, on_busy)
         self._key = order_key if isinstance(order_key, SigningKey | None) else load_signing_key(order_key)
 
     def begin(
@@ -91,7 +93,7 @@ class Rollouts:
                 f"No instance of {model} in {channel} has reported lately: there is nobody to begin with.",
                 hint="Promote it without waves; who comes later takes it from the history.",
             )
-        self._in_session(model, channel, lambda session, catalog: self._begin(session, catalog, desk, wanted))
+        self._sessions.act(desk.model, desk.channel, lambda session, catalog: self._begin(session, catalog, desk, wanted))
         return self._drive(desk, watch)
 
     def _begin(self, session: PublisherRoad, catalog: Catalog, desk: Desk, wanted: "_Wanted") -> None:
@@ -221,7 +223,7 @@ class Rollouts:
 
     def _go_back(self, model: str, rollout: Rollout, why: str) -> Publication | None:
         assert self._key is not None
-        operator = Operator(self._road, order_key=self._key, busy_seconds=self._busy_seconds)
+        operator = Operator(self._road, order_key=self._key, busy_seconds=self._sessions.busy_seconds, on_busy=self._sessions.on_busy)
         begun = rollout.begun
         return operator.leave_rollout(model, begun.sequence, channel=begun.channel, reason=shortened(why, 500))
 
@@ -243,7 +245,7 @@ class Rollouts:
             session.register.append(Stepped(channel, rollout.begun.sequence, step, now_ms(), by, None, why, **fields).to_bytes())
             return rollout
 
-        return self._in_session(model, channel, act)
+        return self._sessions.act(check_name("model", model), check_name("channel", channel), act)
 
     def _heard(self, model: str, channel: str) -> set[str]:
         """Return the instances of a channel that reported lately and did not stop."""
@@ -254,16 +256,8 @@ class Rollouts:
 
     def _desk(self, model: str, channel: str) -> Desk:
         return Desk(
-            self._road, lambda: open_session(self._road, model, channel, self._busy_seconds), self._key,
-            check_name("model", model), check_name("channel", channel),
+            self._road, self._sessions, self._key, check_name("model", model), check_name("channel", channel),
         )
-
-    def _in_session(self, model: str, channel: str, act: Callable[[PublisherRoad, Catalog], Result]) -> Result:
-        session = open_session(self._road, check_name("model", model), check_name("channel", channel), self._busy_seconds)
-        try:
-            return act(session, Catalog(session.register.read()))
-        finally:
-            session.close()
 
     def _must_sign(self) -> None:
         if self._key is None:

@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from modelcast.publisher.catalog import Catalog
 from modelcast.publisher.ordering import Instruction, Wave, send_order
 from modelcast.publisher.rollout.records import Phase, Rollout, Sent, Step, Stepped
+from modelcast.publisher.sessions import Sessions
 from modelcast.shared.errors import HostFault, NotFound, PublisherBusy
 from modelcast.shared.operating_road import RecordRoad
 from modelcast.shared.road import PublisherRoad, Road
@@ -63,7 +64,7 @@ class Desk:
 
     Args:
         road: The road.
-        open_session: Opens a publisher's session of the model.
+        sessions: Opens a publisher's session of the model.
         key: Signs the orders; None where nothing is ordered.
         model: Name of the model.
         channel: Name of the channel.
@@ -72,7 +73,7 @@ class Desk:
     """
 
     road: RolloutRoad
-    open_session: Callable[[], PublisherRoad]
+    sessions: Sessions
     key: SigningKey | None
     model: str
     channel: str
@@ -138,14 +139,9 @@ class Desk:
 
     def _while_mine(self, act: Callable[[PublisherRoad, Catalog, Rollout], Result]) -> Result | None:
         """Act under the lock if the rollout is this driver's; a road that is away, and another publisher, are waited for."""
-        def once() -> Result | None:
+        def once(session: PublisherRoad, catalog: Catalog) -> Result | None:
             """Look and act."""
-            session = self.open_session()
-            try:
-                catalog = Catalog(session.register.read())
-                rollout = self._last(catalog)
-                return act(session, catalog, rollout) if self.is_mine(rollout) else None
-            finally:
-                session.close()
+            rollout = self._last(catalog)
+            return act(session, catalog, rollout) if self.is_mine(rollout) else None
 
-        return patiently(once, self.rest)
+        return patiently(lambda: self.sessions.act(self.model, self.channel, once), self.rest)

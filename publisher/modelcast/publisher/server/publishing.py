@@ -34,7 +34,7 @@ from modelcast.shared.reasons import Reason
 
 SESSION_HEADER = "Modelcast-Session"
 _LISTED = re.compile(r"([0-9a-f]{64})(-zstd)?:([0-9]{1,8}):([0-9]{1,8})")
-CHANNEL_RECORDS = frozenset({"ordering", "ordered", "withdrawn", "rollout", "rollout-step"})
+CHANNEL_RECORDS = frozenset({"ordering", "ordered", "withdrawn", "rollout", "rollout-step", "retired"})
 """Records that tell of one channel: who may promote there may write them."""
 HELD_BYTES = 512 * 1024 * 1024
 """So much is read and hashed for one answer: a fifth of a second."""

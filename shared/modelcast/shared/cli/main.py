@@ -40,6 +40,7 @@ _SUMMARIES = {
     "promote": "Order a channel to run a release that is there, such as one that staging accepted.",
     "prune": "Remove old releases from a shared directory.",
     "releases": "The releases of a model, and the channels that run them.",
+    "retire": "Say that an instance does not come back: the fleet forgets it.",
     "rollback": "Order a channel to go back.",
     "rollout": "A release that goes to a channel in waves: status, pause, resume, abort.",
     "serve": "Serve a shared directory by HTTP.",

@@ -1,0 +1,57 @@
+"""Waiting for somebody else's session, and acting in one's own."""
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from tests.contract.conftest import road_of
+
+from modelcast.publisher import sessions as module
+from modelcast.publisher.catalog import Catalog
+from modelcast.publisher.sessions import Sessions
+from modelcast.shared.errors import NotFound, PublisherBusy
+from modelcast.shared.operating_road import OpenRoad
+from modelcast.shared.road import PublisherRoad
+
+
+@pytest.fixture(params=["fake", "rabbitmq", "file", "http"])
+def road(request: pytest.FixtureRequest, tmp_path: Path) -> OpenRoad:
+    return road_of(request.param, request, tmp_path)
+
+
+def test_who_waits_is_told_once_and_gets_the_place_when_it_is_free(road: OpenRoad, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs, rests, told = road.publish("fraud", "production"), list[float](), list[str]()
+
+    def rest(seconds: float) -> None:
+        rests.append(seconds)
+        if len(rests) == 3:
+            theirs.close()
+
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=time.monotonic, sleep=rest))
+    mine = Sessions(road, 60.0, told.append).open("fraud", "staging")   # of whichever channel
+    assert rests[:3] == [module.BUSY_RETRY_SECONDS] * 3
+    (sentence,) = told
+    assert sentence.startswith("Somebody is publishing fraud right now: waiting up to 60 s for the end of it. ")
+    mine.close()
+
+
+def test_one_that_does_not_end_is_not_waited_for_for_ever(road: OpenRoad) -> None:
+    told = list[str]()
+    theirs = road.publish("fraud", "production")
+    with pytest.raises(PublisherBusy):
+        Sessions(road, 0.0, told.append).open("fraud", "production")
+    assert told == []   # nobody waited
+    theirs.close()
+
+
+def test_a_session_is_given_back_whatever_happens_in_it(road: OpenRoad) -> None:
+    mine = Sessions(road, 0.0)
+
+    def fail(session: PublisherRoad, catalog: Catalog) -> None:
+        assert catalog.releases == []
+        raise NotFound("nothing")
+
+    with pytest.raises(NotFound):
+        mine.act("fraud", "production", fail)
+    assert mine.act("fraud", "production", lambda session, _catalog: session.chunks.mark()) >= 0

@@ -55,7 +55,7 @@ def retire(
     if member.is_heard:
         raise MisuseError(
             f"{instance} reported within the last {HEARD_MINUTES} minutes.",
-            hint=f"Stop it: in order it says goodbye itself; killed, retire it {HEARD_MINUTES} minutes later.",
+            hint=f"Stop it in order, and it says goodbye itself. If it was killed just now, call again in {HEARD_MINUTES} minutes.",
         )
     retired = Retired(channel, instance, member.boot, time.time_ns() // 1_000_000)
 

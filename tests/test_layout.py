@@ -138,7 +138,7 @@ def test_tests_do_not_sleep() -> None:
 WALL_CLOCK = {
     "shared/depot/reports.py", "consumer/active.py", "consumer/reporting.py", "publisher/build.py", "publisher/publisher.py",
     "publisher/server/tokens.py", "publisher/operator.py", "publisher/preflight.py", "publisher/acceptance.py",
-    "publisher/operating/views.py", "publisher/chronicle.py", "publisher/rollout/desk.py", "publisher/retirement.py",
+    "publisher/operating/views.py", "publisher/chronicle.py", "publisher/rollout/desk.py", "publisher/retiring.py",
 }
 """Modules that ask what time it is, to say it to people and to judge what expires. Everything that waits asks a monotonic clock."""
 

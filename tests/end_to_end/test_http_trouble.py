@@ -17,7 +17,7 @@ from modelcast.shared.http_batches import FIRST_BATCH_BYTES
 from modelcast.shared.roads import open_road
 
 CHUNKS = 600
-FIRST_BATCH = FIRST_BATCH_BYTES // CHUNK_BYTES
+EARLY = FIRST_BATCH_BYTES // CHUNK_BYTES
 
 
 class Serving:
@@ -98,12 +98,12 @@ def test_a_server_that_is_killed_during_a_download_is_joined_again_and_the_rest_
     opened = road.chunks
 
     class Telling:
-        """Tells when the first batch was read, before another one is asked for: the rest cannot come from this server any more."""
+        """Tells when a fifth of the chunks was read: of the rest no more can come from this server than what was asked for."""
 
         name = "http"
 
         def __init__(self, source) -> None:
-            self._source, self._left = source, FIRST_BATCH
+            self._source, self._left = source, EARLY
 
         def receive(self, seconds: float):
             self._left -= 1

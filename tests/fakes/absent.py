@@ -9,12 +9,14 @@ from modelcast.shared.operating_road import OpenRoad
 from modelcast.shared.report import ReportKind
 from modelcast.shared.road import Target
 
+AT_MS = 1_735_689_600_000
 
-def report_as(road: OpenRoad, instance: str, boot: str) -> None:
+
+def report_as(road: OpenRoad, instance: str, boot: str, *, channel: str = "production", time_ms: int = AT_MS) -> None:
     """Report as an instance does that is then killed: nobody says goodbye."""
-    joined = road.join(Target("fraud", "production", instance))
+    joined = road.join(Target("fraud", channel, instance))
     body = specimens.report(
-        kind=ReportKind.STATE, instance=instance, model="fraud", channel="production", verdict=None, order=None, boot=boot,
+        kind=ReportKind.STATE, instance=instance, model="fraud", channel=channel, verdict=None, order=None, boot=boot, time_ms=time_ms,
     ).to_bytes()
     confirmed = joined.report(body)
     while not confirmed():

@@ -1,42 +1,30 @@
-"""An instance that was killed is retired: the fleet forgets it, until it comes back."""
-
-from collections.abc import Iterator
-from pathlib import Path
+"""The record of an instance that does not come back, and when it is back all the same."""
 
 import pytest
-from tests.contract.conftest import road_of
-from tests.fakes.absent import report_as, unheard
-from tests.fakes.life import Life
 
-from modelcast.publisher import retire
-from modelcast.publisher.chronicle import read_fleet
-from modelcast.publisher.fleet import Step
-from modelcast.shared.errors import MisuseError, NotFound
+from modelcast.publisher.catalog import Catalog
+from modelcast.publisher.recording import record
+from modelcast.publisher.retirement import Retired
+
+RETIRED = Retired("production", "web-1", "00" * 8, 7, 99)
 
 
-@pytest.fixture(params=["fake", "rabbitmq", "file", "http"])
-def life(request: pytest.FixtureRequest, tmp_path: Path, signing_key) -> Iterator[Life]:
-    life = Life(road_of(request.param, request, tmp_path), tmp_path, signing_key)
-    yield life
-    life.stop()
+def test_a_register_tells_of_it_and_the_last_word_holds() -> None:
+    later = Retired("production", "web-1", "11" * 8, 8, 100)
+    catalog = Catalog([RETIRED.to_bytes(), later.to_bytes(), Retired("staging", "web-2", "22" * 8, 1, 1).to_bytes()])
+    assert catalog.retired("production") == {"web-1": later}
+    assert (list(catalog.retired("staging")), catalog.foreign) == (["web-2"], 0)
 
 
-def test_one_that_is_silent_is_retired_and_a_member_again_when_it_comes_back(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
-    life.publisher.publish({"weights": 1}, model="fraud", version="1.0.0")
-    for name in ("web-1", "web-2"):
-        report_as(life.road, name, "11" * 8)
-    with pytest.raises(MisuseError, match="web-1 reported within the last 3 minutes"):
-        retire(life.road, "fraud", "web-1")
-    with pytest.raises(NotFound, match="No instance web-9 of fraud is known in production") as unknown:
-        retire(life.road, "fraud", "web-9")
-    assert unknown.value.hint == "Known are: web-1, web-2."
-    with monkeypatch.context() as later:
-        unheard(later)
-        assert set(read_fleet(life.road, "fraud", "production").steps.values()) == {Step.SILENT}
-        retire(life.road, "fraud", "web-1")
-        assert list(read_fleet(life.road, "fraud", "production").members) == ["web-2"]
-        assert list(read_fleet(life.road, "fraud", "staging").members) == []
-    assert list(read_fleet(life.road, "fraud", "production").members) == ["web-1", "web-2"]   # it is heard
-    report_as(life.road, "web-1", "22" * 8)
-    unheard(monkeypatch)
-    assert read_fleet(life.road, "fraud", "production").steps["web-1"] is Step.SILENT   # another start of it, that is away as well
+@pytest.mark.parametrize("fields", [
+    {"boot": 7}, {"reported_ms": -1}, {"reported_ms": None}, {"instance": None}, {"channel": b"production"}, {"at_ms": 2**63},
+])
+def test_a_damaged_record_is_none(fields: dict[str, object]) -> None:
+    whole = {"channel": "production", "instance": "web-1", "boot": "00" * 8, "reported_ms": 7, "at_ms": 99}
+    catalog = Catalog([record("retired", **(whole | fields))])
+    assert (catalog.retired("production"), catalog.foreign) == ({}, 1)
+
+
+@pytest.mark.parametrize(("boot", "reported_ms", "away"), [("00" * 8, 7, True), ("00" * 8, 6, True), ("00" * 8, 8, False), ("11" * 8, 7, False)])
+def test_it_is_back_when_it_reported_since_or_was_started_again(boot: str, reported_ms: int, away: bool) -> None:
+    assert RETIRED.is_still_away(boot, reported_ms) is away

@@ -9,7 +9,7 @@ from tests.contract.conftest import road_of
 
 from modelcast.publisher import sessions as module
 from modelcast.publisher.catalog import Catalog
-from modelcast.publisher.sessions import Sessions
+from modelcast.publisher.sessions import TOLD_AT, Sessions
 from modelcast.shared.errors import NotFound, PublisherBusy
 from modelcast.shared.operating_road import OpenRoad
 from modelcast.shared.road import PublisherRoad
@@ -25,12 +25,13 @@ def test_who_waits_is_told_once_and_gets_the_place_when_it_is_free(road: OpenRoa
 
     def rest(seconds: float) -> None:
         rests.append(seconds)
-        if len(rests) == 3:
+        assert len(told) == (len(rests) == TOLD_AT)
+        if len(rests) == TOLD_AT:
             theirs.close()
 
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=time.monotonic, sleep=rest))
     mine = Sessions(road, 60.0, told.append).open("fraud", "staging")   # of whichever channel
-    assert rests[:3] == [module.BUSY_RETRY_SECONDS] * 3
+    assert rests == [module.BUSY_RETRY_SECONDS] * TOLD_AT
     (sentence,) = told
     assert sentence.startswith("Somebody is publishing fraud right now: waiting up to 60 s for the end of it. ")
     mine.close()

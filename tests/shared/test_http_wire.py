@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.fakes.authority import Authority
@@ -158,6 +159,20 @@ def test_few_bytes_on_a_slow_line_are_given_out_and_only_none_at_all_is_silence(
     other.sendall(b"more")
     assert wire.has_bytes(SOON)   # of whatever size, after a large read, too
     assert wire.receive_into(buffer) == 4
+
+
+def test_what_goes_in_small_pieces_goes_whole_and_each_of_them_has_its_own_time(pair) -> None:
+    wire, other = pair
+    whole, sent = bytes(range(256)), list[bytes]()
+    kept, wire._socket = wire._socket, SimpleNamespace(send=lambda left: sent.append(bytes(left[:7])) or 7 if len(left) > 7 else len(left))
+    wire.sendall(memoryview(whole))
+    assert (b"".join(sent), len(sent)) == (whole[:252], 36)
+    wire._socket = kept
+    reading = threading.Thread(target=lambda: sent.append(other.recv(len(whole) * 65536, socket.MSG_WAITALL)))
+    reading.start()
+    wire.sendall(whole * 65536)   # more than the kernel takes at once
+    reading.join(SOON)
+    assert sent[-1] == whole * 65536
 
 
 def taken(wire: Wire, count: int) -> None:

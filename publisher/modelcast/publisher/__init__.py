@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from modelcast.publisher.progress import Progress
     from modelcast.publisher.publication import Publication
     from modelcast.publisher.publisher import Publisher
-    from modelcast.publisher.retirement import retire
+    from modelcast.publisher.retiring import retire
     from modelcast.publisher.rollout.control import Rollouts
     from modelcast.publisher.rollout.driver import Happening
     from modelcast.publisher.rollout.plan import RolloutPlan
@@ -29,7 +29,7 @@ __all__ = [
 _HOMES = {
     "Forecast": "preflight", "Happening": "rollout.driver", "Operator": "operator", "Outcome": "waiting", "Progress": "progress",
     "Publication": "publication", "Publisher": "publisher", "RolloutPlan": "rollout.plan", "RolloutStatus": "rollout.status",
-    "Rollouts": "rollout.control", "SampleSet": "sampling", "retire": "retirement",
+    "Rollouts": "rollout.control", "SampleSet": "sampling", "retire": "retiring",
 }
 
 

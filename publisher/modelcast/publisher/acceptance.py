@@ -5,10 +5,12 @@ Imports waiting and the road's protocols.
 """
 
 import time
+from collections.abc import Iterable
 
 from modelcast.publisher.chronicle import reports_of
 from modelcast.publisher.listening import minutes_to_read
 from modelcast.publisher.publication import Publication
+from modelcast.publisher.retirement import Retired
 from modelcast.publisher.waiting import Outcome, Tally
 from modelcast.shared.errors import HostFault, NotAccepted
 from modelcast.shared.report import Verdict
@@ -18,13 +20,14 @@ NAMED = 5
 """So many instances are named of each kind."""
 
 
-def check_accepted(road: Road, publication: Publication, share: float) -> Outcome:
+def check_accepted(road: Road, publication: Publication, share: float, retired: Iterable[Retired]) -> Outcome:
     """Read what was reported since an order, and refuse if too few instances accepted it.
 
     Args:
         road: Where the reports are.
         publication: The order for the channel before.
         share: How many of the known instances must have promoted it, above 0 and up to 1.
+        retired: Instances that do not come back: they are not counted.
 
     Raises:
         NotAccepted: Too few did; the facts say who did not, and why.
@@ -34,6 +37,8 @@ def check_accepted(road: Road, publication: Publication, share: float) -> Outcom
     tally = Tally(publication, None, share)
     for body in reports_of(road, minutes_to_read(publication.issued_ms, now_ms)):
         tally.add(body)
+    for each in retired:
+        tally.forget(each)
     tally.is_past_read = True
     outcome = tally.outcome(timed_out=False)
     if outcome.ok:

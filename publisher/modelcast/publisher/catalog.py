@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from modelcast.publisher.recording import END_OF_NUMBERS, durations, number, number_or_none, of, record, text_or_none
+from modelcast.publisher.retirement import Retired
 from modelcast.publisher.rollout.records import RolloutBook, Sent
 from modelcast.shared.digest import DIGEST_BYTES
 from modelcast.shared.errors import SenderFault, Withdrawn
@@ -127,27 +128,6 @@ class Withdrawal:
 
 
 @dataclass(frozen=True, slots=True)
-class Retired:
-    """An instance of which somebody said that it does not come back.
-
-    Attributes:
-        channel: Name of its channel.
-        instance: Its id.
-        boot: The start of it that was seen last: after another one it is a member again.
-        at_ms: When, milliseconds since 1970 UTC.
-    """
-
-    channel: str
-    instance: str
-    boot: str
-    at_ms: int
-
-    def to_bytes(self) -> bytes:
-        """Return the record's bytes."""
-        return record("retired", channel=self.channel, instance=self.instance, boot=self.boot, at_ms=self.at_ms)
-
-
-@dataclass(frozen=True, slots=True)
 class KnownRelease:
     """A release found in the register; its manifest is parsed but its signature was not looked at."""
 
@@ -176,7 +156,7 @@ class Catalog:
         self._sequences: dict[str, int] = {}
         self.orders: dict[str, list[Ordered]] = {}
         self._withdrawn: dict[tuple[str, str], Withdrawal] = {}
-        self.retired: dict[tuple[str, str], str] = {}
+        self._retired: dict[tuple[str, str], Retired] = {}
         self.rollouts = RolloutBook()
         for body in records:
             try:
@@ -199,7 +179,8 @@ class Catalog:
             )
             self._withdrawn[withdrawal.channel, withdrawal.release] = withdrawal
         elif kind == "retired":
-            self.retired[of(str, fields["channel"]), of(str, fields["instance"])] = of(str, fields["boot"])
+            retired = Retired.parse(fields)
+            self._retired[retired.channel, retired.instance] = retired
         elif not self.rollouts.add(fields):
             self.foreign += 1
 
@@ -280,6 +261,10 @@ class Catalog:
     def withdrawn(self, channel: str, release: str) -> Withdrawal | None:
         """Return the withdrawal of a release in a channel that still holds, or None."""
         return self._withdrawn.get((channel, release))
+
+    def retired(self, channel: str) -> dict[str, Retired]:
+        """Return the instances of a channel of which somebody said that they do not come back, by their ids."""
+        return {instance: retired for (of_channel, instance), retired in self._retired.items() if of_channel == channel}
 
     def refuse_withdrawn(self, channel: str, release: str, version: str) -> None:
         """Raise ``Withdrawn`` when a release was rolled back in a channel."""

@@ -91,9 +91,8 @@ def read_fleet(road: OpenRoad, model: str, channel: str, *, known_minutes: int =
     for minutes, is_recent in ((known_minutes, False), (min(known_minutes, HEARD_MINUTES), True)):
         for body in reports_of(road, minutes):
             fleet.add(body, is_recent=is_recent)
-    for (of_channel, instance), boot in catalog.retired.items():
-        if of_channel == check:
-            fleet.retire(instance, boot)
+    for retired in catalog.retired(check).values():
+        fleet.retire(retired)
     return fleet
 
 

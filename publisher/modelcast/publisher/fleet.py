@@ -1,7 +1,8 @@
 """The fleet as its reports tell it: who serves what, by which order, since when, and what each said last. Pure.
 
 Decides who counts as silent, behind or in step. No clock of an instance is compared with another one: silence is what was not reported
-lately by the road's own time, and who is behind is told by the numbers of orders. Imports the report.
+lately by the road's own time, and who is behind is told by the numbers of orders. Imports the report and what a
+retirement is.
 """
 
 from collections import Counter
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from modelcast.publisher.retirement import Retired
 from modelcast.shared.errors import SenderFault
 from modelcast.shared.report import Report, ReportKind, Verdict
 from modelcast.shared.turns import turn_of
@@ -123,11 +125,11 @@ class Fleet:
         member.boot = report.boot
         member.boots.add(report.boot)
 
-    def retire(self, instance: str, boot: str) -> None:
-        """Leave out an instance that is not heard, and was not since this start of it."""
-        member = self.members.get(instance)
-        if member is not None and not member.is_heard and member.boot == boot:
-            del self.members[instance]
+    def retire(self, retired: Retired) -> None:
+        """Leave out an instance that does not come back, unless it did."""
+        member = self.members.get(retired.instance)
+        if member is not None and not member.is_heard and retired.is_still_away(member.boot, member.reported_ms):
+            del self.members[retired.instance]
 
     @property
     def steps(self) -> dict[str, Step]:

@@ -19,7 +19,7 @@ from modelcast.publisher.ordering import Instruction, send_order
 from modelcast.publisher.preflight import Forecast, Question, ask
 from modelcast.publisher.publication import Publication
 from modelcast.publisher.publisher import MAX_EXPIRES_SECONDS, wait_for_verdicts
-from modelcast.publisher.sessions import BUSY_SECONDS, OnBusy, Sessions, unheard
+from modelcast.publisher.sessions import Sessions
 from modelcast.publisher.waiting import Outcome
 from modelcast.shared.errors import HostFault, MisuseError
 from modelcast.shared.keyfiles import load_signing_key
@@ -49,7 +49,8 @@ class Operator:
     """
 
     def __init__(
-        self, url: str | Road, *, order_key: str | Path | SigningKey, busy_seconds: float = BUSY_SECONDS, on_busy: OnBusy = unheard
+        self, url: str | Road, *, order_key: str | Path | SigningKey, busy_seconds: float = 60.0,
+        on_busy: Callable[[str], None] | None = None,
     ) -> None:
         self._key = order_key if isinstance(order_key, SigningKey) else load_signing_key(order_key)
         self._road = as_road(url)
@@ -91,7 +92,8 @@ class Operator:
             if from_channel is not None:
                 before = order_for(catalog, from_channel, known)
                 if require_verdicts is not None:
-                    check_accepted(self._road, publication_of(known, before, was_current=True), require_verdicts)
+                    accepted = publication_of(known, before, was_current=True)
+                    check_accepted(self._road, accepted, require_verdicts, catalog.retired(from_channel).values())
             last = catalog.last_order(wish.channel)
             if last is not None and last.release == known.release and last.up_to is None and not again:
                 return publication_of(known, last, was_current=True)

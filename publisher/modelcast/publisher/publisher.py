@@ -17,7 +17,7 @@ from modelcast.publisher.preparation import Wish, prepare
 from modelcast.publisher.progress import Watcher, unwatched
 from modelcast.publisher.publication import Intent, Keys, Publication, carry_out
 from modelcast.publisher.sampling import SampleSet
-from modelcast.publisher.sessions import BUSY_SECONDS, OnBusy, Sessions, unheard
+from modelcast.publisher.sessions import Sessions
 from modelcast.publisher.waiting import Outcome, Tally, await_verdicts, check_wish
 from modelcast.shared.errors import MisuseError
 from modelcast.shared.keyfiles import load_signing_key
@@ -56,7 +56,7 @@ class Publisher:
     def __init__(
         self, url: str | Road, *, signing_key: str | Path | SigningKey, order_key: str | Path | SigningKey | None = None,
         chunk_bytes: int = DEFAULT_CHUNK_BYTES, retention_bytes: int = CHUNKS_RETENTION_BYTES,
-        busy_seconds: float = BUSY_SECONDS, pack: bool = True, on_busy: OnBusy = unheard,
+        busy_seconds: float = 60.0, pack: bool = True, on_busy: Callable[[str], None] | None = None,
     ) -> None:
         if not 64 * KIB <= chunk_bytes <= DEFAULT_LIMITS.chunk_bytes:
             raise MisuseError(f"Chunks of {chunk_bytes} bytes are not possible.", hint="Choose 64 KiB to 8 MiB.")

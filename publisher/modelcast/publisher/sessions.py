@@ -7,22 +7,18 @@ protocols.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from typing import TypeVar
 
 from modelcast.publisher.catalog import Catalog
 from modelcast.shared.errors import PublisherBusy
 from modelcast.shared.road import PublisherRoad, Road
 
-BUSY_SECONDS = 60.0
 BUSY_RETRY_SECONDS = 0.5
+TOLD_AT = 3
+"""Whoever notes one thing, as those do who carry on a rollout, has ended before this look."""
 
 Result = TypeVar("Result")
-OnBusy = Callable[[str], None]
-"""Is told in a sentence that another publisher is waited for, and for how long; once for each wait."""
-
-
-def unheard(_sentence: str) -> None:
-    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +28,12 @@ class Sessions:
     Args:
         road: Of this road.
         busy_seconds: How long to wait for another publisher of the same model.
-        on_busy: Who is told of such a wait.
+        on_busy: Is told in a sentence that somebody is waited for, and how long; once for each wait.
     """
 
     road: Road
-    busy_seconds: float = BUSY_SECONDS
-    on_busy: OnBusy = unheard
+    busy_seconds: float = 60.0
+    on_busy: Callable[[str], None] | None = None
 
     def open(self, model: str, channel: str) -> PublisherRoad:
         """Open a session; waits for another one of the same model to end.
@@ -46,20 +42,20 @@ class Sessions:
             PublisherBusy: It did not end.
             HostFault: The road is away.
         """
-        deadline, is_told = time.monotonic() + self.busy_seconds, False
-        while True:
+        deadline = time.monotonic() + self.busy_seconds
+        for look in count(1):
             try:
                 return self.road.publish(model, channel)
             except PublisherBusy:
                 if time.monotonic() >= deadline:
                     raise
-            if not is_told:
-                is_told = True
+            if look == TOLD_AT and self.on_busy is not None:
                 self.on_busy(
                     f"Somebody is publishing {model} right now: waiting up to {self.busy_seconds:g} s for the end of it. "
                     f"A publisher that is stopped and started again sends only what is missing."
                 )
             time.sleep(BUSY_RETRY_SECONDS)
+        raise AssertionError   # count() does not end
 
     def act(self, model: str, channel: str, act: Callable[[PublisherRoad, Catalog], Result]) -> Result:
         """Open a session, act in it by what its register says, and close it; raises like ``open``, and what ``act`` raises."""

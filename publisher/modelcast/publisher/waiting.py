@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from modelcast.publisher.publication import Publication
+from modelcast.publisher.retirement import Retired
 from modelcast.shared.digest import digest
 from modelcast.shared.errors import MisuseError, SenderFault
 from modelcast.shared.report import Report, ReportKind, Verdict
@@ -64,6 +65,7 @@ class Tally:
         decided: Their verdicts on this order.
         serving: States of those that serve the release now and gave no verdict.
         is_past_read: Whether all that was reported before the waiting began, or while the road was away, is counted.
+        latest: The start under which each instance reported last, and when by its own clock.
         counted: Digests of the verdicts that were counted: a road that was away is read again, and an instance may send one twice.
     """
 
@@ -75,6 +77,7 @@ class Tally:
     serving: dict[str, Report] = field(default_factory=dict)
     is_past_read: bool = False
     counted: set[bytes] = field(default_factory=set)
+    latest: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     def add(self, body: bytes) -> Report | None:
         """Count one report; returns it if it is a new verdict on this order."""
@@ -89,6 +92,7 @@ class Tally:
             self.serving.pop(report.instance, None)
             return None
         self.known.add(report.instance)
+        self.latest[report.instance] = (report.boot, report.time_ms)
         if report.kind == ReportKind.STATE:
             self._note_service(report)
         if report.kind != ReportKind.VERDICT or report.order != self.publication.order:
@@ -102,6 +106,14 @@ class Tally:
         self.decided[report.instance] = report
         self.serving.pop(report.instance, None)   # the verdict counts
         return report
+
+    def forget(self, retired: Retired) -> None:
+        """Leave out an instance that does not come back, whatever it said, unless it did come back."""
+        latest = self.latest.get(retired.instance)
+        if latest is not None and retired.is_still_away(*latest):
+            self.known.discard(retired.instance)
+            for said in (self.decided, self.serving):
+                said.pop(retired.instance, None)
 
     def _note_service(self, report: Report) -> None:
         serves = report.active_release == self.publication.release and (report.sequence or 0) >= self.publication.sequence

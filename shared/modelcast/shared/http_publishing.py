@@ -174,10 +174,11 @@ class HttpChunkSink:
 
     def close(self) -> None:
         """Send what was gathered, if that takes no long wait: a second attempt needs not send it again. Never raises."""
-        with suppress(ModelcastError):
-            until = time.monotonic() + GOODBYE_SECONDS
-            for sending in self._sendings:
+        until = time.monotonic() + GOODBYE_SECONDS
+        for sending in self._sendings:
+            with suppress(ModelcastError):
                 sending.finish(until - time.monotonic())
+        with suppress(ModelcastError):
             if self._bodies and not any(sending.is_busy for sending in self._sendings):
                 self._send_batch()
                 self._sendings[-1].finish(GOODBYE_SECONDS)

@@ -204,8 +204,10 @@ class Wire:
             self._socket.settimeout(SILENCE_SECONDS)
 
     def sendall(self, content: Any) -> None:
-        """See ``socket.sendall``."""
-        self._socket.sendall(content)
+        """Send all of it; raises like ``socket.sendall``, but TimeoutError only when nothing of it went for ``SILENCE_SECONDS``."""
+        left = memoryview(content).cast("B")
+        while left:
+            left = left[self._socket.send(left) :]
 
     def makefile(self, mode: str = "rb", *_: Any, **__: Any) -> io.BufferedReader:
         """See ``socket.makefile``: what one answer is read from; closing it leaves the connection open."""

@@ -131,7 +131,7 @@ Wanted = Callable[[bytes], bool]
 class ChunkSource(Protocol):
     """Chunks from an offset on, in the order of their offsets. Owned by the worker.
 
-    That is the order in which they were sent, but for HTTP, where two batches of a release may change places.
+    That is the order in which they were sent, but for what came to a server over HTTP: two batches of a release may change places.
     """
 
     @property

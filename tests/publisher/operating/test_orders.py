@@ -99,8 +99,14 @@ def test_whoever_waits_for_another_publisher_is_told(
     report_as(life.road, "web-1", "00" * 8)
     if command[0] == "retire":
         unheard(monkeypatch)
-    theirs = life.road.publish("fraud", "staging")
-    monkeypatch.setattr(sessions, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda _seconds: theirs.close()))
+    theirs, rests = life.road.publish("fraud", "staging"), list[float]()
+
+    def rest(seconds: float) -> None:
+        rests.append(seconds)
+        if len(rests) == sessions.TOLD_AT:
+            theirs.close()
+
+    monkeypatch.setattr(sessions, "time", SimpleNamespace(monotonic=time.monotonic, sleep=rest))
     if command[:1] + command[3:4] == ["promote", "--waves"]:
         monkeypatch.setattr(Driver, "run", lambda self: self.desk.look())
     monkeypatch.setenv("MODELCAST_ORDER_KEY", str(key_file))

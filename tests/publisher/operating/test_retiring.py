@@ -30,8 +30,8 @@ def test_an_instance_is_retired_and_who_may_not_be_has_an_exit_code(
     assert run(["fleet", "fraud", *url]) == 32
     assert "0 of 2 serve" in capsys.readouterr().err
     assert run(["retire", "fraud", "web-1", *url]) == 0
-    assert capsys.readouterr().out == "web-1 is retired: production of fraud no longer counts it.\n"
+    assert capsys.readouterr().out == "web-1 is retired: modelcast fleet no longer lists it.\n"
     assert run(["retire", "fraud", "web-2", "--json", *url]) == 0
     assert json.loads(capsys.readouterr().out) == {"model": "fraud", "channel": "production", "instance": "web-2"}
     run(["fleet", "fraud", *url])
-    assert "No instance of fraud has reported" in capsys.readouterr().out
+    assert "No instance of fraud is known in production" in capsys.readouterr().out

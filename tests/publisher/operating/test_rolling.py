@@ -68,7 +68,7 @@ def test_each_wave_is_told_as_it_comes_and_the_end_has_an_exit_code(
     assert run(["fleet", "fraud", *url]) == 32
     told = capsys.readouterr()
     assert "refused" in told.out
-    assert "1.1.0 is rolled out: halted, 1 of 2 waves accepted, last change " in told.err
+    assert "1.1.0 is rolled out: halted, 1 of 2 waves accepted, driven by " in told.err
     assert run(["history", "fraud", "--json", *url]) == 0
     orders = json.loads(capsys.readouterr().out)["orders"]
     assert [(order["wave"], order["outcome"]) for order in orders] == [
@@ -104,7 +104,7 @@ def test_paused_and_aborted_with_json(
     assert "\x1b" not in told.out + told.err
     assert "Driven by \\x1b[2Jthey." in told.err
     run(["fleet", "fraud", *url])
-    assert ", by \\x1b[2Jthey. More:" in capsys.readouterr().err
+    assert "driven by \\x1b[2Jthey, last change " in capsys.readouterr().err
     run(["fleet", "fraud", "--json", *url])
     assert json.loads(capsys.readouterr().out)["rollout"] == {
         "version": "1.1.0", "phase": "running", "accepted": 0, "waves": 2, "driver": "\x1b[2Jthey", "changed_ms": 2**62,

@@ -82,7 +82,7 @@ def test_a_fleet_in_step_ends_with_0(told: Run, life: Life, signing_key: Signing
 
 def test_a_fleet_without_instances_says_so(told: Run) -> None:
     code, text = told("fleet", "fraud", "--channel", "nowhere")
-    assert (code, text) == (32, "No instance of fraud has reported from nowhere.\n")
+    assert (code, text) == (32, "No instance of fraud is known in nowhere: none has reported, or those that did have stopped.\n")
 
 
 def test_the_history_tells_what_was_ordered_by_which_key_and_what_came_of_it(told: Run, signing_key: SigningKey) -> None:

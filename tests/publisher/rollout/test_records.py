@@ -1,5 +1,6 @@
 """What a register says of rollouts: records in, state out."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -46,6 +47,12 @@ def test_waves_are_known_by_their_orders_and_accepted_in_their_turn() -> None:
     assert (found.accepted, found.up_to) == (1, 90)
     assert found.sent == {0: Sent(7, 50, 1000, "cd" * 32), 1: Sent(8, 90, 1000, "cd" * 32)}
     assert last(BEGUN, order(7, rollout=7, wave=0)).up_to is None
+
+
+def test_an_order_of_a_wave_is_a_change_of_it() -> None:
+    sent = Ordered("production", 7, "ab" * 32, 5000, "cd" * 32, rollout=7, wave=0)
+    assert (last(BEGUN).changed_ms, last(BEGUN, sent).changed_ms) == (1000, 5000)
+    assert last(BEGUN, replace(sent, issued_ms=3)).changed_ms == 1000   # a clock that was behind
 
 
 def test_an_order_that_may_not_have_been_sent_is_no_wave_yet() -> None:

@@ -5,7 +5,8 @@ import pytest
 from tests.fakes.publisher_sim import PublisherSimulator, Release
 from tests.fakes.site import Client, Site
 
-from modelcast.publisher.catalog import Begun, Ordered, Retired, Withdrawal
+from modelcast.publisher.catalog import Begun, Ordered, Withdrawal
+from modelcast.publisher.retirement import Retired
 from modelcast.shared.compression import pack_chunk
 from modelcast.shared.digest import digest
 from modelcast.shared.http_sending import BATCH_BYTES
@@ -65,7 +66,7 @@ def test_records_come_back_as_they_were_appended(client: Client, model: str) -> 
 
 @pytest.mark.parametrize("record", [
     Ordered("production", 1, "0" * 64, 0).to_bytes(), Withdrawal("production", "0" * 64, "1.0.0", 0).to_bytes(),
-    Retired("production", "web-1", "00" * 8, 0).to_bytes(),
+    Retired("production", "web-1", "00" * 8, 0, 0).to_bytes(),
 ])
 def test_a_record_of_a_channel_needs_the_right_to_order(site: Site, client: Client, model: str, record: bytes) -> None:
     client.begin(model)

@@ -11,8 +11,9 @@ from modelcast.shared.cli.output import Output, printable
 from modelcast.shared.errors import MisuseError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from modelcast.publisher.preflight import Forecast
-    from modelcast.publisher.sessions import OnBusy
 
 NOT_ALL = 34
 """Exit code when somebody would refuse it, or has not answered."""
@@ -54,7 +55,7 @@ def preflight(model: str, version: str, *, as_json: bool, **options: Any) -> int
     return 0 if forecast.ok else NOT_ALL
 
 
-def _ask(model: str, version: str, url: str, options: dict[str, Any], on_busy: "OnBusy") -> "Forecast":
+def _ask(model: str, version: str, url: str, options: dict[str, Any], on_busy: "Callable[[str], None]") -> "Forecast":
     from modelcast.publisher.operator import Operator  # noqa: PLC0415 - --help need not load the library
     from modelcast.publisher.publisher import Publisher  # noqa: PLC0415
 

@@ -67,7 +67,8 @@ def _show_fleet(output: Output, found: "Fleet") -> None:
         output.document(found.to_dict())
         return
     if not found.members:
-        output.data(f"No instance of {found.model} has reported from {found.channel}.")
+        output.data(f"No instance of {found.model} is known in {found.channel}: none has reported, or those that did have stopped.")
+        _tell_of_rollout(output, found)
         return
     steps, now = found.steps, time.time()
     rows = []
@@ -82,16 +83,18 @@ def _show_fleet(output: Output, found: "Fleet") -> None:
     ago = None if found.issued_ms is None else as_span(now - found.issued_ms / 1000)
     ordered = f"{found.last_version} was ordered {ago} ago" if ago else "nothing was ordered"
     output.note(f"{current} of {len(steps)} serve what was ordered last ({ordered}); {counts or 'nobody is heard'}.")
-    if found.rollout is not None:
-        _tell_of_rollout(output, found, found.rollout, now)
+    _tell_of_rollout(output, found)
 
 
-def _tell_of_rollout(output: Output, found: "Fleet", rollout: "Mapping[str, str | int]", now: float) -> None:
+def _tell_of_rollout(output: Output, found: "Fleet") -> None:
     """Say how far a rollout is, and since when: one that nobody carries on any more looks like one that soaks."""
-    ago = as_span(now - int(rollout["changed_ms"]) / 1000)
+    rollout = found.rollout
+    if rollout is None:
+        return
+    ago = as_span(time.time() - int(rollout["changed_ms"]) / 1000)
     output.note(printable(
         f"{rollout['version']} is rolled out: {rollout['phase']}, {rollout['accepted']} of {rollout['waves']} waves accepted, "
-        f"last change {ago} ago, by {rollout['driver'] or 'nobody'}. "
+        f"driven by {rollout['driver'] or 'nobody'}, last change {ago} ago. "
         f"More: modelcast rollout status {found.model} --channel {found.channel}"
     ))
 

@@ -24,7 +24,7 @@ from modelcast.publisher.rollout.plan import Amount, RolloutPlan, check_vetoes, 
 from modelcast.publisher.rollout.records import Begun, Phase, Rollout, Step, Stepped
 from modelcast.publisher.rollout.status import RolloutStatus, status_of
 from modelcast.publisher.rollout.tally import Tally
-from modelcast.publisher.sessions import BUSY_SECONDS, OnBusy, Sessions, unheard
+from modelcast.publisher.sessions import Sessions
 from modelcast.shared.errors import MisuseError, NotFound
 from modelcast.shared.keyfiles import load_signing_key
 from modelcast.shared.limits import shortened
@@ -51,8 +51,8 @@ class Rollouts:
     """
 
     def __init__(
-        self, url: str | RolloutRoad, *, order_key: str | Path | SigningKey | None = None, busy_seconds: float = BUSY_SECONDS,
-        on_busy: OnBusy = unheard,
+        self, url: str | RolloutRoad, *, order_key: str | Path | SigningKey | None = None, busy_seconds: float = 60.0,
+        on_busy: Callable[[str], None] | None = None,
     ) -> None:
         road = as_road(url)
         if not hasattr(road, "records"):
@@ -109,7 +109,8 @@ class Rollouts:
         if wanted.from_channel is not None:
             before = order_for(catalog, check_name("channel", wanted.from_channel), known)
             if wanted.require_verdicts is not None:
-                check_accepted(self._road, publication_of(known, before, was_current=True), wanted.require_verdicts)
+                accepted = publication_of(known, before, was_current=True)
+                check_accepted(self._road, accepted, wanted.require_verdicts, catalog.retired(wanted.from_channel).values())
         current = catalog.last_order(channel)
         if current is not None and current.release == known.release and current.up_to is None and not wanted.again:
             raise MisuseError(

@@ -259,7 +259,7 @@ class RolloutBook:
         if rollout != last.begun.sequence or wave is None:
             last.leave(sent.sequence)
             return
-        last.may_be_out = True
+        last.may_be_out, last.changed_ms = True, max(last.changed_ms, sent.issued_ms)
         if is_known:
             last.sent[wave] = sent
 

@@ -19,6 +19,8 @@ from modelcast.shared.limits import shortened
 
 FREE_HINT = "Free memory or disk on the broker's host: rabbitmq-diagnostics alarms"
 """What to do about a broker in alarm."""
+DOWN = "down or inaccessible"
+"""What RabbitMQ says of a queue that is there and cannot be had."""
 DOWN_HINT = (
     "It starts, or a node of its cluster is down; call again when it is back. Where streams stay down (rabbitmqctl list_queues name "
     "state), RabbitMQ has lost its record of them: a single node that is killed within three minutes of its first stream never gets "
@@ -97,7 +99,7 @@ def channel_error(cause: BaseException, what: str) -> ModelcastError:
         return PublisherBusy(
             "Another publisher is publishing this model right now.", hint="Wait until it is done and run again.", facts=facts
         )
-    if code == 404 and "down or inaccessible" in text:   # nothing is missing: deleting what is named would lose it
+    if code == 404 and DOWN in text:   # nothing is missing: deleting what is named would lose it
         return BrokerUnreachable(
             f"The broker has not got everything back yet: {text}.",
             hint=DOWN_HINT, facts=facts,

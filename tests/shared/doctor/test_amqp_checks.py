@@ -9,7 +9,9 @@ from tests.shared.doctor.test_amqp_probes import allow
 
 from modelcast.shared import topology as names
 from modelcast.shared.broker_url import BrokerUrl
-from modelcast.shared.doctor.amqp_checks import check_broker, clock_of_broker, judge_version
+from modelcast.shared.doctor import amqp_probes
+from modelcast.shared.doctor.amqp_checks import BACK_SECONDS, check_broker, clock_of_broker, judge_version, queues_of_broker
+from modelcast.shared.doctor.amqp_probes import Reply
 from modelcast.shared.doctor.findings import Case, Finding
 from modelcast.shared.localbroker.node import PrivateNode
 from modelcast.shared.permissions import Patterns, Role, patterns
@@ -124,6 +126,35 @@ def test_a_broker_for_small_messages_is_a_problem_of_a_publisher(node: PrivateNo
 ])
 def test_versions_are_judged_by_what_was_tested(product: str, version: str, level: str) -> None:
     assert judge_version(product, version).level == level
+
+
+# --------------------------------------------------------------------------- queues that are not back
+
+
+@pytest.mark.parametrize(("looks", "is_back"), [(1, True), (5, True), (1000, False)])
+def test_a_broker_that_was_just_started_is_given_some_seconds_for_its_streams(
+    monkeypatch: pytest.MonkeyPatch, looks: int, is_back: bool
+) -> None:
+    asked, seconds = dict[str, int](), [0.0]
+
+    def look_at(_link: object, name: str) -> Reply:
+        asked[name] = asked.get(name, 0) + 1
+        if name == names.chunks_name("fraud") and asked[name] < looks:
+            return Reply(404, f"NOT_FOUND - home node 'rabbit@a' of durable queue '{name}' in vhost '/' is down or inaccessible")
+        return Reply(404, f"NOT_FOUND - no queue '{name}' in vhost '/'") if name == names.REPORTS else Reply()
+
+    monkeypatch.setattr(amqp_probes, "look_at", look_at)
+    told = list(queues_of_broker(
+        None, Case("", model="fraud"), clock=lambda: seconds[0], rest=lambda pause: seconds.__setitem__(0, seconds[0] + pause),
+    ))
+    if is_back:
+        assert told == []
+    else:
+        (finding,) = told
+        assert (finding.level, finding.subject, finding.facts["down"]) == ("problem", "queues", ["modelcast.fraud.chunks"])
+        assert "call again when it is back" in str(finding.remedy)
+        assert seconds[0] == BACK_SECONDS
+    assert asked[names.REPORTS] == 1   # one that is missing is not waited for
 
 
 # --------------------------------------------------------------------------- clocks

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from modelcast.shared import topology as names
+from modelcast.shared.amqp_errors import DOWN_HINT
 from modelcast.shared.broker_url import BrokerUrl
 from modelcast.shared.chunk_message import PROBE
 from modelcast.shared.doctor import amqp_probes as probes
 from modelcast.shared.doctor.findings import MOST_SKEW_SECONDS, Case, Finding, carried_out, finding_of, fine, problem, warning
-from modelcast.shared.errors import HostFault, ModelcastError, ProtocolViolation
+from modelcast.shared.errors import BrokerUnreachable, HostFault, ModelcastError, ProtocolViolation
 from modelcast.shared.limits import DEFAULT_LIMITS, MIB
 from modelcast.shared.link import FullLink
 from modelcast.shared.permissions import Role, needs, patterns
@@ -23,6 +24,8 @@ from modelcast.shared.pika_link import PikaBroker, PikaLink
 
 OLDEST, TESTED, NEXT_MAJOR = (3, 10), "3.10 and 4.0", 5
 SLOW_CONNECT_SECONDS = 2.0
+BACK_SECONDS, LOOK_SECONDS = 10.0, 0.25
+"""How long a broker that was just started may take to bring its streams back, and how often is looked."""
 STREAM_CONNECT_SECONDS = 5.0
 _HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -41,6 +44,7 @@ def check_broker(case: Case) -> Iterator[Finding]:
         yield _reached(broker.url, took)
         yield from carried_out("version", lambda _: _version(link), case)
         yield from carried_out("stream protocol", lambda _: _stream_port(broker.url), case)
+        yield from carried_out("queues", lambda _: queues_of_broker(link, case), case)
         yield from carried_out("permissions", lambda _: _permissions(link, broker.url, case), case)
         if case.role is Role.PUBLISHER:
             yield from carried_out("message size", lambda _: _message_size(link), case)
@@ -112,6 +116,21 @@ def _stream_port(url: BrokerUrl) -> Iterator[Finding]:
     yield fine("stream protocol", f"Port {url.stream_port} answers: chunks are read by the stream protocol.", port=url.stream_port)
 
 
+def queues_of_broker(
+    link: probes.Asking, case: Case, *, clock: Callable[[], float] = time.monotonic, rest: Callable[[float], None] = time.sleep
+) -> Iterator[Finding]:
+    """Say which queues are there and cannot be had; a broker that was just started is given some seconds for them."""
+    of_model = () if case.model is None else (names.releases_name(case.model), names.chunks_name(case.model))
+    deadline, down = clock() + BACK_SECONDS, [names.REPORTS, *of_model]
+    while True:
+        down = [name for name in down if probes.look_at(link, name).is_down]
+        if not down or clock() >= deadline:
+            break
+        rest(LOOK_SECONDS)
+    if down:
+        yield problem("queues", f"The broker has not got everything back yet: {', '.join(down)}.", DOWN_HINT, down=down)
+
+
 def _permissions(link: PikaLink, url: BrokerUrl, case: Case) -> Iterator[Finding]:
     if case.model is None or case.role is None:
         return
@@ -158,6 +177,8 @@ def clock_of_broker(link: FullLink, now: Callable[[], float] = time.time) -> Ite
     """
     try:
         link.depth(names.REPORTS)
+    except BrokerUnreachable:   # it cannot be had now, which was said
+        return
     except ModelcastError:
         yield fine("clock", "Nothing was reported here yet, so that the broker's clock cannot be told.")
         return

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from modelcast.shared.amqp_channel import AmqpChannel
+from modelcast.shared.amqp_errors import DOWN
 from modelcast.shared.errors import ModelcastError, PermissionRefused, TopologyMismatch
 from modelcast.shared.link import Outbox
 from modelcast.shared.topology import PREFIX
@@ -47,6 +48,11 @@ class Reply:
     def refuses(self, name: str) -> bool:
         """Whether it says that this user may not use ``name``."""
         return self.code == 403 and f"'{name}'" in self.text
+
+    @property
+    def is_down(self) -> bool:
+        """Whether it says that the queue is there and cannot be had now."""
+        return self.code == 404 and DOWN in self.text
 
 
 def _nowhere() -> str:
@@ -92,9 +98,14 @@ def ask_read(link: Asking, name: str) -> Reply:
 QUESTIONS = {"configure": ask_configure, "write": ask_write, "read": ask_read}
 
 
+def look_at(link: Asking, name: str) -> Reply:
+    """Look for a queue or stream of this name: 200 when it is there and can be had."""
+    return ask(link, lambda raw, answered: raw.queue_declare(name, passive=True, callback=answered), f"look at {name}")
+
+
 def has_queue(link: Asking, name: str) -> bool:
     """Whether there is a queue or stream of this name, and it can be had."""
-    return ask(link, lambda raw, answered: raw.queue_declare(name, passive=True, callback=answered), f"look at {name}").code == 200
+    return look_at(link, name).code == 200
 
 
 def retention_in(reply: Reply) -> int | None:

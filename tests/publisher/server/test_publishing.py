@@ -1,14 +1,20 @@
 """A publisher's session: register, chunks, orders."""
 
+from threading import Event, Lock, Thread
+from typing import Any
+
 import msgpack
 import pytest
 from tests.fakes.publisher_sim import PublisherSimulator, Release
 from tests.fakes.site import Client, Site
+from tests.publisher.server.test_joining import eventually
 
 from modelcast.publisher.catalog import Begun, Ordered, Withdrawal
 from modelcast.publisher.retirement import Retired
+from modelcast.publisher.server import publishing
 from modelcast.shared.compression import pack_chunk
 from modelcast.shared.digest import digest
+from modelcast.shared.http_publishing import LINES
 from modelcast.shared.http_sending import BATCH_BYTES
 from modelcast.shared.limits import DEFAULT_LIMITS
 from modelcast.shared.roads import open_road
@@ -155,6 +161,41 @@ def test_a_batch_needs_a_session_and_the_right_to_publish_and_has_a_limit(site: 
     with site.client(f"fetch:{model}") as reader:
         reader.session = client.session
         assert batch(reader, model, f"{digest(BODY).hex()}:{len(BODY)}:0", BODY).status_code == 403
+
+
+def test_one_session_keeps_no_more_of_the_servers_threads_busy_than_a_publisher_has_batches(
+    site: Site, client: Client, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.begin(model)
+    whole, inside, most, may_go, changing = publishing._check, 0, 0, Event(), Lock()
+
+    def check(*arguments: Any) -> None:
+        nonlocal inside, most
+        with changing:
+            inside += 1
+            most = max(most, inside)
+        may_go.wait(20)
+        whole(*arguments)
+        with changing:
+            inside -= 1
+
+    monkeypatch.setattr(publishing, "_check", check)
+    others = [site.client() for _ in range(6)]
+    for other in others:
+        other.session = client.session
+    answers = list[int]()
+    sending = [
+        Thread(target=lambda other=other: answers.append(batch(other, model, f"{digest(BODY).hex()}:{len(BODY)}:0", BODY).status_code))
+        for other in others
+    ]
+    for each in sending:
+        each.start()
+    buffers = site.server._service.buffers
+    eventually(lambda: buffers._lent == 6 and inside >= LINES)   # all bodies are there
+    may_go.set()
+    for each in sending:
+        each.join(20)
+    assert (answers, most) == ([204] * 6, LINES)
 
 
 def test_nothing_is_no_chunk_no_order_and_no_record(client: Client, model: str) -> None:

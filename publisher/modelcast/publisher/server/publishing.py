@@ -133,7 +133,8 @@ async def put_chunk(call: Call) -> Response:
     version = Version(headers.get("modelcast-version", "0.0.0")).text
     index, count = _number(headers.get("modelcast-index")), _number(headers.get("modelcast-count"))
     body = await call.body(DEFAULT_LIMITS.chunk_bytes)
-    await work(check_chunk, body, digest, codec)
+    async with session.checking:
+        await work(check_chunk, body, digest, codec)
     async with session.turn() as road:
         is_new = call.service.shelves.chunk(call.model, digest, codec) is None
         await work(road.chunks.send, body, version=version, index=index, count=count, digest=digest, codec=codec)
@@ -150,7 +151,8 @@ async def put_batch(call: Call) -> Response:
             if sum(entry.size for entry in entries) != len(body):
                 raise Problem(400, f"The chunks that are listed do not have {len(body)} bytes together.")
             parts = _parts(entries, body)
-            await work(_check, entries, parts)   # while another batch of this session is written
+            async with session.checking:   # while another batch of this session is written
+                await work(_check, entries, parts)
             async with session.turn() as road:
                 await work(_keep, road, entries, parts)
     _tell_of_chunks(call)

@@ -15,6 +15,7 @@ from modelcast.publisher.server.work import work
 from modelcast.shared.depot.depot import Depot
 from modelcast.shared.errors import PublisherBusy
 from modelcast.shared.file_publishing import FilePublisherRoad
+from modelcast.shared.http_publishing import LINES
 
 
 class Session:
@@ -24,10 +25,12 @@ class Session:
         id: What its client sends with each request; nobody can guess it.
         model: The model.
         road: The publisher's half of the directory.
+        checking: Held while bytes are hashed, beside a turn; by as many requests as a publisher has batches on their way.
     """
 
     def __init__(self, model: str, road: FilePublisherRoad) -> None:
         self.id, self.model, self.road = secrets.token_hex(16), model, road
+        self.checking = asyncio.Semaphore(LINES)
         self._lock = asyncio.Lock()
         self._asking, self._asked_at = 0, time.monotonic()
         self._is_over = False

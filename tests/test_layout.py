@@ -160,10 +160,12 @@ def module_name(path: Path) -> str:
 
 
 def imported_by(path: Path) -> set[str]:
-    """Return the modules of ours that a module imports when it is loaded; what stands below ``TYPE_CHECKING`` does not count."""
+    """Return the modules of ours that a module imports, later on too; what stands below ``TYPE_CHECKING`` does not count."""
     names = {module_name(module) for module in MODULES}
     found: set[str] = set()
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree.body = [node for node in tree.body if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")]
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)} & names
     return found

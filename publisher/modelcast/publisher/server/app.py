@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from modelcast.publisher.server.call import Call
+from modelcast.publisher.server.openapi import document
 from modelcast.publisher.server.problems import Problem
 from modelcast.publisher.server.routes import PREFIX, ROUTES, Route
 from modelcast.publisher.server.service import Service
@@ -52,6 +53,7 @@ class Application:
 
     def __init__(self, service: Service) -> None:
         self._service, self._table = service, by_path()
+        service.document = document()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""

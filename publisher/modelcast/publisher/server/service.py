@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -36,6 +37,9 @@ class Service:
         url: Where the depot is.
         limits: What clients may cost.
         needs_tokens: Whether nobody comes in without a token.
+
+    Attributes:
+        document: The OpenAPI document; the application, which knows the routes, puts it here.
     """
 
     def __init__(self, url: FileUrl, limits: ServerLimits | None = None, *, needs_tokens: bool = True) -> None:
@@ -53,6 +57,7 @@ class Service:
         self.desk = ReportDesk(self.depot.disk, self.reports)
         self.readings = Readings(self.depot.disk, self.reports, self.limits.readers)
         self.buffers = Buffers()
+        self.document: dict[str, Any] = {}
         self.is_stopping = False
 
     @asynccontextmanager

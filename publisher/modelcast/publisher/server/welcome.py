@@ -1,6 +1,6 @@
 """Endpoints that need no token: whether the server answers, and what it answers to.
 
-Decides that they say nothing of what is in the depot. Imports the call; the document, which is made of the routes, only when asked.
+Decides that they say nothing of what is in the depot. Imports the call.
 """
 
 from importlib.metadata import version
@@ -17,7 +17,4 @@ async def health(call: Call) -> Response:
 
 async def described(call: Call) -> Response:
     """This document."""
-    from modelcast.publisher.server.openapi import document  # noqa: PLC0415 - it is made of the routes, this one among them
-
-    del call
-    return JSONResponse(document())
+    return JSONResponse(call.service.document)

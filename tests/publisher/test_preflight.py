@@ -9,6 +9,7 @@ from tests.contract.conftest import road_of
 from tests.fakes.life import Life
 
 from modelcast.publisher import Operator, Publisher
+from modelcast.publisher.chronicle import read_fleet
 from modelcast.shared.errors import NotFound
 from modelcast.shared.report import ReportKind
 from modelcast.shared.signing import SigningKey
@@ -27,6 +28,7 @@ def test_each_instance_says_whether_it_would_take_it_and_why_not(life: Life) -> 
     life.joined(instance="takes")
     life.joined(instance="narrow", accept="<2")
     life.joined(instance="small", max_artifact_bytes=10)
+    life.eventually(lambda: len(read_fleet(life.road, "fraud", "production").members) == 3)   # who never reported is not waited for
     began = time.monotonic()
     forecast = life.publisher.preflight({"weights": list(range(100))}, model="fraud", version="2.0.0", timeout_seconds=SOON)
     assert time.monotonic() - began < SOON   # nobody is waited for who has answered

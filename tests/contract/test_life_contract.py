@@ -14,6 +14,7 @@ from tests.fakes.publisher_sim import PublisherSimulator, damaged, withheld
 from tests.fakes.stage import LONG
 
 from modelcast.consumer.deadletters.moving import choose, send_back
+from modelcast.publisher.chronicle import read_fleet
 from modelcast.shared.errors import HostFault, PublisherBusy, VersionConflict
 from modelcast.shared.order import Kind
 from modelcast.shared.roads import open_road
@@ -64,6 +65,7 @@ def test_an_instance_of_another_channel_hears_nothing(life: Life) -> None:
 def test_who_waits_for_a_share_waits_for_the_instances_that_are_known(life: Life) -> None:
     for name in ("a", "b", "c"):
         life.joined(instance=name)
+    life.eventually(lambda: len(read_fleet(life.road, "fraud", "production").members) == 3)
     publication = life.publisher.publish(weights(0, chunks=1), model="fraud", version="1.0.0")
     outcome = life.publisher.wait(publication, share=1.0, timeout_seconds=LONG)
     assert (sorted(outcome.promoted), outcome.needed) == (["a", "b", "c"], 3)

@@ -47,9 +47,9 @@ def retire(
     if not hasattr(road, "records"):
         raise MisuseError("The registers of this road cannot be read.", hint="A road of your own needs records(model).")
     road = cast("OpenRoad", road)
-    fleet, known = read_fleet(road, model, check_name("channel", channel)), read_catalog(road, model)
+    fleet = read_fleet(road, model, check_name("channel", channel))
     member = fleet.members.get(instance)
-    if member is None and instance in known.retired(channel):
+    if member is None and instance in read_catalog(road, model).retired(channel):
         return
     if member is None:
         names = sorted(fleet.members)

@@ -7,7 +7,6 @@ protocols.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 from typing import TypeVar
 
 from modelcast.publisher.catalog import Catalog
@@ -42,20 +41,20 @@ class Sessions:
             PublisherBusy: It did not end.
             HostFault: The road is away.
         """
-        deadline = time.monotonic() + self.busy_seconds
-        for look in count(1):
+        deadline, looks = time.monotonic() + self.busy_seconds, 0
+        while True:
             try:
                 return self.road.publish(model, channel)
             except PublisherBusy:
                 if time.monotonic() >= deadline:
                     raise
-            if look == TOLD_AT and self.on_busy is not None:
+            looks += 1
+            if looks == TOLD_AT and self.on_busy is not None:
                 self.on_busy(
                     f"Somebody is publishing {model} right now: waiting up to {self.busy_seconds:g} s for the end of it. "
                     f"A publisher that is stopped and started again sends only what is missing."
                 )
             time.sleep(BUSY_RETRY_SECONDS)
-        raise AssertionError   # count() does not end
 
     def act(self, model: str, channel: str, act: Callable[[PublisherRoad, Catalog], Result]) -> Result:
         """Open a session, act in it by what its register says, and close it; raises like ``open``, and what ``act`` raises."""

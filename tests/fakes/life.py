@@ -87,6 +87,10 @@ class Life:
             source.close()
         return found
 
+    def has_said(self, version: str, *instances: str) -> bool:
+        """Whether each of the instances told its verdict on a version; it serves it a moment before, and whoever waits counts that."""
+        return all(any(found == version for found, _, _ in self.verdicts(instance)) for instance in instances)
+
     def stop(self) -> None:
         """Stop every instance."""
         for consumer in self._made:

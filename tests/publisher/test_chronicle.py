@@ -30,6 +30,7 @@ def test_orders_are_told_with_their_outcome_and_the_fleet_with_who_refused(life:
     second = life.publisher.publish({"weights": 2}, model="fraud", version="2.0.0")
     outcome = life.publisher.wait(second, instances=2, timeout_seconds=LONG)
     assert (sorted(outcome.promoted), sorted(outcome.rejected)) == (["a"], ["b"])
+    life.eventually(lambda: life.has_said("1.0.0", "a", "b") and life.has_said("2.0.0", "a", "b"))
     records = history(life.road, "fraud", "production")
     assert [(record.version, record.ordered.kind, dict(record.outcome)) for record in records] == [
         ("1.0.0", "promotion", {"promoted": 2}), ("2.0.0", "promotion", {"promoted": 1, "rejected": 1}),

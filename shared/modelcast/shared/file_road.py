@@ -24,6 +24,7 @@ from modelcast.shared.file_publishing import FilePublisherRoad, FileRegister
 from modelcast.shared.file_reading import FileChunkFinder, FileChunkSource, FileReportSource
 from modelcast.shared.file_url import FileUrl
 from modelcast.shared.file_watch import Watch
+from modelcast.shared.fs import close_quietly
 from modelcast.shared.locks import HostLock
 from modelcast.shared.order import order_id
 from modelcast.shared.road import ArrivedOrder, Bookmark, Confirmed, DeadLetter, Target, Wanted
@@ -104,9 +105,7 @@ class FileRoad:
 class FileInstanceRoad:
     """See ``road.InstanceRoad``: all orders of the channel as the history, then those that this instance has not settled."""
 
-    def __init__(
-        self, depot: Depot, target: Target, poll_seconds: float | None, bookmark: Bookmark | None = None
-    ) -> None:
+    def __init__(self, depot: Depot, target: Target, poll_seconds: float | None, bookmark: Bookmark | None = None) -> None:
         depot.enter(founds=False)
         self._depot, self._target = depot, target
         depot.make_model(target.model)
@@ -125,14 +124,14 @@ class FileInstanceRoad:
         self._unread: set[int] = set()
         self._listed, self._next_listing = 0, 0.0
         self._unwritten: deque[_Report] = deque()
-        self._next_write = 0.0
+        self._next_write, self._folder = 0.0, -1
         self._watch: Watch | None = None
         try:
             depot.sweep(self._places.incoming)
             depot.sweep(self._places.replays)
             folders = [self._orders.folder, self._announcements.folder, self._replays.folder]
             self._watch = Watch(folders, poll_seconds)   # before the first look: nothing comes in between
-            self._folder = depot.disk.identity_of(self._orders.folder)
+            self._folder = depot.disk.open_folder(self._orders.folder)
             numbers = self._orders.numbers()
             self._last, self._heard = max(numbers, default=0), self._announcements.last()
             self._settled = self._recall(numbers)
@@ -162,10 +161,8 @@ class FileInstanceRoad:
         return Settled(self._last)
 
     def _keep(self, settled: Settled) -> None:
-        root = self._depot.root
-        self._depot.disk.replace_whole(
-            root / self._places.settled, settled.to_bytes(), root / self._places.incoming / temporary_name()
-        )
+        root, places = self._depot.root, self._places
+        self._depot.disk.replace_whole(root / places.settled, settled.to_bytes(), root / places.incoming / temporary_name())
 
     def next_order(self, seconds: float) -> ArrivedOrder | None:
         """See ``road.InstanceRoad.next_order``; an order that cannot be read is passed over, and tried again later."""
@@ -216,7 +213,7 @@ class FileInstanceRoad:
 
     def _look(self) -> None:
         disk, folder = self._depot.disk, self._orders.folder
-        if disk.identity_of(folder) != self._folder:
+        if not disk.is_still(self._folder, folder):
             raise DepotUnusable(f"{folder} is gone, or another one.", hint="Is the directory still mounted?")
         changed, now = disk.changed_ns(folder), time.monotonic()
         if changed != self._listed or now >= self._next_listing or self._orders.has(self._last + 1):
@@ -278,6 +275,8 @@ class FileInstanceRoad:
     def close(self) -> None:
         """See ``road.InstanceRoad.close``."""
         self._reports.close()
+        descriptor, self._folder = self._folder, -1
+        close_quietly(descriptor)
         if self._watch is not None:
             self._watch.close()
         self._lock.release()

@@ -36,6 +36,7 @@ def life(url: str, tmp_path: Path, signing_key: SigningKey) -> Iterator[Life]:
     for version in ("1.0.0", "2.0.0"):
         publication = life.publisher.publish({"version": version}, model="fraud", version=version)
         life.publisher.wait(publication, instances=2, timeout_seconds=LONG)
+        life.eventually(lambda: life.has_said(version, "a", "b"))   # noqa: B023 - it is asked for here and now
     yield life
     life.stop()
 

@@ -4,6 +4,8 @@ import pytest
 from tests.fakes.publisher_sim import PublisherSimulator, Release
 from tests.fakes.site import Client, Site
 
+from modelcast.shared.depot.disk import Disk
+
 from .conftest import published
 
 
@@ -16,6 +18,16 @@ def test_releases_are_listed_lowest_version_first(client: Client, sim: Publisher
     for version in ("1.10.0", "1.2.0"):
         published(client, sim.release(version), model)
     assert [entry["version"] for entry in client.get(f"/models/{model}/releases").json()["releases"]] == ["1.2.0", "1.10.0"]
+
+
+def test_a_model_that_is_made_anew_is_not_taken_for_the_one_before_though_its_folder_has_the_same_number(
+    client: Client, release: Release, sim: PublisherSimulator, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Disk, "identity_of", lambda self, path: (1, 1))   # as file systems that give a number again at once
+    assert [entry["version"] for entry in client.get(f"/models/{model}/releases").json()["releases"]] == ["1.0.0"]
+    assert client.ask("DELETE", f"/models/{model}").status_code == 204
+    published(client, sim.release("2.0.0"), model)
+    assert [entry["version"] for entry in client.get(f"/models/{model}/releases").json()["releases"]] == ["2.0.0"]
 
 
 @pytest.mark.parametrize("by", ["version", "id"])

@@ -21,6 +21,22 @@ def test_what_is_not_there_is_no_fault(tmp_path: Path) -> None:
     disk.sync_file(nowhere)
 
 
+def test_a_folder_that_is_open_is_told_from_each_that_is_made_in_its_place(tmp_path: Path) -> None:
+    disk, folder = Disk(), tmp_path / "folder"
+    folder.mkdir()
+    opened = disk.open_folder(folder)
+    assert disk.is_still(opened, folder)
+    folder.rmdir()
+    assert not disk.is_still(opened, folder)
+    for _ in range(20):   # of one that is not open the number is given again soon
+        folder.mkdir()
+        assert not disk.is_still(opened, folder)
+        folder.rmdir()
+    os.close(opened)
+    with pytest.raises(StorageFault, match="folder"):
+        disk.is_still(opened, folder)
+
+
 def test_what_cannot_be_looked_at_is_a_fault_that_names_it(tmp_path: Path) -> None:
     blocked = tmp_path / "file" / "below"
     (tmp_path / "file").write_bytes(b"x")

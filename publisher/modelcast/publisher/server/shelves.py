@@ -63,7 +63,8 @@ class Shelves:
             raise NotFound(f"There is no model {model}.")
         register = self._depot.register(model)
         numbers = register.numbers()
-        stamp = (self._depot.disk.identity_of(register.folder), tuple(numbers[-1:]), len(numbers))
+        disk = self._depot.disk   # a folder that is made anew may get the number of the one that was removed, but not its time
+        stamp = (disk.identity_of(register.folder), disk.changed_ns(register.folder), tuple(numbers[-1:]), len(numbers))
         kept = self._catalogs.get(model)
         if kept is not None and kept[0] == stamp:
             return kept[1]

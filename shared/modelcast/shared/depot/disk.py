@@ -164,7 +164,10 @@ class Disk(Fs):
             raise storage_fault("look at", path, error) from error
 
     def identity_of(self, path: Path) -> tuple[int, int] | None:
-        """Return what tells a file or folder from another one that has its name now, or None when it does not exist."""
+        """Return what tells a file or folder from others that are there now, or None when it does not exist.
+
+        What is made after it was removed may get the same; ``is_still`` tells those apart, too.
+        """
         try:
             facts = os.stat(path)
         except FileNotFoundError:
@@ -172,6 +175,11 @@ class Disk(Fs):
         except OSError as error:
             raise storage_fault("look at", path, error) from error
         return facts.st_dev, facts.st_ino
+
+    def is_still(self, descriptor: int, path: Path) -> bool:
+        """Whether a path leads to the file or folder that is open: its number is nobody else's as long as it is."""
+        facts = guarded("look at", path, lambda: os.fstat(descriptor))
+        return self.identity_of(path) == (facts.st_dev, facts.st_ino)
 
     def changed_ns(self, path: Path) -> int:
         """Return when a file or folder was changed last, nanoseconds by its file system's clock."""
@@ -208,7 +216,7 @@ class Disk(Fs):
             close_quietly(descriptor)
 
     def open_folder(self, path: Path) -> int:
-        """Open a folder, so that ``sync_all`` tells of what could not be written since; returns the descriptor."""
+        """Open a folder, for ``is_still``, or so that ``sync_all`` tells what could not be written since; returns the descriptor."""
         return guarded("open", path, lambda: os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
 
     def sync_all(self, path: Path, descriptor: int | None = None) -> bool:

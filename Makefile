@@ -6,6 +6,7 @@
 # VENV=...        another place for the virtual environment
 # TEST_ARGS=...   arguments of pytest, such as TEST_ARGS="-k node -x"
 # TEST_WORKERS=0  how many tests run at once, each with a RabbitMQ of its own; 0 is one after the other, which shows more
+# RERUNS=0        how often a test that fails is run again before it counts as failed; 0 shows which ones depend on luck
 # ROAD=...        what carries the releases in the demo: rabbitmq, file, http, or auto (a directory where no RabbitMQ can be had)
 # DEMO_ARGS=...   arguments of modelcast demo
 # SEEDS=...       how many lives of a channel make torture plays
@@ -15,6 +16,7 @@
 VENV ?= .venv
 TEST_ARGS ?=
 TEST_WORKERS ?= 3
+RERUNS ?= 1
 ROAD ?= auto
 DEMO_ARGS ?=
 BENCH_ARGS ?= all
@@ -60,7 +62,7 @@ demo: setup  ## the whole story: a real broker (ROAD=file: a shared directory, R
 
 test: setup  ## all tests, against a real RabbitMQ of their own, and how much of the code they ran
 	$(VENV)/bin/coverage erase
-	$(VENV)/bin/coverage run -m pytest -n $(TEST_WORKERS) --dist loadfile $(TEST_ARGS)
+	$(VENV)/bin/coverage run -m pytest -n $(TEST_WORKERS) --dist loadfile --reruns $(RERUNS) -rfEXR $(TEST_ARGS)
 	$(VENV)/bin/coverage combine --quiet
 	$(VENV)/bin/coverage report
 

@@ -28,6 +28,8 @@ settings.register_profile(
 )
 settings.load_profile("house")
 
+MOST_RERUNS = 5
+"""A busy machine delays one test or the other, hardly more."""
 VHOSTS_AT_ONCE = 16
 """rabbitmqctl takes 0.4 s whatever it does; sixteen virtual hosts in one go take 0.5 s."""
 MAKE_VHOSTS = """
@@ -45,6 +47,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("torture"):
                 item.add_marker(pytest.mark.skip(reason="takes minutes; make torture"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail where so many tests passed only when run again that it is no accident (``make test`` gives each a second chance)."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and len(reporter.stats.get("rerun", ())) > MOST_RERUNS:
+        reporter.ensure_newline()
+        reporter.write_line(f"More than {MOST_RERUNS} tests needed a second chance: this is a failure.", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from tests.benchmarks.servers import HttpDepot
 from modelcast.shared import http_publishing
 from modelcast.shared.digest import digest
 from modelcast.shared.limits import GIB, MIB
-from modelcast.shared.road import PublisherRoad
+from modelcast.shared.publishing_road import PublisherRoad
 from modelcast.shared.roads import open_road
 
 

@@ -14,7 +14,9 @@ from tests.fakes.publisher_sim import PublisherSimulator, damaged, withheld
 from tests.fakes.stage import LONG
 
 from modelcast.consumer.deadletters.moving import choose, send_back
-from modelcast.publisher.chronicle import read_fleet
+from modelcast.publisher import Operator
+from modelcast.publisher.chronicle import history, read_fleet
+from modelcast.publisher.progress import Progress
 from modelcast.shared.errors import HostFault, PublisherBusy, VersionConflict
 from modelcast.shared.order import Kind
 from modelcast.shared.roads import open_road
@@ -239,6 +241,26 @@ def test_of_two_orders_that_waited_the_newer_is_promoted_and_the_older_supersede
     life.eventually(lambda: len(life.verdicts()) == 2)
     assert sorted(life.verdicts()) == [("1.0.0", "superseded", None), ("1.1.0", "promoted", None)]
     assert life.letters() == []
+
+
+def test_a_rollback_does_not_wait_for_who_is_sending_and_what_is_sent_then_runs_all_the_same(life: Life, signing_key) -> None:
+    consumer = life.joined()
+    for number, version in enumerate(("1.0.0", "1.1.0")):
+        publication = life.publisher.publish(weights(number), model="fraud", version=version)
+        assert life.publisher.wait(publication, instances=1, timeout_seconds=LONG).ok
+    operator, rolled = Operator(life.road, order_key=signing_key, busy_seconds=0.0), list[int]()
+
+    def watch(progress: Progress) -> None:
+        """Roll back in mid-transfer, and see it served before the next chunk is sent."""
+        if progress.stage == "sending" and 0 < progress.done_bytes < progress.total_bytes and not rolled:
+            rolled.append(operator.rollback("fraud", reason="in the middle").sequence)
+            life.serves(consumer, "1.0.0")
+
+    publication = life.publisher.publish(weights(3, MANY), model="fraud", version="1.2.0", watch=watch)
+    assert rolled[0] < publication.sequence
+    assert life.publisher.wait(publication, instances=1, timeout_seconds=LONG).ok
+    assert consumer.status().version == "1.2.0"
+    assert [record.version for record in history(life.road, "fraud", "production")][-2:] == ["1.0.0", "1.2.0"]
 
 
 def test_a_rollback_order_brings_the_older_release_back_and_who_comes_late_gets_it_too(life: Life) -> None:

@@ -102,6 +102,44 @@ def test_one_publisher_of_a_model_keeps_the_next_out_until_it_closes(road: OpenR
     opened(road.publish("fraud", "staging"))
 
 
+def test_who_sends_lets_others_order_meanwhile_and_keeps_out_who_would_send(road: OpenRoad, opened) -> None:
+    sender = opened(road.publish("fraud", "production"))
+    with pytest.raises(PublisherBusy):
+        road.publish("fraud", "staging", sends=False)
+    sender.apart()
+    with pytest.raises(PublisherBusy):
+        road.publish("fraud", "staging")
+    orderer = opened(road.publish("fraud", "staging", sends=False))
+    with pytest.raises(PublisherBusy):
+        sender.rejoin()
+    with pytest.raises(PublisherBusy):
+        road.publish("fraud", "production", sends=False)
+    begin = sender.chunks.mark()
+    orderer.register.append(b"theirs")
+    send(sender, "release", b"chunk")
+    orderer.order("staging", b"order")
+    assert list(sender.chunks.held_since(begin)) == [digest(b"chunk")]
+    orderer.close()
+    sender.rejoin()
+    with pytest.raises(PublisherBusy):
+        road.publish("fraud", "production", sends=False)
+    assert list(sender.register.read()) == [b"theirs"]
+    sender.register.append(b"mine")
+    sender.close()
+    assert list(opened(road.publish("fraud", "production")).register.read()) == [b"theirs", b"mine"]
+
+
+def test_who_is_kept_out_keeps_out_nobody_and_who_leaves_apart_neither(road: OpenRoad, opened) -> None:
+    orderer = opened(road.publish("fraud", "production", sends=False))
+    with pytest.raises(PublisherBusy):
+        road.publish("fraud", "production")
+    orderer.close()
+    sender = opened(road.publish("fraud", "production"))
+    sender.apart()
+    sender.close()
+    opened(road.publish("fraud", "production"))
+
+
 def test_publishers_of_two_models_do_not_meet(road: OpenRoad, opened) -> None:
     opened(road.publish("fraud", "production"))
     opened(road.publish("churn", "production"))

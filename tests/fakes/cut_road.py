@@ -22,8 +22,8 @@ class CutRoad:
         self._road, self.sends, self.receives = road, sends, receives
         self.offsets: list[int | None] = []
 
-    def publish(self, model: str, channel: str) -> Any:
-        return _Session(self._road.publish(model, channel), self)
+    def publish(self, model: str, channel: str, *, sends: bool = True) -> Any:
+        return _Session(self._road.publish(model, channel, sends=sends), self)
 
     def chunks(self, model: str, offset: int | None, wanted: "Wanted | None" = None) -> "ChunkSource":
         self.offsets.append(offset)

@@ -95,9 +95,9 @@ class Client:
         assert answer.status_code == 200, answer.text
         return msgpack.unpackb(answer.content)
 
-    def begin(self, model: str, channel: str = "production") -> requests.Response:
+    def begin(self, model: str, channel: str = "production", **wishes: bool) -> requests.Response:
         """Open a publisher's session, and go on in it."""
-        answer = self.post(f"/models/{model}/publishing", json={"channel": channel})
+        answer = self.post(f"/models/{model}/publishing", json={"channel": channel, **wishes})
         if answer.status_code == 201:
             self.session = {"Modelcast-Session": answer.json()["session"]}
         return answer

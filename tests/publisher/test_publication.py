@@ -46,8 +46,8 @@ class Watched:
     def __init__(self, road: AmqpRoad) -> None:
         self.road, self.steps = road, list[str]()
 
-    def publish(self, model: str, channel: str):
-        return Watching(self.road.publish(model, channel), self.steps)
+    def publish(self, model: str, channel: str, *, sends: bool = True):
+        return Watching(self.road.publish(model, channel, sends=sends), self.steps)
 
 
 class Watching:
@@ -58,7 +58,7 @@ class Watching:
         found = getattr(self._inner, name)
         if name in {"chunks", "register"}:
             return Watching(found, self._steps)
-        if callable(found) and name in {"send", "finish", "append", "order", "announce"}:
+        if callable(found) and name in {"send", "finish", "append", "order", "announce", "apart", "rejoin"}:
             self._steps.append(name)
         return found
 
@@ -66,7 +66,8 @@ class Watching:
 def test_the_order_comes_when_every_chunk_is_confirmed_and_the_register_has_the_release(signing_key, model_path: Path) -> None:
     road = Watched(AmqpRoad(FakeBroker(), retention_bytes=64 * MIB))
     Publisher(road, signing_key=signing_key, chunk_bytes=CHUNK).publish(model_path, model="fraud", version="1.0.0", format="files", lineage={})   # type: ignore[arg-type]
-    assert road.steps == ["append", *["send"] * 10, "finish", "append", "append", "order", "append"]   # begun, released, ordering, ordered
+    begun, released, ordering, ordered = ["append"] * 4
+    assert road.steps == [begun, "apart", *["send"] * 10, "finish", "rejoin", released, ordering, "order", ordered]
 
 
 def publish(broker: Broker, key: SigningKey, path: Path, version: str = "1.0.0", channel: str = "production", *, resend: bool = False) -> Publication:

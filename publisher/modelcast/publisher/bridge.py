@@ -12,18 +12,22 @@ from typing import Any
 from modelcast.publisher.catalog import Begun, Catalog, Ordered, Released
 from modelcast.publisher.holding import has_lost, held
 from modelcast.publisher.plan import Plan
+from modelcast.publisher.sessions import Sessions
 from modelcast.shared.compression import CODEC, unpack_chunk
 from modelcast.shared.digest import digest, same
 from modelcast.shared.errors import HostFault, SenderFault, VersionConflict
 from modelcast.shared.limits import DEFAULT_LIMITS, counted
 from modelcast.shared.manifest import MANIFEST_FORMATS, Manifest, release_id
 from modelcast.shared.order import ORDER_FORMATS, Order, OrderMessage, order_id
+from modelcast.shared.publishing_road import PublisherRoad
 from modelcast.shared.reasons import Reason
-from modelcast.shared.road import ArrivedChunk, PublisherRoad, Road, Target
+from modelcast.shared.road import ArrivedChunk, Road, Target
 from modelcast.shared.signing import Envelope
 
 IDLE_SECONDS = 5.0
 """Silence after which a stream counts as read to its end."""
+BUSY_SECONDS = 10.0
+"""How long is waited for whoever orders on the target while a release is carried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +156,9 @@ class Bridge:
         sent_bytes = 0
         if known is None or known.release != opened.release or has_lost(session, catalog, known):
             sent_bytes = self._send(session, catalog, opened)
+            last = Catalog(session.register.read()).last_order(channel)   # others may have ordered meanwhile
+            if last is not None and last.sequence >= order.sequence:
+                return _carried(opened, sent_bytes, was_there=True)
         signers = Envelope.from_bytes(OrderMessage.from_bytes(opened.body).order, what="order").signatures
         intended = Ordered(
             channel, order.sequence, opened.release, order.issued_ms, kind=order.kind.value, key=signers[0][0] if signers else None,
@@ -177,6 +184,7 @@ class Bridge:
         missing = {chunk.digest: index for index, chunk in enumerate(chunks) if plan.sends(chunk.digest, chunk.size)}
         if missing and begun is None:
             session.register.append(Begun(version, mark).to_bytes())
+        session.apart()
         for arrived in self._found(opened.order, set(missing)):
             identity = bytes.fromhex(arrived.claim or "")
             session.chunks.send(
@@ -184,6 +192,7 @@ class Bridge:
                 codec=CODEC if arrived.is_packed else "none",
             )
         session.chunks.finish(opened.release)
+        Sessions(self._target, BUSY_SECONDS).rejoin(session)
         released = Released(opened.envelope, plan.chunks_offset, plan.oldest_offset, plan.new_digests, plan.new_bytes)
         session.register.append(released.to_bytes())
         return plan.sent_bytes

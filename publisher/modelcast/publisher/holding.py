@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from modelcast.publisher.catalog import Begun, Catalog, KnownRelease
 from modelcast.publisher.plan import held_by_earlier
-from modelcast.shared.road import ChunkCheck, PublisherRoad
+from modelcast.shared.publishing_road import ChunkCheck, PublisherRoad
 
 
 @runtime_checkable

@@ -25,8 +25,9 @@ from modelcast.shared.errors import HostFault, MisuseError
 from modelcast.shared.keyfiles import load_signing_key
 from modelcast.shared.names import Version, check_name
 from modelcast.shared.order import Kind
+from modelcast.shared.publishing_road import PublisherRoad
 from modelcast.shared.report import Report
-from modelcast.shared.road import PublisherRoad, Road
+from modelcast.shared.road import Road
 from modelcast.shared.roads import as_road
 from modelcast.shared.signing import SigningKey
 
@@ -177,7 +178,7 @@ class Operator:
         check_name("channel", channel)
         wanted = Version(version).text
         return ask(
-            self._road, lambda: self._sessions.open(model, channel),
+            self._road, lambda: self._sessions.open(model, channel, sends=False),
             lambda catalog: Question(model, channel, not_pruned(release_of(catalog, model, wanted)).record.manifest), self._key,
             timeout_seconds=timeout_seconds,
         )

@@ -10,7 +10,7 @@ from modelcast.publisher.catalog import Catalog, Ordered, Released
 from modelcast.publisher.traces import TRACE
 from modelcast.shared.failpoints import Point, reach
 from modelcast.shared.order import ORDER_TYPE, WAVE_FORMAT, Kind, Order, OrderMessage, order_id
-from modelcast.shared.road import PublisherRoad
+from modelcast.shared.publishing_road import PublisherRoad
 from modelcast.shared.signing import SigningKey
 
 

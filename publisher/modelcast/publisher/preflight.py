@@ -13,8 +13,9 @@ from modelcast.publisher.chronicle import HEARD_MINUTES
 from modelcast.shared.digest import digest
 from modelcast.shared.errors import SenderFault
 from modelcast.shared.order import QUESTION_TYPE, Kind, Order, QuestionMessage, order_id
+from modelcast.shared.publishing_road import PublisherRoad
 from modelcast.shared.report import Report, ReportKind, Verdict
-from modelcast.shared.road import PublisherRoad, Road
+from modelcast.shared.road import Road
 from modelcast.shared.signing import Envelope, SigningKey
 
 POLL_SECONDS = 0.2

@@ -1,6 +1,6 @@
 """Pruning a shared directory: which releases of a model go, and taking them out so that nothing that is left depends on them.
 
-Decides by ``keeping`` what stays, and refuses where anything that this depends on cannot be read. Works under the publisher's lock.
+Decides by ``keeping`` what stays, and refuses where anything that this depends on cannot be read. Works under the publisher's locks.
 First the register forgets which chunks are there, then the orders go, then the chunks: killed in between, what is left is too much
 and never too little. Imports the catalog, what is kept, the depot and the wire values.
 """
@@ -60,7 +60,7 @@ class Pruned:
 
 
 class Pruning:
-    """One model of a depot, looked at under the publisher's lock.
+    """One model of a depot, looked at under the publisher's locks.
 
     Args:
         depot: The depot, entered.
@@ -233,12 +233,12 @@ def _prune_one(depot: Depot, model: str, keep: int, *, tries: bool) -> Pruned | 
     places = ModelPlaces(model)
     depot.refuse_links(places.incoming, places.chunks, places.register, places.channels)
     depot.refuse_links(*(ChannelPlaces(model, channel).orders for channel in depot.channels(model)))
-    lock = depot.lock(model)
-    if not lock.take():
+    locks = depot.locks(model)
+    if not locks.take():
         return None
     try:
         if not tries:
             depot.sweep(places.incoming)
         return Pruning(depot, model).run(keep, tries=tries)
     finally:
-        lock.release()
+        locks.release()

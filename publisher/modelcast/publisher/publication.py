@@ -4,9 +4,8 @@ Decides the order of steps, what a second attempt leaves out, and what is announ
 and sent in one pass. Imports catalog, plan, hashing, the road's protocols and the wire values; knows no road and no pickle.
 """
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from modelcast.publisher.build import Draft, describe
@@ -14,6 +13,7 @@ from modelcast.publisher.catalog import Begun, Catalog, KnownRelease, Ordered, R
 from modelcast.publisher.codec_choice import CodecChoice
 from modelcast.publisher.hashing import Hashing
 from modelcast.publisher.holding import has_lost, held
+from modelcast.publisher.intent import Intent
 from modelcast.publisher.ordering import Instruction, milliseconds_since, send_order
 from modelcast.publisher.plan import Plan
 from modelcast.publisher.progress import Progress, Watcher
@@ -23,7 +23,7 @@ from modelcast.shared.failpoints import Point, reach
 from modelcast.shared.limits import MIB
 from modelcast.shared.manifest import MANIFEST_TYPE, Manifest, release_id
 from modelcast.shared.order import ANNOUNCEMENT_TYPE, DRAFT_TYPE, AnnouncementMessage, Kind, Order
-from modelcast.shared.road import ChunkCheck, PublisherRoad
+from modelcast.shared.publishing_road import ChunkCheck, PublisherRoad
 from modelcast.shared.signing import Envelope, KeyRing, SigningKey
 
 ANNOUNCED_BYTES = 8 * MIB
@@ -67,39 +67,12 @@ class Publication:
     chunks_are_gone: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """Who signs what: ``manifests`` are signed by training, ``orders`` by operations; often the same key."""
-
-    manifests: SigningKey
-    orders: SigningKey
+Rejoin = Callable[[PublisherRoad], None]
+"""Ends the time in which others may order; see ``sessions.Sessions.rejoin``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """What is to be published where.
-
-    Attributes:
-        draft: The manifest but for its digests, and its files.
-        channel: The channel to order it for.
-        keys: Who signs.
-        now_ms: The time of the order, milliseconds since 1970 UTC.
-        expires_ms: When the order expires, or None.
-        resend: Send chunks and order even if the register has them.
-        began: When it was asked for, on the monotonic clock.
-    """
-
-    draft: Draft
-    channel: str
-    keys: Keys
-    now_ms: int
-    expires_ms: int | None = None
-    resend: bool = False
-    began: float = field(default_factory=time.monotonic)
-
-
-def carry_out(road: PublisherRoad, intent: Intent, watch: Watcher) -> Publication:
-    """Publish through an open session.
+def carry_out(road: PublisherRoad, intent: Intent, watch: Watcher, rejoin: Rejoin) -> Publication:
+    """Publish through an open session; others may order while the chunks are sent.
 
     Raises:
         VersionConflict: The version exists with other bytes.
@@ -113,7 +86,7 @@ def carry_out(road: PublisherRoad, intent: Intent, watch: Watcher) -> Publicatio
     if known is not None and not intent.resend:
         catalog.refuse_withdrawn(intent.channel, known.release, known.manifest.version)
     if known is None:
-        return _order(road, catalog, intent, _send_chunks(road, catalog, intent, watch))
+        return _order(road, catalog, intent, _send_chunks(road, catalog, intent, watch, rejoin))
     manifest = describe(intent.draft, watch)
     _check_same_bytes(known, manifest)
     envelope = _own_envelope(known, intent.keys.manifests)
@@ -123,7 +96,7 @@ def carry_out(road: PublisherRoad, intent: Intent, watch: Watcher) -> Publicatio
     if envelope is not None and last is not None and is_last and not sends:
         return _publication(intent, last, _Recorded(known.record, known.release), was_current=True)
     if sends:
-        record = _send_chunks(road, catalog, intent, watch, again=manifest, envelope=envelope)
+        record = _send_chunks(road, catalog, intent, watch, rejoin, again=manifest, envelope=envelope)
     elif envelope is None:   # the chunks are there, but another key signed for them
         envelope = intent.keys.manifests.sign(MANIFEST_TYPE, manifest.to_bytes())
         released = replace(known.record, manifest=envelope, new_digests=b"", new_bytes=0)
@@ -170,7 +143,7 @@ class _Recorded:
 
 
 def _send_chunks(
-    road: PublisherRoad, catalog: Catalog, intent: Intent, watch: Watcher, *, again: Manifest | None = None,
+    road: PublisherRoad, catalog: Catalog, intent: Intent, watch: Watcher, rejoin: Rejoin, *, again: Manifest | None = None,
     envelope: bytes | None = None,
 ) -> _Recorded:
     """Read the artifact once: hash, send what the stream does not hold, sign (unless there is an ``envelope`` already) and record it.
@@ -205,6 +178,8 @@ def _send_chunks(
     road.chunks.finish(release)
     reach(Point.AFTER_FINISH)
     published_ms = milliseconds_since(intent.began)
+    if wire_bytes:
+        rejoin(road)
     released = Released(envelope, plan.chunks_offset, plan.oldest_offset, plan.new_digests, plan.new_bytes)
     road.register.append(released.to_bytes())
     reach(Point.AFTER_RELEASED)
@@ -231,6 +206,7 @@ def _begin(
         reach(Point.AFTER_BEGIN)
     if is_new and intent.draft.total_bytes >= ANNOUNCED_BYTES:
         road.announce(intent.channel, _announcement(catalog, intent, *offsets))
+    road.apart()
 
 
 def _announcement(catalog: Catalog, intent: Intent, oldest_offset: int, mark: int) -> bytes:
@@ -278,6 +254,10 @@ def _send(
 
 
 def _order(road: PublisherRoad, catalog: Catalog, intent: Intent, recorded: _Recorded) -> Publication:
+    if recorded.wire_bytes:   # others may have ordered meanwhile
+        catalog = Catalog(road.register.read())
+        if not intent.resend:
+            catalog.refuse_withdrawn(intent.channel, recorded.release, intent.draft.facts.version)
     wanted = Instruction(
         intent.draft.facts.model, intent.channel, recorded.release, recorded.released, expires_ms=intent.expires_ms,
         began=intent.began, published_ms=recorded.published_ms,

@@ -11,11 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from modelcast.publisher.intent import Intent, Keys
 from modelcast.publisher.listening import LastingReports, minutes_to_read
 from modelcast.publisher.preflight import Forecast, Question, ask
 from modelcast.publisher.preparation import Wish, prepare
 from modelcast.publisher.progress import Watcher, unwatched
-from modelcast.publisher.publication import Intent, Keys, Publication, carry_out
+from modelcast.publisher.publication import Publication, carry_out
 from modelcast.publisher.sampling import SampleSet
 from modelcast.publisher.sessions import Sessions
 from modelcast.publisher.waiting import Outcome, Tally, await_verdicts, check_wish
@@ -152,14 +153,14 @@ class Publisher:
         manifest = prepare(model_object, wish, chunk_bytes=self._chunk_bytes).blank().to_bytes()
         question = Question(model, channel, self._keys.manifests.sign(DRAFT_TYPE, manifest))
         return ask(
-            self._road, lambda: self._sessions.open(model, channel), lambda _catalog: question,
+            self._road, lambda: self._sessions.open(model, channel, sends=False), lambda _catalog: question,
             self._keys.orders, timeout_seconds=timeout_seconds,
         )
 
     def _carry_out(self, intent: Intent, watch: Watcher) -> Publication:
-        session = self._sessions.open(intent.draft.facts.model, intent.channel)
+        session = self._sessions.open(intent.draft.facts.model, intent.channel, sends=True)
         try:
-            publication = carry_out(session, intent, watch)
+            publication = carry_out(session, intent, watch, self._sessions.rejoin)
         finally:
             session.close()
         import structlog  # noqa: PLC0415 - 70 ms; whoever only imports the publisher need not wait for them

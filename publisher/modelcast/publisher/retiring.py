@@ -15,7 +15,7 @@ from modelcast.publisher.sessions import Sessions
 from modelcast.shared.errors import MisuseError, NotFound
 from modelcast.shared.names import check_name
 from modelcast.shared.operating_road import OpenRoad
-from modelcast.shared.road import PublisherRoad
+from modelcast.shared.publishing_road import PublisherRoad
 from modelcast.shared.roads import as_road
 
 SHOWN_INSTANCES = 8

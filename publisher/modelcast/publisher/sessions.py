@@ -1,4 +1,4 @@
-"""Sessions of a road, one at a time for each model: somebody else's is waited for, and one's own is acted in.
+"""Sessions of a road: somebody else's is waited for, and one's own is acted in.
 
 Decides how often is looked whether the other one has ended, and that whoever waits is told. Imports the catalog and the road's
 protocols.
@@ -11,7 +11,8 @@ from typing import TypeVar
 
 from modelcast.publisher.catalog import Catalog
 from modelcast.shared.errors import PublisherBusy
-from modelcast.shared.road import PublisherRoad, Road
+from modelcast.shared.publishing_road import PublisherRoad
+from modelcast.shared.road import Road
 
 BUSY_RETRY_SECONDS = 0.5
 TOLD_AT = 3
@@ -34,31 +35,45 @@ class Sessions:
     busy_seconds: float = 60.0
     on_busy: Callable[[str], None] | None = None
 
-    def open(self, model: str, channel: str) -> PublisherRoad:
-        """Open a session; waits for another one of the same model to end.
+    def open(self, model: str, channel: str, *, sends: bool) -> PublisherRoad:
+        """Open a session; waits for another one of the same model that keeps it out to end.
 
         Raises:
             PublisherBusy: It did not end.
             HostFault: The road is away.
         """
+        if sends:
+            told = (
+                f"Somebody is publishing {model} right now: waiting up to {self.busy_seconds:g} s for the end of it. "
+                f"A publisher that is stopped and started again sends only what is missing."
+            )
+        else:
+            told = f"Somebody is ordering {model} right now: waiting up to {self.busy_seconds:g} s for the end of it."
+        return self._when_free(lambda: self.road.publish(model, channel, sends=sends), told)
+
+    def rejoin(self, session: PublisherRoad) -> None:
+        """End a session's time apart; waits for whoever is ordering. Raises like ``open``."""
+        self._when_free(session.rejoin, f"Somebody is ordering right now: waiting up to {self.busy_seconds:g} s for the end of it.")
+
+    def _when_free(self, attempt: Callable[[], Result], told: str) -> Result:
         deadline, looks = time.monotonic() + self.busy_seconds, 0
         while True:
             try:
-                return self.road.publish(model, channel)
+                return attempt()
             except PublisherBusy:
                 if time.monotonic() >= deadline:
                     raise
             looks += 1
             if looks == TOLD_AT and self.on_busy is not None:
-                self.on_busy(
-                    f"Somebody is publishing {model} right now: waiting up to {self.busy_seconds:g} s for the end of it. "
-                    f"A publisher that is stopped and started again sends only what is missing."
-                )
+                self.on_busy(told)
             time.sleep(BUSY_RETRY_SECONDS)
 
     def act(self, model: str, channel: str, act: Callable[[PublisherRoad, Catalog], Result]) -> Result:
-        """Open a session, act in it by what its register says, and close it; raises like ``open``, and what ``act`` raises."""
-        session = self.open(model, channel)
+        """Open a session that only orders, act in it by what its register says, and close it.
+
+        Raises like ``open``, and what ``act`` raises.
+        """
+        session = self.open(model, channel, sends=False)
         try:
             return act(session, Catalog(session.register.read()))
         finally:

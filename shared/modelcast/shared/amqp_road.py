@@ -45,10 +45,10 @@ class AmqpRoad:
         self._broker, self._name = broker, name
         self._retention_bytes, self._queue_type, self._open_chunks = retention_bytes, queue_type, open_chunks
 
-    def publish(self, model: str, channel: str) -> "AmqpPublisherRoad":
+    def publish(self, model: str, channel: str, *, sends: bool = True) -> "AmqpPublisherRoad":
         """See ``road.Road.publish``."""
         link = self._broker.connect(name=f"{self._name} publisher of {model}")
-        return _closing_on_error(link, lambda: AmqpPublisherRoad(link, model, channel, self._retention_bytes))
+        return _closing_on_error(link, lambda: AmqpPublisherRoad(link, model, channel, self._retention_bytes, sends=sends))
 
     def join(self, target: Target, *, bookmark: Bookmark | None = None) -> "AmqpInstanceRoad":
         """See ``road.Road.join``."""

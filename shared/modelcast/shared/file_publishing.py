@@ -1,4 +1,4 @@
-"""The publisher's half of the file road: the lock, the register, the chunks and the orders.
+"""The publisher's half of the file road: the locks, the register, the chunks and the orders.
 
 Decides when what was written is made durable: a record and an order before their call returns, chunks all at once at the end of a
 release, before anybody is told of it. Imports the depot.
@@ -18,28 +18,32 @@ from modelcast.shared.limits import DEFAULT_LIMITS
 
 
 class FilePublisherRoad:
-    """See ``road.PublisherRoad``: holds the model's lock for as long as it is open."""
+    """See ``publishing_road.PublisherRoad``: holds the model's locks."""
 
     retention_bytes: int | None = None
 
-    def __init__(self, depot: Depot, model: str, channel: str) -> None:
+    def __init__(self, depot: Depot, model: str, channel: str, *, sends: bool = True) -> None:
         depot.enter()
         self._depot, self._model = depot, model
         places = depot.make_model(model)
         depot.make_channel(model, channel)
-        self._lock = depot.lock(model)
-        if not self._lock.take():
-            raise PublisherBusy(f"Another publisher is publishing {model} right now.", hint="Wait until it is done, or stop it.")
+        self.locks = depot.locks(model)
+        if not self.locks.take(sends=sends):
+            raise self._busy()
         try:
-            depot.sweep(places.incoming)
+            if sends:   # nobody else writes there now
+                depot.sweep(places.incoming)
             self.register = FileRegister(depot.register(model))
-            self.chunks = FileChunkSink(depot, model)
+            self.chunks = FileChunkSink(depot, model, sends=sends)
         except BaseException:
-            self._lock.release()
+            self.locks.release()
             raise
 
+    def _busy(self) -> PublisherBusy:
+        return PublisherBusy(f"Another publisher is publishing {self._model} right now.", hint="Wait until it is done, or stop it.")
+
     def announce(self, channel: str, body: bytes) -> None:
-        """See ``road.PublisherRoad.announce``: who is there sees it; the one before it goes."""
+        """See ``publishing_road.PublisherRoad.announce``: who is there sees it; the one before it goes."""
         self._depot.make_channel(self._model, channel)
         log = self._depot.announcements(self._model, channel)
         newest = log.append(body)
@@ -48,50 +52,60 @@ class FilePublisherRoad:
                 log.remove(number)
 
     def order(self, channel: str, body: bytes) -> None:
-        """See ``road.PublisherRoad.order``."""
+        """See ``publishing_road.PublisherRoad.order``."""
         self._depot.make_channel(self._model, channel)
         self._depot.orders(self._model, channel).append(body)
 
+    def apart(self) -> None:
+        """See ``publishing_road.PublisherRoad.apart``."""
+        self.locks.apart()
+
+    def rejoin(self) -> None:
+        """See ``publishing_road.PublisherRoad.rejoin``."""
+        if not self.locks.rejoin():
+            raise self._busy()
+
     def close(self) -> None:
-        """See ``road.PublisherRoad.close``."""
+        """See ``publishing_road.PublisherRoad.close``."""
         self.chunks.close()
-        self._lock.release()
+        self.locks.release()
 
 
 class FileRegister:
-    """See ``road.Register``: numbered files."""
+    """See ``publishing_road.Register``: numbered files."""
 
     def __init__(self, log: NumberedLog) -> None:
         self._log = log
 
     def read(self) -> Sequence[bytes]:
-        """See ``road.Register.read``."""
+        """See ``publishing_road.Register.read``."""
         records = map(self._log.read, self._log.numbers())
         return [record for record in records if record is not None]
 
     def append(self, record: bytes) -> None:
-        """See ``road.Register.append``."""
+        """See ``publishing_road.Register.append``."""
         self._log.append(record)
 
 
 class FileChunkSink:
-    """See ``road.ChunkSink``: a file for each chunk, an entry in the index for each that was sent."""
+    """See ``publishing_road.ChunkSink``: a file for each chunk, an entry in the index for each that was sent."""
 
-    def __init__(self, depot: Depot, model: str) -> None:
+    def __init__(self, depot: Depot, model: str, *, sends: bool = True) -> None:
         self._depot, self._model = depot, model
         self._shelf: ChunkShelf = depot.shelf(model)
         self._index: ChunkIndex = depot.index(model)
-        self._index.open()
+        if sends:
+            self._index.open()
 
     def mark(self) -> int:
-        """See ``road.ChunkSink.mark``."""
+        """See ``publishing_road.ChunkSink.mark``."""
         self._shelf.begin()
         return self._index.append(Entry(EntryKind.BEGIN))
 
     def send(
         self, body: bytes | memoryview, *, version: str, index: int, count: int, digest: str, codec: str = "none"
     ) -> None:
-        """See ``road.ChunkSink.send``."""
+        """See ``publishing_road.ChunkSink.send``."""
         del count   # for people who look at a stream
         self.keep(Entry(EntryKind.CHUNK, bytes.fromhex(digest), len(body), codec == CODEC, version, index), body)
 
@@ -101,12 +115,12 @@ class FileChunkSink:
         self._index.append(entry)
 
     def finish(self, release: str) -> None:
-        """See ``road.ChunkSink.finish``."""
+        """See ``publishing_road.ChunkSink.finish``."""
         self._shelf.sync(self._index.unsynced)
         self._index.end(bytes.fromhex(release))
 
     def has(self, identity: bytes) -> bool:
-        """See ``road.ChunkCheck.has``: one look at the file, under either name; its size must be the one that was written."""
+        """See ``publishing_road.ChunkCheck.has``: one look at the file, under either name; it must have the size that was written."""
         return any(self._shelf.has(entry) for entry in self._written.get(identity, ()))
 
     @cached_property
@@ -119,7 +133,7 @@ class FileChunkSink:
         return found
 
     def held_since(self, offset: int) -> Iterator[bytes]:
-        """See ``road.ChunkSink.held_since``."""
+        """See ``publishing_road.ChunkSink.held_since``."""
         buffer = memoryview(bytearray(CHUNK_ROOM))
         for _, entry in read_entries(self._depot.disk, self._index.path, offset):
             try:

@@ -47,9 +47,9 @@ class FileRoad:
         self._poll_seconds = url.poll_seconds
         self.depot = Depot(Path(url.path), allow_shared_writes=url.allow_shared_writes, disk=disk)
 
-    def publish(self, model: str, channel: str) -> FilePublisherRoad:
+    def publish(self, model: str, channel: str, *, sends: bool = True) -> FilePublisherRoad:
         """See ``road.Road.publish``."""
-        return FilePublisherRoad(self.depot, model, channel)
+        return FilePublisherRoad(self.depot, model, channel, sends=sends)
 
     def join(self, target: Target, *, bookmark: Bookmark | None = None) -> "FileInstanceRoad":
         """See ``road.Road.join``."""

@@ -1,4 +1,4 @@
-"""The publisher's half of the HTTP road: a session on the server, which holds the model's lock.
+"""The publisher's half of the HTTP road: a session on the server, which holds the model's locks.
 
 Decides what waits for its answer: all but chunks, of which two batches are on their way while the next one is read and hashed. Imports
 the line and the road's errors.
@@ -31,17 +31,20 @@ class Session:
         server: The server.
         model: Name of the model.
         channel: Name of the channel.
+        sends: Whether chunks will be sent.
 
     Raises:
-        PublisherBusy: Another session is open.
+        PublisherBusy: Another session is open that keeps this one out.
     """
 
-    def __init__(self, server: Server, model: str, channel: str) -> None:
+    def __init__(self, server: Server, model: str, channel: str, *, sends: bool) -> None:
         self.line, self._model = server.line(), model
         try:
-            opened = self.line.call(Ask("POST", f"/models/{model}/publishing", body=pack({"channel": channel})), "publishing")
+            asked = pack({"channel": channel, "sends": sends})
+            opened = self.line.call(Ask("POST", f"/models/{model}/publishing", body=asked), "publishing")
             told = opened.message("session")
             self._id: str = _typed(told, "session", str)
+            self.lets_order = told.get("lets_order") is True   # servers before 0.2 do not
         except BaseException:
             self.line.close()
             raise
@@ -63,43 +66,56 @@ class Session:
             ) from error
 
     def close(self) -> None:
-        """Give the lock back. Never raises."""
+        """Give the locks back. Never raises."""
         with suppress(ModelcastError):
             self.line.call(self.ask("DELETE", f"/publishing/{self._id}"), "end of publishing")
         self.line.close()
 
 
 class HttpPublisherRoad:
-    """See ``road.PublisherRoad``."""
+    """See ``publishing_road.PublisherRoad``."""
 
-    def __init__(self, server: Server, model: str, channel: str) -> None:
-        self._session = Session(server, model, channel)
+    def __init__(self, server: Server, model: str, channel: str, *, sends: bool = True) -> None:
+        self._session = Session(server, model, channel, sends=sends)
         self.retention_bytes = self._session.retention_bytes
         self.register = HttpRegister(self._session)
         self.chunks = HttpChunkSink(self._session, [server.line() for _ in range(LINES)])
 
     def announce(self, channel: str, body: bytes) -> None:
-        """See ``road.PublisherRoad.announce``."""
+        """See ``publishing_road.PublisherRoad.announce``."""
         self._session.call(self._session.ask("POST", f"/channels/{channel}/announcements", body), "announcement")
 
     def order(self, channel: str, body: bytes) -> None:
-        """See ``road.PublisherRoad.order``."""
+        """See ``publishing_road.PublisherRoad.order``."""
         self._session.call(self._session.ask("POST", f"/channels/{channel}/orders", body), "order")
 
+    def apart(self) -> None:
+        """See ``publishing_road.PublisherRoad.apart``."""
+        if self._session.lets_order:
+            self._session.call(self._session.ask("POST", "/publishing:apart", b""), "time apart")
+
+    def rejoin(self) -> None:
+        """See ``publishing_road.PublisherRoad.rejoin``."""
+        if not self._session.lets_order:
+            return
+        told = self._session.call(self._session.ask("POST", "/publishing:rejoin", b""), "end of the time apart").message("answer")
+        if not _typed(told, "rejoined", bool):
+            raise PublisherBusy("Somebody is ordering right now.", hint="Wait until that is done; it takes a moment.")
+
     def close(self) -> None:
-        """See ``road.PublisherRoad.close``."""
+        """See ``publishing_road.PublisherRoad.close``."""
         self.chunks.close()
         self._session.close()
 
 
 class HttpRegister:
-    """See ``road.Register``."""
+    """See ``publishing_road.Register``."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
     def read(self) -> Sequence[bytes]:
-        """See ``road.Register.read``."""
+        """See ``publishing_road.Register.read``."""
         def get(query: Query) -> Answer:
             """Ask for one page."""
             return self._session.call(self._session.ask("GET", "/register", query=query, wait_seconds=SYNC_SECONDS), "register")
@@ -107,12 +123,12 @@ class HttpRegister:
         return read_register(get)
 
     def append(self, record: bytes) -> None:
-        """See ``road.Register.append``."""
+        """See ``publishing_road.Register.append``."""
         self._session.call(self._session.ask("POST", "/register", record), "record")
 
 
 class HttpChunkSink:
-    """See ``road.ChunkSink``: several chunks go together, over each line one batch of them after the other.
+    """See ``publishing_road.ChunkSink``: several chunks go together, over each line one batch of them after the other.
 
     So two batches may change places in the server's index, where every chunk has its own number. What is sent must stay as it is until
     ``finish`` or ``close``.
@@ -123,7 +139,7 @@ class HttpChunkSink:
         self._bodies, self._names, self._size, self._version = list[bytes | memoryview](), list[str](), 0, ""
 
     def mark(self) -> int:
-        """See ``road.ChunkSink.mark``."""
+        """See ``publishing_road.ChunkSink.mark``."""
         told = self._session.call(self._session.ask("POST", "/chunks:mark", b""), "mark").message("mark")
         offset: int = _typed(told, "offset", int)
         return offset
@@ -131,7 +147,7 @@ class HttpChunkSink:
     def send(
         self, body: bytes | memoryview, *, version: str, index: int, count: int, digest: str, codec: str = "none"
     ) -> None:
-        """See ``road.ChunkSink.send``; raises SenderFault when the server got other bytes than a digest before it names."""
+        """See ``publishing_road.ChunkSink.send``; raises SenderFault when the server got other bytes than a digest before it names."""
         del count   # the server's index has no place for it
         if self._bodies and (self._size + len(body) > BATCH_BYTES or len(self._bodies) == BATCH_CHUNKS or version != self._version):
             self._send_batch()
@@ -155,13 +171,13 @@ class HttpChunkSink:
             sending.flush()
 
     def finish(self, release: str) -> None:
-        """See ``road.ChunkSink.finish``."""
+        """See ``publishing_road.ChunkSink.finish``."""
         self._flush()
         ask = self._session.ask("POST", "/chunks:finish", pack({"release": release}), wait_seconds=SYNC_SECONDS)
         self._session.call(ask, "end of the chunks")
 
     def held_since(self, offset: int) -> Iterator[bytes]:
-        """See ``road.ChunkSink.held_since``: the server reads and hashes what it holds."""
+        """See ``publishing_road.ChunkSink.held_since``: the server reads and hashes what it holds."""
         self._flush()
         what = "list of chunks"
 

@@ -40,9 +40,9 @@ class HttpRoad:
     def __init__(self, server: Server) -> None:
         self.server = server
 
-    def publish(self, model: str, channel: str) -> HttpPublisherRoad:
+    def publish(self, model: str, channel: str, *, sends: bool = True) -> HttpPublisherRoad:
         """See ``road.Road.publish``."""
-        return HttpPublisherRoad(self.server, model, channel)
+        return HttpPublisherRoad(self.server, model, channel, sends=sends)
 
     def join(self, target: Target, *, bookmark: Bookmark | None = None) -> "HttpInstanceRoad":
         """See ``road.Road.join``."""

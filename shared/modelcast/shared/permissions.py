@@ -82,7 +82,7 @@ _PLACEHOLDER = "0"
 
 def _declared(role: Role, model: str, channel: str) -> list[Part]:
     if role is Role.PUBLISHER:
-        return [names.publishing_lock(model), *names.model_parts(model), *names.channel_parts(model, channel)]
+        return [*names.publisher_locks(model), *names.model_parts(model), *names.channel_parts(model, channel)]
     if role is Role.INSTANCE:
         return [*names.channel_parts(model, channel), *names.instance_parts(model, channel, _PLACEHOLDER)]
     if role is Role.REPLAYER:

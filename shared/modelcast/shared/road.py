@@ -1,12 +1,14 @@
 """The seam to a road: what a release needs to travel, in modelcast's own words, whatever carries it.
 
-Decides the protocols that a road keeps, each of at most four methods. Nothing above this module knows which road it is on.
-Imports nothing of any road.
+Decides the protocols that a road keeps, each of a few methods; those of whoever publishes are in ``publishing_road``. Nothing above
+this module knows which road it is on. Imports nothing of any road.
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Protocol
+
+from modelcast.shared.publishing_road import PublisherRoad
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,56 +154,6 @@ class ChunkSource(Protocol):
         ...
 
 
-class Register(Protocol):
-    """The record of what was begun, released and ordered of one model; only ever appended to."""
-
-    def read(self) -> Sequence[bytes]:
-        """Return all records, oldest first, complete up to this call."""
-        ...
-
-    def append(self, record: bytes) -> None:
-        """Add a record; returns when it is durable."""
-        ...
-
-
-class ChunkSink(Protocol):
-    """Where a publisher's chunks go."""
-
-    def mark(self) -> int:
-        """Return the offset where the next chunk will stand, at the earliest."""
-        ...
-
-    def send(
-        self, body: bytes | memoryview, *, version: str, index: int, count: int, digest: str, codec: str = "none"
-    ) -> None:
-        """Send a chunk, which stays as it is until ``finish``; waits while too many are unconfirmed.
-
-        ``codec`` says how the body holds the chunk: ``none`` or ``zstd``. ``version`` and ``index`` (of ``count`` chunks of
-        the artifact) tell an instance that was told of the release in advance where the chunk will belong.
-        """
-        ...
-
-    def finish(self, release: str) -> None:
-        """Mark the end of a release's chunks; returns when everything sent is durable."""
-        ...
-
-    def held_since(self, offset: int) -> Iterator[bytes]:
-        """Yield the digest of each chunk, unpacked, that the road holds from ``offset`` on, complete up to this call.
-
-        Computed from the bytes where they lie, never taken from what a message or a name claims.
-        """
-        ...
-
-
-@runtime_checkable
-class ChunkCheck(Protocol):
-    """A sink of chunks on a road that can tell cheaply what it holds."""
-
-    def has(self, identity: bytes) -> bool:
-        """Whether the road still has a chunk, by its digest; what is in it is not looked at."""
-        ...
-
-
 class ReportSource(Protocol):
     """Reports of instances as they come."""
 
@@ -216,37 +168,6 @@ class ReportSource(Protocol):
 
     def close(self) -> None:
         """Leave. Never raises."""
-        ...
-
-
-class PublisherRoad(Protocol):
-    """A publisher's session for one model: nobody else publishes this model while it is open."""
-
-    @property
-    def register(self) -> Register:
-        """What was released before."""
-        ...
-
-    @property
-    def chunks(self) -> ChunkSink:
-        """Where the bytes go; the road may keep only so many of them (``retention_bytes``)."""
-        ...
-
-    @property
-    def retention_bytes(self) -> int | None:
-        """How many bytes of chunks the road keeps, or None for all."""
-        ...
-
-    def announce(self, channel: str, body: bytes) -> None:
-        """Tell the instances that are there that chunks come, and an order after them; who misses it loses only time."""
-        ...
-
-    def order(self, channel: str, body: bytes) -> None:
-        """Send an order to every instance of a channel; returns when the road has it for good."""
-        ...
-
-    def close(self) -> None:
-        """Leave and let the next publisher in. Never raises."""
         ...
 
 
@@ -274,8 +195,17 @@ class DeadLetter:
 class Road(Protocol):
     """One way for releases to travel, chosen by a URL."""
 
-    def publish(self, model: str, channel: str) -> PublisherRoad:
-        """Open a publisher's session; raises PublisherBusy when another one is open."""
+    def publish(self, model: str, channel: str, *, sends: bool = True) -> PublisherRoad:
+        """Open a publisher's session.
+
+        Args:
+            model: Name of the model.
+            channel: Name of a channel.
+            sends: Whether chunks will be sent. A session that only orders is not kept out by one that is sending (``apart``).
+
+        Raises:
+            PublisherBusy: Another one is open that keeps this one out.
+        """
         ...
 
     def join(self, target: Target, *, bookmark: Bookmark | None = None) -> WakeableInstanceRoad:

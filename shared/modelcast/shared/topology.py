@@ -90,8 +90,18 @@ def instance_queue_name(model: str, channel: str, instance: str) -> str:
 
 
 def publishing_lock(model: str) -> Queue:
-    """The exclusive queue that one publisher of a model holds while it publishes."""
+    """The exclusive queue that one publisher of a model holds from its beginning to its end: nobody else sends chunks."""
     return Queue(f"{PREFIX}.{check_name('model', model)}.publishing", exclusive=True)
+
+
+def ordering_lock(model: str) -> Queue:
+    """The exclusive queue that whoever orders holds, and a publisher but for the time in which it sends chunks."""
+    return Queue(f"{PREFIX}.{check_name('model', model)}.ordering", exclusive=True)
+
+
+def publisher_locks(model: str) -> list[Part]:
+    """Both locks of a model's publishers."""
+    return [publishing_lock(model), ordering_lock(model)]
 
 
 def model_parts(model: str, *, retention_bytes: int = CHUNKS_RETENTION_BYTES) -> list[Part]:

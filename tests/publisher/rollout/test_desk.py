@@ -12,7 +12,7 @@ from modelcast.publisher.rollout.plan import RolloutPlan, waves_of
 from modelcast.publisher.rollout.records import Begun, Phase, Step, Stepped
 from modelcast.publisher.sessions import Sessions
 from modelcast.shared.errors import BrokerUnreachable, NotFound
-from modelcast.shared.road import PublisherRoad
+from modelcast.shared.publishing_road import PublisherRoad
 
 
 @pytest.fixture

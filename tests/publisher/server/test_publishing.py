@@ -11,7 +11,7 @@ from tests.publisher.server.test_joining import eventually
 
 from modelcast.publisher.catalog import Begun, Ordered, Withdrawal
 from modelcast.publisher.retirement import Retired
-from modelcast.publisher.server import publishing
+from modelcast.publisher.server import uploading
 from modelcast.shared.compression import pack_chunk
 from modelcast.shared.digest import digest
 from modelcast.shared.http_publishing import LINES
@@ -167,7 +167,7 @@ def test_one_session_keeps_no_more_of_the_servers_threads_busy_than_a_publisher_
     site: Site, client: Client, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client.begin(model)
-    whole, inside, most, may_go, changing = publishing._check, 0, 0, Event(), Lock()
+    whole, inside, most, may_go, changing = uploading._check, 0, 0, Event(), Lock()
 
     def check(*arguments: Any) -> None:
         nonlocal inside, most
@@ -179,7 +179,7 @@ def test_one_session_keeps_no_more_of_the_servers_threads_busy_than_a_publisher_
         with changing:
             inside -= 1
 
-    monkeypatch.setattr(publishing, "_check", check)
+    monkeypatch.setattr(uploading, "_check", check)
     others = [site.client() for _ in range(6)]
     for other in others:
         other.session = client.session
@@ -264,7 +264,7 @@ def test_small_bodies_may_be_msgpack_too(client: Client, model: str) -> None:
     kinds = {"Content-Type": "application/vnd.modelcast", "Accept": "application/vnd.modelcast"}
     answer = client.post(f"/models/{model}/publishing", data=msgpack.packb({"channel": "production"}), headers=kinds)
     assert answer.status_code == 201
-    assert set(msgpack.unpackb(answer.content)) == {"session", "lease_seconds", "retention_bytes"}
+    assert set(msgpack.unpackb(answer.content)) == {"session", "lease_seconds", "retention_bytes", "lets_order"}
 
 
 # --------------------------------------------------------------------------- orders

@@ -6,12 +6,10 @@ else passes through unchanged. Imports the road's protocols.
 
 from collections.abc import Iterator
 
+from modelcast.shared.publishing_road import ChunkSink, PublisherRoad, Register
 from modelcast.shared.road import (
     Bookmark,
-    ChunkSink,
     ChunkSource,
-    PublisherRoad,
-    Register,
     ReportSource,
     Road,
     Target,
@@ -37,9 +35,9 @@ class DamagingRoad:
         self._road = road
         self.flipped = 0
 
-    def publish(self, model: str, channel: str) -> PublisherRoad:
+    def publish(self, model: str, channel: str, *, sends: bool = True) -> PublisherRoad:
         """See ``road.Road.publish``."""
-        return _DamagingSession(self._road.publish(model, channel), self)
+        return _DamagingSession(self._road.publish(model, channel, sends=sends), self)
 
     def join(self, target: Target, *, bookmark: Bookmark | None = None) -> WakeableInstanceRoad:
         """See ``road.Road.join``."""
@@ -64,7 +62,7 @@ class DamagingRoad:
 
 
 class _DamagingSession:
-    """See ``road.PublisherRoad``."""
+    """See ``publishing_road.PublisherRoad``."""
 
     def __init__(self, session: PublisherRoad, road: DamagingRoad) -> None:
         self._session = session
@@ -73,36 +71,44 @@ class _DamagingSession:
         self.retention_bytes: int | None = session.retention_bytes
 
     def announce(self, channel: str, body: bytes) -> None:
-        """See ``road.PublisherRoad.announce``."""
+        """See ``publishing_road.PublisherRoad.announce``."""
         self._session.announce(channel, body)
 
     def order(self, channel: str, body: bytes) -> None:
-        """See ``road.PublisherRoad.order``."""
+        """See ``publishing_road.PublisherRoad.order``."""
         self._session.order(channel, body)
 
+    def apart(self) -> None:
+        """See ``publishing_road.PublisherRoad.apart``."""
+        self._session.apart()
+
+    def rejoin(self) -> None:
+        """See ``publishing_road.PublisherRoad.rejoin``."""
+        self._session.rejoin()
+
     def close(self) -> None:
-        """See ``road.PublisherRoad.close``."""
+        """See ``publishing_road.PublisherRoad.close``."""
         self._session.close()
 
 
 class _DamagingSink:
-    """See ``road.ChunkSink``."""
+    """See ``publishing_road.ChunkSink``."""
 
     def __init__(self, sink: ChunkSink, road: DamagingRoad) -> None:
         self._sink, self._road = sink, road
 
     def mark(self) -> int:
-        """See ``road.ChunkSink.mark``."""
+        """See ``publishing_road.ChunkSink.mark``."""
         return self._sink.mark()
 
     def send(self, body: bytes | memoryview, *, version: str, index: int, count: int, digest: str, codec: str = "none") -> None:
-        """See ``road.ChunkSink.send``; the digest stays that of the undamaged bytes."""
+        """See ``publishing_road.ChunkSink.send``; the digest stays that of the undamaged bytes."""
         self._sink.send(self._road.damage(body), version=version, index=index, count=count, digest=digest, codec=codec)
 
     def finish(self, release: str) -> None:
-        """See ``road.ChunkSink.finish``."""
+        """See ``publishing_road.ChunkSink.finish``."""
         self._sink.finish(release)
 
     def held_since(self, offset: int) -> Iterator[bytes]:
-        """See ``road.ChunkSink.held_since``."""
+        """See ``publishing_road.ChunkSink.held_since``."""
         return self._sink.held_since(offset)

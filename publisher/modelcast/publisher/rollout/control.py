@@ -29,7 +29,7 @@ from modelcast.shared.errors import MisuseError, NotFound
 from modelcast.shared.keyfiles import load_signing_key
 from modelcast.shared.limits import shortened
 from modelcast.shared.names import Version, check_name
-from modelcast.shared.road import PublisherRoad
+from modelcast.shared.publishing_road import PublisherRoad
 from modelcast.shared.roads import as_road
 from modelcast.shared.signing import SigningKey
 

@@ -17,7 +17,8 @@ from modelcast.publisher.rollout.records import Phase, Rollout, Sent, Step, Step
 from modelcast.publisher.sessions import Sessions
 from modelcast.shared.errors import HostFault, NotFound, PublisherBusy
 from modelcast.shared.operating_road import RecordRoad
-from modelcast.shared.road import PublisherRoad, Road
+from modelcast.shared.publishing_road import PublisherRoad
+from modelcast.shared.road import Road
 from modelcast.shared.signing import SigningKey
 
 PAUSE_SECONDS = 2.0

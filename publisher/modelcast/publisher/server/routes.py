@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from modelcast.publisher.server import feed, joining, publishing, reading, telling, welcome
+from modelcast.publisher.server import feed, joining, publishing, reading, telling, uploading, welcome
 from modelcast.publisher.server.call import JSON_TYPE, WIRE_TYPE, Call
 from modelcast.publisher.server.tokens import Scope
 
@@ -81,17 +81,19 @@ ROUTES: Sequence[Route] = (
     Route("GET", f"{MODEL}/chunks", feed.index, FETCH, ("from", "limit", "wait"), gives=WIRE, errors=(404,)),
     Route("POST", f"{MODEL}/publishing", publishing.begin, CHANGE, takes=JSON_TYPE, gives=BOTH, success=(201,), errors=(409,),
           fields=("channel",)),
+    Route("POST", f"{MODEL}/publishing:apart", publishing.apart, (Scope.PUBLISH,), (), SESSION, None, NOTHING, (204,), (409,)),
+    Route("POST", f"{MODEL}/publishing:rejoin", publishing.rejoin, (Scope.PUBLISH,), (), SESSION, None, BOTH, errors=(409,)),
     Route("DELETE", f"{MODEL}/publishing/{{session}}", publishing.end, CHANGE, gives=NOTHING, success=(204,)),
     Route("GET", f"{MODEL}/register", publishing.register, CHANGE + FETCH, ("from",), SESSION, gives=WIRE, errors=(409,)),
     Route("POST", f"{MODEL}/register", publishing.add_record, CHANGE, (), SESSION, WIRE_TYPE, NOTHING, (204,), (409,)),
-    Route("POST", f"{MODEL}/chunks:mark", publishing.mark, (Scope.PUBLISH,), (), SESSION, None, BOTH, errors=(409,)),
-    Route("PUT", f"{MODEL}/chunks/{{digest}}", publishing.put_chunk, (Scope.PUBLISH,), (), SESSION + CHUNK, CHUNK_TYPE, NOTHING,
+    Route("POST", f"{MODEL}/chunks:mark", uploading.mark, (Scope.PUBLISH,), (), SESSION, None, BOTH, errors=(409,)),
+    Route("PUT", f"{MODEL}/chunks/{{digest}}", uploading.put_chunk, (Scope.PUBLISH,), (), SESSION + CHUNK, CHUNK_TYPE, NOTHING,
           (201, 204), (409,)),
-    Route("PUT", f"{MODEL}/chunks:batch", publishing.put_batch, (Scope.PUBLISH,), (),
+    Route("PUT", f"{MODEL}/chunks:batch", uploading.put_batch, (Scope.PUBLISH,), (),
           (*SESSION, "Modelcast-Version", "Modelcast-Chunks"), CHUNK_TYPE, NOTHING, (204,), (409,)),
-    Route("POST", f"{MODEL}/chunks:finish", publishing.finish, (Scope.PUBLISH,), (), SESSION, JSON_TYPE, NOTHING, (204,), (409,),
+    Route("POST", f"{MODEL}/chunks:finish", uploading.finish, (Scope.PUBLISH,), (), SESSION, JSON_TYPE, NOTHING, (204,), (409,),
           ("release",)),
-    Route("GET", f"{MODEL}/chunks:held", publishing.held, (Scope.PUBLISH,), ("from",), SESSION, gives=WIRE, errors=(409,)),
+    Route("GET", f"{MODEL}/chunks:held", uploading.held, (Scope.PUBLISH,), ("from",), SESSION, gives=WIRE, errors=(409,)),
     Route("POST", f"{CHANNEL}/orders", publishing.order, PROMOTE, (), SESSION, WIRE_TYPE, NOTHING, (204,), (409,)),
     Route("POST", f"{CHANNEL}/announcements", publishing.announcement, PROMOTE, (), SESSION, WIRE_TYPE, NOTHING, (204,),
           (409,)),

@@ -1,4 +1,4 @@
-"""Publishers' sessions: each holds the lock of its model, for as long as it asks or nobody else wants to publish.
+"""Publishers' sessions: each holds locks of its model, for as long as it asks or nobody else wants them.
 
 Decides when a session is over. Everything in a session is done one after the other. Imports the file road.
 """
@@ -47,6 +47,26 @@ class Session:
         finally:
             self._asking, self._asked_at = self._asking - 1, time.monotonic()
 
+    @asynccontextmanager
+    async def ordering(self) -> AsyncGenerator[FilePublisherRoad]:
+        """Hold the session as ``turn`` does, to write records or orders; raises Problem while others may."""
+        async with self.turn() as road:
+            if road.locks.are_apart:
+                raise Problem(409, "Others may order now.", hint="Rejoin first: POST …/publishing:rejoin.")
+            yield road
+
+    @asynccontextmanager
+    async def sending(self) -> AsyncGenerator[FilePublisherRoad]:
+        """Hold the session as ``turn`` does, to write chunks; raises Problem where others may."""
+        async with self.turn() as road:
+            if not road.locks.may_send:
+                raise Problem(409, "This session was opened to order, not to send chunks.", hint='Open one with "sends": true.')
+            yield road
+
+    def keeps_out(self, *, sends: bool) -> bool:
+        """Whether it holds what another session would need."""
+        return not self.road.locks.are_apart or (sends and self.road.locks.may_send)
+
     @contextmanager
     def asking(self) -> Generator[None]:
         """Note that its client is there while the block runs: a large body on a slow way is no silence."""
@@ -76,7 +96,7 @@ def over() -> Problem:
 
 
 class Sessions:
-    """All sessions, one for each model at most.
+    """All sessions: of each model one that sends chunks at most, and one that may order.
 
     Args:
         depot: The depot.
@@ -87,26 +107,45 @@ class Sessions:
         self._depot, self._limits = depot, limits
         self._sessions: dict[str, Session] = {}
         self._opening = asyncio.Lock()
+        """Held while it is decided who gets a lock, before any session's turn."""
 
-    async def open(self, model: str, channel: str) -> Session:
+    async def open(self, model: str, channel: str, *, sends: bool) -> Session:
         """Open a session.
 
         Raises:
-            PublisherBusy: Another publisher is publishing this model, here or on the directory.
-            Problem: 409, the same.
+            PublisherBusy: Somebody on the directory keeps it out.
+            Problem: 409, another session does.
         """
         async with self._opening:
-            before = self._sessions.get(model)
-            if before is not None:
-                if not before.is_silent(self._limits.lease_seconds):
-                    raise Problem(
-                        409, f"Another publisher is publishing {model} right now.", hint="Wait until it is done, or stop it.",
-                        headers={"Retry-After": "1"},
-                    )
-                await self._remove(before)
-            road = await work(FilePublisherRoad, self._depot, model, channel)
-            session = self._sessions[model] = Session(model, road)
+            if not await self._make_room(model, sends=sends):
+                raise Problem(
+                    409, f"Another publisher is publishing {model} right now.", hint="Wait until it is done, or stop it.",
+                    headers={"Retry-After": "1"},
+                )
+            road = await work(FilePublisherRoad, self._depot, model, channel, sends=sends)
+            session = Session(model, road)
+            self._sessions[session.id] = session
             return session
+
+    async def _make_room(self, model: str, *, sends: bool, beside: Session | None = None) -> bool:
+        """End silent sessions that are in the way; returns whether none is left."""
+        others = [other for other in self._of(model) if other is not beside and other.keeps_out(sends=sends)]
+        if not all(other.is_silent(self._limits.lease_seconds) for other in others):
+            return False
+        for other in others:
+            await self._remove(other)
+        return True
+
+    async def rejoin(self, session: Session) -> bool:
+        """End a session's time apart, unless another one is ordering; returns whether it is over."""
+        async with self._opening:
+            if not await self._make_room(session.model, sends=False, beside=session):
+                return False
+            async with session.sending() as road:
+                return await work(road.locks.rejoin)
+
+    def _of(self, model: str) -> list[Session]:
+        return [session for session in self._sessions.values() if session.model == model]
 
     def get(self, model: str, identity: str | None) -> Session:
         """Return the session that a client means.
@@ -118,32 +157,33 @@ class Sessions:
             raise Problem(
                 400, "This needs a publisher's session.", hint=f"POST /v1/models/{model}/publishing; send its id as Modelcast-Session."
             )
-        session = self._sessions.get(model)
-        if session is None or not secrets.compare_digest(session.id.encode(), identity.encode()):
+        session = self._find(model, identity)
+        if session is None:
             raise over()
         return session
 
+    def _find(self, model: str, identity: str) -> Session | None:
+        asked = identity.encode()
+        return next((session for session in self._of(model) if secrets.compare_digest(session.id.encode(), asked)), None)
+
     async def end(self, model: str, identity: str) -> None:
         """End a session, if it is one."""
-        session = self._sessions.get(model)
-        if session is not None and secrets.compare_digest(session.id.encode(), identity.encode()):
+        session = self._find(model, identity)
+        if session is not None:
             await self._remove(session)
 
     async def free(self, model: str) -> None:
-        """End the session of a model if it is silent.
+        """End the sessions of a model if they are silent.
 
         Raises:
-            PublisherBusy: It is not.
+            PublisherBusy: One is not.
         """
-        session = self._sessions.get(model)
-        if session is not None:
-            if not session.is_silent(self._limits.lease_seconds):
+        async with self._opening:
+            if not await self._make_room(model, sends=True):
                 raise PublisherBusy(f"Somebody is publishing {model} right now.", hint="Wait until it is done, or stop it.")
-            await self._remove(session)
 
     async def _remove(self, session: Session) -> None:
-        if self._sessions.get(session.model) is session:
-            del self._sessions[session.model]
+        self._sessions.pop(session.id, None)
         await session.close()
 
     async def sweep(self) -> None:

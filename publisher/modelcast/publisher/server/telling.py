@@ -170,11 +170,11 @@ def _retire(depot: Depot, model: str) -> None:
     folder = depot.root / ModelPlaces(model).folder
     if not folder.is_dir():
         return
-    lock = depot.lock(model)
-    if not lock.take():
+    locks = depot.locks(model)
+    if not locks.take():
         raise PublisherBusy(f"Somebody is publishing {model} right now.", hint="Wait until it is done, or stop it.")
     try:
         depot.letters().remove_of(model)
         depot.disk.remove_tree(folder)
     finally:
-        lock.release()
+        locks.release()

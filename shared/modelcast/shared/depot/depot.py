@@ -21,6 +21,7 @@ from modelcast.shared.depot.layout import (
     is_name,
 )
 from modelcast.shared.depot.letters import LetterBox
+from modelcast.shared.depot.modellocks import ModelLocks
 from modelcast.shared.depot.numbered import NumberedLog
 from modelcast.shared.errors import DepotUnusable
 from modelcast.shared.fs import TEMPORARY_PREFIX
@@ -133,9 +134,10 @@ class Depot:
             return []
         return [name for name in self.disk.names(path) if is_name(name) and not self.disk.is_link(path / name)]
 
-    def lock(self, model: str) -> HostLock:
-        """Return the lock of a model's publisher, not taken yet; whoever changes what publishers write holds it."""
-        return HostLock(self.root / ModelPlaces(model).lock, mode=self.disk.FILE_MODE)
+    def locks(self, model: str) -> ModelLocks:
+        """Return the locks of a model's publishers, not taken yet; whoever changes what publishers write holds both."""
+        places, mode = ModelPlaces(model), self.disk.FILE_MODE
+        return ModelLocks(HostLock(self.root / places.publishing, mode=mode), HostLock(self.root / places.ordering, mode=mode))
 
     def make_model(self, model: str) -> ModelPlaces:
         """Make a model's folders and return where they are."""

@@ -30,7 +30,8 @@ class ModelPlaces:
 
     Attributes:
         folder: All that the model has.
-        lock: The lock of its publisher.
+        publishing: The lock of its publisher.
+        ordering: The lock of whoever orders.
         incoming: What is being written; swept by the next publisher.
         chunks: The chunks, in a folder for each first two digits.
         index: Which chunk came when: one entry for each, appended.
@@ -40,7 +41,7 @@ class ModelPlaces:
 
     def __init__(self, model: str) -> None:
         self.folder = f"{MODELS}/{check_name('model', model)}"
-        self.lock = f"{self.folder}/publishing"
+        self.publishing, self.ordering = f"{self.folder}/publishing", f"{self.folder}/ordering"
         self.incoming = f"{self.folder}/incoming"
         self.chunks = f"{self.folder}/chunks"
         self.index = f"{self.folder}/index"

@@ -195,7 +195,7 @@ def _parts(targets: list[tuple[str, str]], instance: str | None, queue_type: str
 
     parts: list[Part] = []
     for model, channel in targets:
-        parts += [names.publishing_lock(model), *names.model_parts(model), *names.channel_parts(model, channel)]
+        parts += [*names.publisher_locks(model), *names.model_parts(model), *names.channel_parts(model, channel)]
         if instance is not None:
             parts += names.instance_parts(model, channel, instance, queue_type=queue_type)
     return [part for index, part in enumerate(parts) if part not in parts[:index]]

@@ -125,7 +125,8 @@ def state_diagram() -> str:
 PURPOSES = {
     "modelcast.<model>.chunks": "The chunks of all releases of a model",
     "modelcast.<model>.releases": "The register: what was begun, released and ordered",
-    "modelcast.<model>.publishing": "The lock: one publisher of a model at a time; goes with its connection",
+    "modelcast.<model>.publishing": "A lock: one publisher of a model at a time; goes with its connection",
+    "modelcast.<model>.ordering": "A lock: one who orders at a time; a publisher lets go of it while it sends chunks",
     "modelcast.<model>.<channel>": "Orders",
     "modelcast.<model>.<channel>.announcements": "What is being sent at this moment, and will be ordered; in no history",
     "modelcast.<model>.<channel>.history": "Every order, for instances that join late",
@@ -142,7 +143,7 @@ def topology_table() -> str:
         return ".".join(names.get(part, part) for part in text.split("."))
 
     parts = [
-        *topology.model_parts("m0"), topology.publishing_lock("m0"), *topology.instance_parts("m0", "c0", "i0"),
+        *topology.model_parts("m0"), *topology.publisher_locks("m0"), *topology.instance_parts("m0", "c0", "i0"),
         *topology.channel_parts("m0", "c0"),
     ]
     bound = {part.queue: named(part.exchange) for part in parts if isinstance(part, topology.Binding)}

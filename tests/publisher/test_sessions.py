@@ -10,7 +10,7 @@ from tests.contract.conftest import road_of
 from modelcast.publisher import sessions as module
 from modelcast.publisher.catalog import Catalog
 from modelcast.publisher.sessions import TOLD_AT, Sessions
-from modelcast.shared.errors import NotFound, PublisherBusy
+from modelcast.shared.errors import HostFault, NotFound, PublisherBusy
 from modelcast.shared.operating_road import OpenRoad
 from modelcast.shared.publishing_road import PublisherRoad
 
@@ -44,7 +44,7 @@ def test_who_comes_back_from_its_time_apart_waits_for_who_orders(road: OpenRoad,
     mine, told = road.publish("fraud", "production"), list[str]()
     mine.apart()
     theirs = road.publish("fraud", "production", sends=False)
-    with pytest.raises(PublisherBusy):
+    with pytest.raises(HostFault, match="sent and not ordered"):
         Sessions(road, 0.0).rejoin(mine)
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: told and theirs.close()))
     Sessions(road, 60.0, told.append).rejoin(mine)

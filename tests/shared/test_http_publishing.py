@@ -46,6 +46,31 @@ def test_a_session_goes_with_every_request_and_is_given_back(peer) -> None:
     ]
 
 
+def test_the_time_apart_is_asked_for_where_the_server_knows_it(peer) -> None:
+    answers = [told(rejoined=False), told(rejoined=True)]
+    there = peer(
+        lambda request: answers.pop(0) if request.target.endswith(":rejoin") else reply(204),
+        session=told(session="s1", lease_seconds=30, retention_bytes=None, lets_order=True),
+    )
+    road = HttpPublisherRoad(there.server(), "fraud", "production")
+    road.apart()
+    with pytest.raises(PublisherBusy, match="ordering"):
+        road.rejoin()
+    road.rejoin()
+    road.close()
+    asked = [request.target.rpartition("/")[2] for request in there.requests]
+    assert asked == ["publishing", "publishing:apart", "publishing:rejoin", "publishing:rejoin", "s1"]
+
+
+def test_a_server_that_does_not_know_a_time_apart_keeps_others_out_all_the_time(peer) -> None:
+    there = peer(lambda _request: reply(204))
+    road = HttpPublisherRoad(there.server(), "fraud", "production")
+    road.apart()
+    road.rejoin()
+    road.close()
+    assert [request.target.rpartition("/")[2] for request in there.requests] == ["publishing", "s1"]
+
+
 def test_chunks_go_together_until_they_are_many_or_large_or_of_another_release(peer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_publishing, "BATCH_BYTES", 10)
     monkeypatch.setattr(http_publishing, "BATCH_CHUNKS", 3)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from modelcast.publisher.catalog import Catalog
-from modelcast.shared.errors import PublisherBusy
+from modelcast.shared.errors import HostFault, PublisherBusy
 from modelcast.shared.publishing_road import PublisherRoad
 from modelcast.shared.road import Road
 
@@ -52,8 +52,19 @@ class Sessions:
         return self._when_free(lambda: self.road.publish(model, channel, sends=sends), told)
 
     def rejoin(self, session: PublisherRoad) -> None:
-        """End a session's time apart; waits for whoever is ordering. Raises like ``open``."""
-        self._when_free(session.rejoin, f"Somebody is ordering right now: waiting up to {self.busy_seconds:g} s for the end of it.")
+        """End a session's time apart; waits for whoever is ordering.
+
+        Raises:
+            HostFault: The other one did not end, or the road is away.
+        """
+        told = f"Somebody is ordering right now: waiting up to {self.busy_seconds:g} s for the end of it."
+        try:
+            self._when_free(session.rejoin, told)
+        except PublisherBusy as busy:
+            raise HostFault(
+                f"The release is sent and not ordered: somebody else has been ordering for {self.busy_seconds:g} s.",
+                hint="Publish it again: nothing of it is sent once more. Is a command held up somewhere?", facts=busy.facts,
+            ) from busy
 
     def _when_free(self, attempt: Callable[[], Result], told: str) -> Result:
         deadline, looks = time.monotonic() + self.busy_seconds, 0

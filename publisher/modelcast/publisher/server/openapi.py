@@ -29,7 +29,9 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "Modelcast-Chunks": {"type": "string", "pattern": _UPLOAD},
     "Modelcast-Version": TEXT, "Modelcast-Index": COUNT, "Modelcast-Count": COUNT,
 }
-FIELDS: dict[str, dict[str, Any]] = {"channel": NAME, "release": DIGEST, "accept": {"type": "boolean"}}
+FIELDS: dict[str, dict[str, Any]] = {
+    "channel": NAME, "release": DIGEST, "accept": {"type": "boolean"}, "sends": {"type": "boolean", "default": True},
+}
 REQUIRED = {"joined", "chunks", "Modelcast-Session", "Modelcast-Chunks"}
 ANY_ROUTE = (400, 401, 403, 408, 413, 422, 429, 503)
 _NAMED = r"\1"
@@ -80,7 +82,8 @@ def _operation(route: Route) -> dict[str, Any]:
 
 def _fields(route: Route) -> dict[str, Any]:
     properties = {name: FIELDS[name] for name in route.fields}
-    return {"type": "object", "required": list(route.fields), "properties": properties}
+    required = [name for name, schema in properties.items() if "default" not in schema]
+    return {"type": "object", "required": required, "properties": properties}
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:

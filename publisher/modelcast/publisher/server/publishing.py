@@ -9,6 +9,7 @@ from typing import Any
 from starlette.responses import Response
 
 from modelcast.publisher.server.call import Call, done, text_of, wire
+from modelcast.publisher.server.problems import Problem
 from modelcast.publisher.server.sessions import Session
 from modelcast.publisher.server.tokens import Scope
 from modelcast.publisher.server.work import work
@@ -37,7 +38,9 @@ def _may_change(call: Call) -> None:
 async def begin(call: Call) -> Response:
     """Open a session: nobody else orders meanwhile, and nobody else sends chunks unless ``sends`` is false."""
     asked = await call.fields()
-    channel, sends = check_name("channel", text_of(asked, "channel")), asked.get("sends") is not False
+    channel, sends = check_name("channel", text_of(asked, "channel")), asked.get("sends", True)
+    if not isinstance(sends, bool):
+        raise Problem(400, "sends is neither true nor false.")
     if not call.token.allows(Scope.PUBLISH, call.model, channel):
         call.must(Scope.PROMOTE, call.model, channel)
     session = await call.service.sessions.open(call.model, channel, sends=sends)

@@ -80,7 +80,7 @@ ROUTES: Sequence[Route] = (
     Route("GET", f"{MODEL}/channels", reading.channels, FETCH, gives=BOTH, errors=(404,)),
     Route("GET", f"{MODEL}/chunks", feed.index, FETCH, ("from", "limit", "wait"), gives=WIRE, errors=(404,)),
     Route("POST", f"{MODEL}/publishing", publishing.begin, CHANGE, takes=JSON_TYPE, gives=BOTH, success=(201,), errors=(409,),
-          fields=("channel",)),
+          fields=("channel", "sends")),
     Route("POST", f"{MODEL}/publishing:apart", publishing.apart, (Scope.PUBLISH,), (), SESSION, None, NOTHING, (204,), (409,)),
     Route("POST", f"{MODEL}/publishing:rejoin", publishing.rejoin, (Scope.PUBLISH,), (), SESSION, None, BOTH, errors=(409,)),
     Route("DELETE", f"{MODEL}/publishing/{{session}}", publishing.end, CHANGE, gives=NOTHING, success=(204,)),

@@ -24,6 +24,8 @@ from modelcast.shared.roads import open_road
 NOISE = random.Random(7).randbytes(5000)
 MANY = 40
 """Chunks of 64 KiB: more than a road sends ahead."""
+LARGE = 130
+"""So many that others may order while they are sent."""
 
 
 @pytest.fixture(params=["fake", "amqp", "stream", "file", "file polled", "http"])
@@ -256,7 +258,7 @@ def test_a_rollback_does_not_wait_for_who_is_sending_and_what_is_sent_then_runs_
             rolled.append(operator.rollback("fraud", reason="in the middle").sequence)
             life.serves(consumer, "1.0.0")
 
-    publication = life.publisher.publish(weights(3, MANY), model="fraud", version="1.2.0", watch=watch)
+    publication = life.publisher.publish(weights(3, LARGE), model="fraud", version="1.2.0", watch=watch)
     assert rolled[0] < publication.sequence
     assert life.publisher.wait(publication, instances=1, timeout_seconds=LONG).ok
     assert consumer.status().version == "1.2.0"

@@ -67,7 +67,17 @@ def test_the_order_comes_when_every_chunk_is_confirmed_and_the_register_has_the_
     road = Watched(AmqpRoad(FakeBroker(), retention_bytes=64 * MIB))
     Publisher(road, signing_key=signing_key, chunk_bytes=CHUNK).publish(model_path, model="fraud", version="1.0.0", format="files", lineage={})   # type: ignore[arg-type]
     begun, released, ordering, ordered = ["append"] * 4
-    assert road.steps == [begun, "apart", *["send"] * 10, "finish", "rejoin", released, ordering, "order", ordered]
+    assert road.steps == [begun, *["send"] * 10, "finish", released, ordering, "order", ordered]
+
+
+def test_others_may_order_between_the_first_chunk_and_the_last_when_there_are_many(
+    signing_key, model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelcast.publisher.publication.ANNOUNCED_BYTES", 10 * CHUNK)
+    road = Watched(AmqpRoad(FakeBroker(), retention_bytes=64 * MIB))
+    Publisher(road, signing_key=signing_key, chunk_bytes=CHUNK).publish(model_path, model="fraud", version="1.0.0", format="files", lineage={})   # type: ignore[arg-type]
+    begun, released, ordering, ordered = ["append"] * 4
+    assert road.steps == [begun, "announce", "apart", *["send"] * 10, "finish", "rejoin", released, ordering, "order", ordered]
 
 
 def publish(broker: Broker, key: SigningKey, path: Path, version: str = "1.0.0", channel: str = "production", *, resend: bool = False) -> Publication:

@@ -27,7 +27,7 @@ from modelcast.shared.publishing_road import ChunkCheck, PublisherRoad
 from modelcast.shared.signing import Envelope, KeyRing, SigningKey
 
 ANNOUNCED_BYTES = 8 * MIB
-"""Smaller artifacts are sent in less time than an instance takes to begin reading."""
+"""Smaller artifacts are sent in less time than an instance takes to begin reading, or others to order meanwhile."""
 ANNOUNCEMENT_LASTS_MS = 24 * 3600 * 1000
 """What is announced and not ordered within a day was given up."""
 
@@ -178,7 +178,7 @@ def _send_chunks(
     road.chunks.finish(release)
     reach(Point.AFTER_FINISH)
     published_ms = milliseconds_since(intent.began)
-    if wire_bytes:
+    if wire_bytes and _is_large(intent):
         rejoin(road)
     released = Released(envelope, plan.chunks_offset, plan.oldest_offset, plan.new_digests, plan.new_bytes)
     road.register.append(released.to_bytes())
@@ -204,9 +204,14 @@ def _begin(
         reach(Point.BEFORE_BEGIN)
         road.register.append(begin.to_bytes())
         reach(Point.AFTER_BEGIN)
-    if is_new and intent.draft.total_bytes >= ANNOUNCED_BYTES:
+    if is_new and _is_large(intent):
         road.announce(intent.channel, _announcement(catalog, intent, *offsets))
-    road.apart()
+    if _is_large(intent):
+        road.apart()
+
+
+def _is_large(intent: Intent) -> bool:
+    return intent.draft.total_bytes >= ANNOUNCED_BYTES
 
 
 def _announcement(catalog: Catalog, intent: Intent, oldest_offset: int, mark: int) -> bytes:
@@ -254,7 +259,7 @@ def _send(
 
 
 def _order(road: PublisherRoad, catalog: Catalog, intent: Intent, recorded: _Recorded) -> Publication:
-    if recorded.wire_bytes:   # others may have ordered meanwhile
+    if recorded.wire_bytes and _is_large(intent):   # others may have ordered meanwhile
         catalog = Catalog(road.register.read())
         if not intent.resend:
             catalog.refuse_withdrawn(intent.channel, recorded.release, intent.draft.facts.version)

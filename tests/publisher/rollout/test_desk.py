@@ -31,7 +31,7 @@ def desk(request: pytest.FixtureRequest, tmp_path: Path, signing_key) -> Desk:
 
 def opened(desk: Desk) -> PublisherRoad:
     """A session of somebody else."""
-    return desk.sessions.open("fraud", "production")
+    return desk.sessions.open("fraud", "production", sends=True)
 
 
 def test_a_wave_is_ordered_once_whoever_asks(desk: Desk) -> None:
@@ -53,11 +53,11 @@ def test_once_somebody_else_drives_it_nothing_is_noted_and_nothing_ordered(desk:
 def test_a_road_that_is_away_is_waited_for_and_not_for_ever(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     opens, fails = desk.road.publish, [3]
 
-    def sometimes(model: str, channel: str):
+    def sometimes(model: str, channel: str, *, sends: bool):
         if fails[0]:
             fails[0] -= 1
             raise BrokerUnreachable("away")
-        return opens(model, channel)
+        return opens(model, channel, sends=sends)
 
     desk.road.publish = sometimes   # type: ignore[method-assign]
     assert desk.step(Step.ACCEPTED, wave=0)

@@ -80,7 +80,7 @@ class FakeNode:
         if queue is None:
             raise TopologyMismatch(f"The broker's queues are not as they should be: no queue {name!r}.")
         if queue.owner not in {None, user}:
-            raise PublisherBusy("Another publisher is publishing this model right now.")
+            raise PublisherBusy("Somebody else is publishing or ordering this model right now.")
         return queue
 
     def declare(self, part: Part, user: object) -> None:

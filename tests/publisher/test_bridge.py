@@ -12,6 +12,7 @@ from tests.fakes.life import Life
 from tests.fakes.publisher_sim import PublisherSimulator, withheld
 
 from modelcast.publisher.bridge import Bridge, Carried
+from modelcast.publisher.catalog import Ordered
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.errors import HostFault, PublisherBusy, VersionConflict
 from modelcast.shared.operating_road import OpenRoad
@@ -135,6 +136,51 @@ def test_a_publisher_that_is_at_work_there_is_waited_for(source, target, signing
         carried(source, target)
     session.close()
     assert carried(source, target)[0].version == "1.0.0"
+
+
+def test_a_rollback_is_carried_while_somebody_sends_there(source, target, signing_key) -> None:
+    sim = PublisherSimulator(source, signing_key)
+    old, new = sim.release("1.0.0"), sim.release("1.1.0")
+    for release in (old, new):
+        sim.publish(release)
+        carried(source, target)
+    sender = target.publish("fraud", "staging")
+    sender.apart()
+    sim.publish(old, kind=Kind.ROLLBACK)
+    assert not carried(source, target)[0].was_there
+    sim.publish(sim.release("1.2.0"))
+    with pytest.raises(PublisherBusy):
+        carried(source, target)
+    sender.close()
+    assert carried(source, target)[0].version == "1.2.0"
+
+
+def test_an_order_that_was_overtaken_while_its_chunks_were_carried_is_not_sent(source, target, signing_key) -> None:
+    here = PublisherSimulator(source, signing_key)
+    here.publish(here.release("1.0.0"))
+
+    class Overtaking:
+        """The target, where somebody orders while chunks come."""
+
+        def publish(self, *names: str, sends: bool) -> Any:
+            session = target.publish(*names, sends=sends)
+            finish = session.chunks.finish
+
+            def overtake(release: str) -> None:
+                finish(release)
+                theirs = target.publish(*names, sends=False)
+                theirs.register.append(Ordered("production", 2**40, "ab" * 32, 0, order="cd" * 32).to_bytes())
+                theirs.close()
+
+            session.chunks.finish = overtake
+            return session
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(target, name)
+
+    told = carried(source, Overtaking())[0]
+    assert (told.was_there, told.sent_bytes > 0) == (True, True)
+    assert orders(target) == []
 
 
 def test_a_server_is_carried_to_and_from_as_well(tmp_path: Path, source, signing_key) -> None:

@@ -78,10 +78,10 @@ def test_the_line_for_the_shell_keeps_what_is_special_there() -> None:
 
 
 def test_definitions_hold_the_parts_but_no_lock_and_what_users_may_do() -> None:
-    parts = [names.publishing_lock("fraud"), *names.model_parts("fraud"), *names.channel_parts(*TARGET)]
+    parts = [*names.publisher_locks("fraud"), *names.model_parts("fraud"), *names.channel_parts(*TARGET)]
     allowed = patterns(Role.PUBLISHER, [TARGET])
     told = json.loads(json.dumps(definitions(parts, "/", {"training": allowed})))
-    assert "modelcast.fraud.publishing" not in [queue["name"] for queue in told["queues"]]
+    assert not {"modelcast.fraud.publishing", "modelcast.fraud.ordering"} & {queue["name"] for queue in told["queues"]}
     assert {queue["name"] for queue in told["queues"]} >= {"modelcast.fraud.chunks", "modelcast.dead", "modelcast.reports"}
     assert told["permissions"] == [
         {"user": "training", "vhost": "/", "configure": allowed.configure, "write": allowed.write, "read": allowed.read}

@@ -10,13 +10,13 @@ from modelcast.shared.limits import GIB, MIB
 from modelcast.shared.names import RESERVED_CHANNELS
 from modelcast.shared.topology import Binding, Exchange, Part, Queue
 
-words = st.sampled_from(["a", "b", "chunks", "releases", "publishing", "history", "at", "dead", "reports", "a-b", "a_b", "0"])
+words = st.sampled_from(["a", "b", "chunks", "releases", "publishing", "ordering", "history", "at", "dead", "reports", "a-b", "a_b", "0"])
 channels = words.filter(lambda word: word not in RESERVED_CHANNELS)
 
 
 def all_parts(model: str, channel: str, instance: str, **options: str) -> list[Part]:
     return [
-        topology.publishing_lock(model), *topology.model_parts(model), *topology.channel_parts(model, channel),
+        *topology.publisher_locks(model), *topology.model_parts(model), *topology.channel_parts(model, channel),
         *topology.instance_parts(model, channel, instance, **options),
     ]
 
@@ -26,7 +26,7 @@ def test_no_two_things_share_a_name(targets: list[tuple[str, str, str]]) -> None
     owners: dict[tuple[type, str], object] = {}
     for model, channel, instance in targets:
         for group, owner in (
-            ([topology.publishing_lock(model), *topology.model_parts(model)], ("model", model)),
+            ([*topology.publisher_locks(model), *topology.model_parts(model)], ("model", model)),
             (topology.channel_parts(model, channel)[:2], ("channel", model, channel)),
             (topology.instance_parts(model, channel, instance), ("instance", model, channel, instance)),
             (topology.common_parts(), "all"),
@@ -71,9 +71,9 @@ def test_a_quorum_queue_loses_no_dead_letter() -> None:
     assert queue.arguments["x-overflow"] == "reject-publish"   # without it the broker falls back to at-most-once
 
 
-def test_only_the_lock_is_exclusive() -> None:
+def test_only_the_locks_are_exclusive() -> None:
     exclusive = {part.name for part in all_parts("m", "c", "i") if isinstance(part, Queue) and part.exclusive}
-    assert exclusive == {"modelcast.m.publishing"}
+    assert exclusive == {"modelcast.m.publishing", "modelcast.m.ordering"}
 
 
 @pytest.mark.parametrize("retention_bytes", [64 * MIB, 1 * GIB, 20 * GIB, 1000 * GIB])
@@ -87,7 +87,7 @@ def test_a_stream_has_several_segments_so_that_retention_can_work(retention_byte
 
 def test_names_outside_the_rule_never_reach_the_broker() -> None:
     for name in ("", "A", "a.b", "a#", "*", "é"):
-        for make in (topology.chunks_name, topology.releases_name, topology.publishing_lock):
+        for make in (topology.chunks_name, topology.releases_name, topology.publishing_lock, topology.ordering_lock):
             with pytest.raises(InvalidName):
                 make(name)
         with pytest.raises(InvalidName):

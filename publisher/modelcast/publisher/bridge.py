@@ -7,9 +7,10 @@ the plan and the road's protocols.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from modelcast.publisher.catalog import Begun, Catalog, Ordered, Released
+from modelcast.publisher.hold import Hold
 from modelcast.publisher.holding import has_lost, held
 from modelcast.publisher.plan import Plan
 from modelcast.publisher.sessions import Sessions
@@ -26,8 +27,6 @@ from modelcast.shared.signing import Envelope
 
 IDLE_SECONDS = 5.0
 """Silence after which a stream counts as read to its end."""
-BUSY_SECONDS = 10.0
-"""How long is waited for whoever orders on the target while a release is carried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,16 +135,20 @@ class Bridge:
             HostFault: A road broke, or the source has not all chunks.
         """
         opened = _Opened.of(body, self._where)
-        session = self._target.publish(self._where.model, self._where.channel)
+        return self._through_session(opened, sends=False) or cast("Carried", self._through_session(opened, sends=True))
+
+    def _through_session(self, opened: _Opened, *, sends: bool) -> Carried | None:
+        session = self._target.publish(self._where.model, self._where.channel, sends=sends)
         try:
-            return self._carry(session, opened)
+            return self._carry(session, opened, sends=sends)
         finally:
             session.close()
 
-    def _carry(self, session: PublisherRoad, opened: _Opened) -> Carried:
-        catalog, order, channel = Catalog(session.register.read()), opened.order, self._where.channel
-        last = catalog.last_order(channel)
-        if last is not None and last.sequence >= order.sequence:
+    def _carry(self, session: PublisherRoad, opened: _Opened, *, sends: bool) -> Carried | None:
+        """Carry an order; returns None where chunks are missing and this session does not send."""
+        hold, order, channel = Hold(session, Sessions(self._target).rejoin), opened.order, self._where.channel
+        catalog = hold.catalog
+        if _is_overtaken(catalog, order):
             return _carried(opened, 0, was_there=True)
         known = catalog.release(opened.manifest.version)
         if known is not None and not same(known.manifest.artifact.identity, opened.manifest.artifact.identity):
@@ -155,9 +158,10 @@ class Bridge:
             )
         sent_bytes = 0
         if known is None or known.release != opened.release or has_lost(session, catalog, known):
-            sent_bytes = self._send(session, catalog, opened)
-            last = Catalog(session.register.read()).last_order(channel)   # others may have ordered meanwhile
-            if last is not None and last.sequence >= order.sequence:
+            if not sends:
+                return None
+            sent_bytes = self._send(session, hold, opened)
+            if _is_overtaken(hold.catalog, order):   # others may have ordered meanwhile
                 return _carried(opened, sent_bytes, was_there=True)
         signers = Envelope.from_bytes(OrderMessage.from_bytes(opened.body).order, what="order").signatures
         intended = Ordered(
@@ -170,8 +174,9 @@ class Bridge:
         session.register.append(ordered.to_bytes())
         return _carried(opened, sent_bytes, was_there=False)
 
-    def _send(self, session: PublisherRoad, catalog: Catalog, opened: _Opened) -> int:
+    def _send(self, session: PublisherRoad, hold: Hold, opened: _Opened) -> int:
         """Send what the target has not, and record the release; returns how many bytes of the artifact that were."""
+        catalog = hold.catalog
         version, chunks = opened.manifest.version, list(opened.manifest.artifact.chunks())
         mark = session.chunks.mark()
         begun = catalog.begun(version)
@@ -184,7 +189,7 @@ class Bridge:
         missing = {chunk.digest: index for index, chunk in enumerate(chunks) if plan.sends(chunk.digest, chunk.size)}
         if missing and begun is None:
             session.register.append(Begun(version, mark).to_bytes())
-        session.apart()
+        hold.let_go()
         for arrived in self._found(opened.order, set(missing)):
             identity = bytes.fromhex(arrived.claim or "")
             session.chunks.send(
@@ -192,7 +197,8 @@ class Bridge:
                 codec=CODEC if arrived.is_packed else "none",
             )
         session.chunks.finish(opened.release)
-        Sessions(self._target, BUSY_SECONDS).rejoin(session)
+        hold.take()
+        hold.refuse_lost(plan.oldest_offset)
         released = Released(opened.envelope, plan.chunks_offset, plan.oldest_offset, plan.new_digests, plan.new_bytes)
         session.register.append(released.to_bytes())
         return plan.sent_bytes
@@ -218,6 +224,11 @@ class Bridge:
                 f"{counted(len(missing), 'chunk')} of {order.release.hex()[:12]} cannot be found on the road that is carried from.",
                 hint="Publish the version there again with --resend (resend=True).", facts={"missing_chunks": len(missing)},
             )
+
+
+def _is_overtaken(catalog: Catalog, order: Order) -> bool:
+    last = catalog.last_order(order.channel)
+    return last is not None and last.sequence >= order.sequence
 
 
 def _is_whole(arrived: ArrivedChunk) -> bool:

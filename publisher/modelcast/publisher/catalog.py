@@ -262,6 +262,10 @@ class Catalog:
         """Return the withdrawal of a release in a channel that still holds, or None."""
         return self._withdrawn.get((channel, release))
 
+    def withdrawals(self, channel: str) -> dict[str, Withdrawal]:
+        """Return the withdrawals of a channel that still hold, by release."""
+        return {release: found for (of_channel, release), found in self._withdrawn.items() if of_channel == channel}
+
     def retired(self, channel: str) -> dict[str, Retired]:
         """Return the instances of a channel of which somebody said that they do not come back, by their ids."""
         return {instance: retired for (of_channel, instance), retired in self._retired.items() if of_channel == channel}

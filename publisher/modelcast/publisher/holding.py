@@ -41,6 +41,15 @@ def has_lost(road: PublisherRoad, catalog: Catalog, known: KnownRelease) -> bool
     return False
 
 
+def are_kept(road: PublisherRoad, oldest_offset: int) -> bool:
+    """Whether the chunks from an offset on are still there, as far as a road can lose them that just took them."""
+    sink = road.chunks
+    if not isinstance(sink, ChunkExtent):
+        return True
+    end = sink.mark()   # first: in a stream that was made anew the marker is all there is
+    return sink.oldest() <= oldest_offset < end
+
+
 def held(road: PublisherRoad, catalog: Catalog, *, mark: int, budget_bytes: int | None) -> dict[bytes, int]:
     """Return the digests that earlier releases left on the road; see ``plan.held_by_earlier``."""
     sink = road.chunks

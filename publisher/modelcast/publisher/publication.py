@@ -12,6 +12,7 @@ from modelcast.publisher.build import Draft, describe
 from modelcast.publisher.catalog import Begun, Catalog, KnownRelease, Ordered, Released
 from modelcast.publisher.codec_choice import CodecChoice
 from modelcast.publisher.hashing import Hashing
+from modelcast.publisher.hold import Hold, Rejoin
 from modelcast.publisher.holding import has_lost, held
 from modelcast.publisher.intent import Intent
 from modelcast.publisher.ordering import Instruction, milliseconds_since, send_order
@@ -67,36 +68,35 @@ class Publication:
     chunks_are_gone: bool = False
 
 
-Rejoin = Callable[[PublisherRoad], None]
-"""Ends the time in which others may order; see ``sessions.Sessions.rejoin``."""
-
-
 def carry_out(road: PublisherRoad, intent: Intent, watch: Watcher, rejoin: Rejoin) -> Publication:
-    """Publish through an open session; others may order while the chunks are sent.
+    """Publish through an open session; others may order while a large artifact is read and sent.
 
     Raises:
         VersionConflict: The version exists with other bytes.
-        Withdrawn: It was rolled back in this channel; ``resend`` orders it all the same.
+        Withdrawn: It was rolled back in this channel; with ``resend``: while it was sent.
         ReleaseTooLarge: It is over half of what the road keeps.
         ChangedWhileReading: A file changed while it was read.
         HostFault: The road broke; call again, and only what is missing is sent.
     """
-    catalog = Catalog(road.register.read())
-    known = catalog.release(intent.draft.facts.version)
-    if known is not None and not intent.resend:
-        catalog.refuse_withdrawn(intent.channel, known.release, known.manifest.version)
+    hold = Hold(road, rejoin)
+    known = hold.catalog.release(intent.draft.facts.version)
     if known is None:
-        return _order(road, catalog, intent, _send_chunks(road, catalog, intent, watch, rejoin))
+        return _order(road, hold, intent, _send_chunks(road, hold, intent, watch))
+    if not intent.resend:
+        hold.catalog.refuse_withdrawn(intent.channel, known.release, known.manifest.version)
+    if _is_large(intent):
+        hold.let_go()
     manifest = describe(intent.draft, watch)
+    hold.take()   # what is known of the release is what it was: nobody else publishes it
     _check_same_bytes(known, manifest)
     envelope = _own_envelope(known, intent.keys.manifests)
-    last = catalog.last_order(intent.channel)
-    sends = intent.resend or has_lost(road, catalog, known)
+    last = hold.catalog.last_order(intent.channel)
+    sends = intent.resend or has_lost(road, hold.catalog, known)
     is_last = last is not None and last.release == known.release and last.up_to is None   # a wave of it is not for all
     if envelope is not None and last is not None and is_last and not sends:
         return _publication(intent, last, _Recorded(known.record, known.release), was_current=True)
     if sends:
-        record = _send_chunks(road, catalog, intent, watch, rejoin, again=manifest, envelope=envelope)
+        record = _send_chunks(road, hold, intent, watch, again=manifest, envelope=envelope)
     elif envelope is None:   # the chunks are there, but another key signed for them
         envelope = intent.keys.manifests.sign(MANIFEST_TYPE, manifest.to_bytes())
         released = replace(known.record, manifest=envelope, new_digests=b"", new_bytes=0)
@@ -104,7 +104,7 @@ def carry_out(road: PublisherRoad, intent: Intent, watch: Watcher, rejoin: Rejoi
         road.register.append(released.to_bytes())
     else:
         record = _Recorded(known.record, known.release)
-    return _order(road, catalog, intent, record)
+    return _order(road, hold, intent, record)
 
 
 def _check_same_bytes(known: KnownRelease, manifest: Manifest) -> None:
@@ -143,8 +143,7 @@ class _Recorded:
 
 
 def _send_chunks(
-    road: PublisherRoad, catalog: Catalog, intent: Intent, watch: Watcher, rejoin: Rejoin, *, again: Manifest | None = None,
-    envelope: bytes | None = None,
+    road: PublisherRoad, hold: Hold, intent: Intent, watch: Watcher, *, again: Manifest | None = None, envelope: bytes | None = None,
 ) -> _Recorded:
     """Read the artifact once: hash, send what the stream does not hold, sign (unless there is an ``envelope`` already) and record it.
 
@@ -160,15 +159,17 @@ def _send_chunks(
                 facts={"size": total, "retention_bytes": road.retention_bytes},
             )
     mark = road.chunks.mark()
-    begun = None if intent.resend else catalog.begun(intent.draft.facts.version)
+    begun = None if intent.resend else hold.catalog.begun(intent.draft.facts.version)
     if begun is not None and begun.offset >= mark:
         begun = None   # the stream was deleted and made anew
-    resumed = _left_behind(road, begun, watch, intent.draft) if begun else set[bytes]()
-    still = {} if intent.resend else held(road, catalog, mark=mark, budget_bytes=budget)
-    plan = Plan(mark=mark, resumed_from=begun.offset if begun else None, resumed=resumed, held=still)
+    still = {} if intent.resend else held(road, hold.catalog, mark=mark, budget_bytes=budget)
     begin = None if begun else Begun(intent.draft.facts.version, mark)
-    first = partial(_begin, road, catalog, intent, begin, (begun.offset if begun else mark, mark), is_new=again is None)
-    manifest, wire_bytes = _send(road, intent.draft, plan, first, watch)
+    first = partial(_begin, road, hold, intent, begin, (begun.offset if begun else mark, mark), is_new=again is None)
+    if _is_large(intent):   # before anything of it is read
+        first()
+    resumed = _left_behind(road, begun, watch, intent.draft) if begun else set[bytes]()
+    plan = Plan(mark=mark, resumed_from=begun.offset if begun else None, resumed=resumed, held=still)
+    manifest, wire_bytes = _send(road, intent.draft, plan, None if _is_large(intent) else first, watch)
     if again is not None and not same(manifest.artifact.identity, again.artifact.identity):
         raise ChangedWhileReading("A file changed while it was published.", hint="Publish files that nobody writes to.")
     if envelope is None:
@@ -178,8 +179,8 @@ def _send_chunks(
     road.chunks.finish(release)
     reach(Point.AFTER_FINISH)
     published_ms = milliseconds_since(intent.began)
-    if wire_bytes and _is_large(intent):
-        rejoin(road)
+    if hold.take():
+        hold.refuse_lost(plan.oldest_offset)
     released = Released(envelope, plan.chunks_offset, plan.oldest_offset, plan.new_digests, plan.new_bytes)
     road.register.append(released.to_bytes())
     reach(Point.AFTER_RELEASED)
@@ -197,17 +198,18 @@ def _left_behind(road: PublisherRoad, begun: Begun, watch: Watcher, draft: Draft
 
 
 def _begin(
-    road: PublisherRoad, catalog: Catalog, intent: Intent, begin: Begun | None, offsets: tuple[int, int], *, is_new: bool
+    road: PublisherRoad, hold: Hold, intent: Intent, begin: Begun | None, offsets: tuple[int, int], *, is_new: bool
 ) -> None:
     """Record that chunks are sent now, and let the instances begin to read them; ``is_new`` says that they know no such version."""
     if begin is not None:
         reach(Point.BEFORE_BEGIN)
         road.register.append(begin.to_bytes())
         reach(Point.AFTER_BEGIN)
-    if is_new and _is_large(intent):
-        road.announce(intent.channel, _announcement(catalog, intent, *offsets))
-    if _is_large(intent):
-        road.apart()
+    if not _is_large(intent):
+        return
+    if is_new:
+        road.announce(intent.channel, _announcement(hold.catalog, intent, *offsets))
+    hold.let_go()
 
 
 def _is_large(intent: Intent) -> bool:
@@ -233,9 +235,9 @@ def _announcement(catalog: Catalog, intent: Intent, oldest_offset: int, mark: in
 
 
 def _send(
-    road: PublisherRoad, draft: Draft, plan: Plan, first: Callable[[], None], watch: Watcher
+    road: PublisherRoad, draft: Draft, plan: Plan, first: Callable[[], None] | None, watch: Watcher
 ) -> tuple[Manifest, int]:
-    """Read, hash and send; ``first`` is called before the first chunk that is sent."""
+    """Read, hash and send; ``first``, if there is one, is called before the first chunk that is sent."""
     done, wire_bytes, total, count, choice = 0, 0, draft.total_bytes, draft.chunk_count, CodecChoice(draft)
     sink = road.chunks
     check = sink if isinstance(sink, ChunkCheck) else None
@@ -245,7 +247,7 @@ def _send(
             identity = hashing.take(place.file, content)
             is_gone = check is not None and plan.counts_on(identity) and not check.has(identity)
             if plan.sends(identity, place.size, is_gone=is_gone):
-                if not wire_bytes:
+                if not wire_bytes and first is not None:
                     first()
                 codec, body = choice.encode(place, content)
                 sink.send(
@@ -258,16 +260,13 @@ def _send(
         return draft.manifest(hashing.digests()), wire_bytes
 
 
-def _order(road: PublisherRoad, catalog: Catalog, intent: Intent, recorded: _Recorded) -> Publication:
-    if recorded.wire_bytes and _is_large(intent):   # others may have ordered meanwhile
-        catalog = Catalog(road.register.read())
-        if not intent.resend:
-            catalog.refuse_withdrawn(intent.channel, recorded.release, intent.draft.facts.version)
+def _order(road: PublisherRoad, hold: Hold, intent: Intent, recorded: _Recorded) -> Publication:
+    hold.refuse_withdrawn_meanwhile(intent.channel, intent.draft.facts.version)
     wanted = Instruction(
         intent.draft.facts.model, intent.channel, recorded.release, recorded.released, expires_ms=intent.expires_ms,
         began=intent.began, published_ms=recorded.published_ms,
     )
-    ordered = send_order(road, catalog, wanted, intent.keys.orders, intent.now_ms)
+    ordered = send_order(road, hold.catalog, wanted, intent.keys.orders, intent.now_ms)
     return _publication(intent, ordered, recorded, was_current=False)
 
 

@@ -15,6 +15,8 @@ from modelcast.shared.publishing_road import PublisherRoad
 from modelcast.shared.road import Road
 
 BUSY_RETRY_SECONDS = 0.5
+REJOIN_SECONDS = 60.0
+"""What was sent for an hour is not given up for a command that takes a moment, or was killed and has its place on a server still."""
 TOLD_AT = 3
 """Whoever notes one thing, as those do who carry on a rollout, has ended before this look."""
 
@@ -42,14 +44,10 @@ class Sessions:
             PublisherBusy: It did not end.
             HostFault: The road is away.
         """
+        told = f"Somebody is publishing or ordering {model} right now: waiting up to {self.busy_seconds:g} s for the end of it."
         if sends:
-            told = (
-                f"Somebody is publishing {model} right now: waiting up to {self.busy_seconds:g} s for the end of it. "
-                f"A publisher that is stopped and started again sends only what is missing."
-            )
-        else:
-            told = f"Somebody is ordering {model} right now: waiting up to {self.busy_seconds:g} s for the end of it."
-        return self._when_free(lambda: self.road.publish(model, channel, sends=sends), told)
+            told += " A publisher that is stopped and started again sends only what is missing."
+        return self._when_free(lambda: self.road.publish(model, channel, sends=sends), self.busy_seconds, told)
 
     def rejoin(self, session: PublisherRoad) -> None:
         """End a session's time apart; waits for whoever is ordering.
@@ -57,17 +55,18 @@ class Sessions:
         Raises:
             HostFault: The other one did not end, or the road is away.
         """
-        told = f"Somebody is ordering right now: waiting up to {self.busy_seconds:g} s for the end of it."
+        seconds = max(self.busy_seconds, REJOIN_SECONDS)
         try:
-            self._when_free(session.rejoin, told)
+            self._when_free(session.rejoin, seconds, f"Somebody is ordering right now: waiting up to {seconds:g} s for the end of it.")
         except PublisherBusy as busy:
             raise HostFault(
-                f"The release is sent and not ordered: somebody else has been ordering for {self.busy_seconds:g} s.",
-                hint="Publish it again: nothing of it is sent once more. Is a command held up somewhere?", facts=busy.facts,
+                f"The release is sent and not ordered: somebody else has been ordering for {seconds:g} s.",
+                hint="Is a command held up somewhere? A second attempt sends nothing of it again, unless it is told to resend.",
+                facts=busy.facts,
             ) from busy
 
-    def _when_free(self, attempt: Callable[[], Result], told: str) -> Result:
-        deadline, looks = time.monotonic() + self.busy_seconds, 0
+    def _when_free(self, attempt: Callable[[], Result], seconds: float, told: str) -> Result:
+        deadline, looks = time.monotonic() + seconds, 0
         while True:
             try:
                 return attempt()

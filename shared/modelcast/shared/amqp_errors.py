@@ -97,7 +97,7 @@ def channel_error(cause: BaseException, what: str) -> ModelcastError:
         )
     if code == 405:
         return PublisherBusy(
-            "Another publisher is publishing this model right now.", hint="Wait until it is done and run again.", facts=facts
+            "Somebody else is publishing or ordering this model right now.", hint="Wait until it is done and run again.", facts=facts
         )
     if code == 404 and DOWN in text:   # nothing is missing: deleting what is named would lose it
         return BrokerUnreachable(

@@ -195,7 +195,7 @@ class ReleaseTooLarge(MisuseError):
 
 
 class PublisherBusy(MisuseError):
-    """Another publisher is publishing this model right now."""
+    """Somebody else is publishing or ordering this model right now."""
 
     exit_code = 20
 

@@ -40,7 +40,8 @@ class FilePublisherRoad:
             raise
 
     def _busy(self) -> PublisherBusy:
-        return PublisherBusy(f"Another publisher is publishing {self._model} right now.", hint="Wait until it is done, or stop it.")
+        told = f"Somebody else is publishing or ordering {self._model} right now."
+        return PublisherBusy(told, hint="Wait until it is done, or stop it.")
 
     def announce(self, channel: str, body: bytes) -> None:
         """See ``publishing_road.PublisherRoad.announce``: who is there sees it; the one before it goes."""

@@ -111,4 +111,4 @@ def test_whoever_waits_for_another_publisher_is_told(
         monkeypatch.setattr(Driver, "run", lambda self: self.desk.look())
     monkeypatch.setenv("MODELCAST_ORDER_KEY", str(key_file))
     run([*command, "--url", life.url])   # type: ignore[attr-defined]
-    assert capsys.readouterr().err.count("Somebody is ordering fraud right now: waiting up to 60 s") == 1
+    assert capsys.readouterr().err.count("Somebody is publishing or ordering fraud right now: waiting up to 60 s") == 1

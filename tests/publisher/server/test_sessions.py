@@ -1,5 +1,7 @@
 """Publishers' sessions that end without a word."""
 
+import time
+
 import pytest
 from tests.fakes.site import Site
 
@@ -59,6 +61,23 @@ def test_a_silent_session_that_orders_holds_up_nobody_who_comes_back(depot) -> N
         eventually(lambda: sender.post("/models/fraud/publishing:rejoin").json() == {"rejoined": True})
         answer = orderer.post("/models/fraud/register", data=b"late")
         assert (answer.status_code, answer.json()["hint"]) == (409, "Publish again: only what is missing is sent.")
+
+
+def test_who_waits_to_come_back_is_not_silent(depot) -> None:
+    with (
+        Site(depot, ServerLimits(lease_seconds=0.2), needs_tokens=False) as site, site.client() as sender, site.client() as orderer,
+        site.client() as another,
+    ):
+        sender.begin("fraud")
+        sender.post("/models/fraud/publishing:apart")
+        orderer.begin("fraud", sends=False)
+        deadline = time.monotonic() + 0.6
+        while time.monotonic() < deadline:   # three leases
+            assert orderer.get("/models/fraud/register").status_code == 200
+            assert sender.post("/models/fraud/publishing:rejoin").json() == {"rejoined": False}
+            assert another.begin("fraud").status_code == 409
+        orderer.end("fraud")
+        assert sender.post("/models/fraud/publishing:rejoin").json() == {"rejoined": True}
 
 
 def test_who_orders_on_the_directory_holds_up_who_comes_back_by_http(depot) -> None:

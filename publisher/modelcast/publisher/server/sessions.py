@@ -17,6 +17,8 @@ from modelcast.shared.errors import PublisherBusy
 from modelcast.shared.file_publishing import FilePublisherRoad
 from modelcast.shared.http_publishing import LINES
 
+LOCKS = 64
+
 
 class Session:
     """One publisher's session.
@@ -106,8 +108,8 @@ class Sessions:
     def __init__(self, depot: Depot, limits: ServerLimits) -> None:
         self._depot, self._limits = depot, limits
         self._sessions: dict[str, Session] = {}
-        self._opening = asyncio.Lock()
-        """Held while it is decided who gets a lock, before any session's turn."""
+        self._deciding = [asyncio.Lock() for _ in range(LOCKS)]
+        """One of them, by the model, is held while it is decided who gets a place, before any session's turn."""
 
     async def open(self, model: str, channel: str, *, sends: bool) -> Session:
         """Open a session.
@@ -116,10 +118,10 @@ class Sessions:
             PublisherBusy: Somebody on the directory keeps it out.
             Problem: 409, another session does.
         """
-        async with self._opening:
+        async with self._deciding_on(model):
             if not await self._make_room(model, sends=sends):
                 raise Problem(
-                    409, f"Another publisher is publishing {model} right now.", hint="Wait until it is done, or stop it.",
+                    409, f"Somebody else is publishing or ordering {model} right now.", hint="Wait until it is done, or stop it.",
                     headers={"Retry-After": "1"},
                 )
             road = await work(FilePublisherRoad, self._depot, model, channel, sends=sends)
@@ -138,11 +140,15 @@ class Sessions:
 
     async def rejoin(self, session: Session) -> bool:
         """End a session's time apart, unless another one is ordering; returns whether it is over."""
-        async with self._opening:
-            if not await self._make_room(session.model, sends=False, beside=session):
-                return False
-            async with session.sending() as road:
-                return await work(road.locks.rejoin)
+        with session.asking():   # who waits is not silent
+            async with self._deciding_on(session.model):
+                if not await self._make_room(session.model, sends=False, beside=session):
+                    return False
+                async with session.sending() as road:
+                    return await work(road.locks.rejoin)
+
+    def _deciding_on(self, model: str) -> asyncio.Lock:
+        return self._deciding[hash(model) % LOCKS]
 
     def _of(self, model: str) -> list[Session]:
         return [session for session in self._sessions.values() if session.model == model]
@@ -178,7 +184,7 @@ class Sessions:
         Raises:
             PublisherBusy: One is not.
         """
-        async with self._opening:
+        async with self._deciding_on(model):
             if not await self._make_room(model, sends=True):
                 raise PublisherBusy(f"Somebody is publishing {model} right now.", hint="Wait until it is done, or stop it.")
 

@@ -14,6 +14,7 @@ from modelcast.consumer.trial import Dropped, Trial
 from modelcast.consumer.trust import open_announcement
 from modelcast.shared.amqp_road import AmqpRoad
 from modelcast.shared.errors import SenderFault
+from modelcast.shared.order import Kind
 
 NUMBERS = b"".join(n.to_bytes(4, "big") for n in range(1250))   # five chunks, all different
 
@@ -98,6 +99,19 @@ def test_chunks_of_the_release_before_are_reused_beside_those_received_ahead(ben
     hear(second, offset)   # the sender's index is of what it sent: it is fetched again, never believed
     trial = order(bench, sim, second, offset)
     assert (bench.version, trial.transfer["reused_bytes"]) == ("1.1.0", 4000)
+
+
+def test_going_back_meanwhile_costs_nothing_of_what_was_received_ahead(bench, sim, hear) -> None:
+    old, new = sim.release("1.0.0"), sim.release("1.1.0")
+    for release in (old, new):
+        bench.carry_out(sim.publish(release))
+    coming = sim.release("1.2.0", {"model.bin": NUMBERS})
+    offset = sim.send(coming)
+    hear(coming, offset)
+    bench.carry_out(sim.order(old, kind=Kind.ROLLBACK))
+    assert bench.version == "1.0.0"
+    trial = order(bench, sim, coming, offset)
+    assert (bench.version, trial.transfer["ahead_bytes"], trial.transfer["wire_bytes"]) == ("1.2.0", 5000, 5000)
 
 
 def test_what_a_killed_process_received_ahead_is_found_again_by_its_digests(bench, sim, hear) -> None:

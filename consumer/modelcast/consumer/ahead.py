@@ -69,7 +69,7 @@ class Ahead:
 
     @property
     def sequence(self) -> int:
-        """The sequence that its order will have."""
+        """The sequence that its order will have, or a later one."""
         return self.announced.order.sequence
 
     def fits(self, manifest: Manifest) -> bool:

@@ -60,13 +60,18 @@ class Intake:
             assembly.reserve(ahead.check)
             receive_ahead(assembly, self._open_source, ahead, PATIENCE * self._idle_seconds)
 
+    @property
+    def ahead(self) -> set[str]:
+        """The name under which something is being received ahead, if it is."""
+        return set() if self._ahead is None else {self._ahead.layout}
+
     def receive(self, trial: Trial) -> None:
         """Receive a release: what this host has first, then the stream."""
         trusted = trial.trusted
         trial.check()
-        ahead = self._take_over(trusted)
         if self._store.has(trusted.release):
-            return
+            return   # what is being received ahead stays: it was gone back to this one meanwhile
+        ahead = self._take_over(trusted)
         if trusted.release in self._spoiled:
             self._throw_away(trusted.release)
         artifact = trusted.manifest.artifact

@@ -215,7 +215,7 @@ class Workshop(Keeper):
             reach(Point.AFTER_SWAP)
         trial.model = None
         with suppress(HostFault):   # what cannot be removed now is removed after the next promotion
-            self._store.collect({trusted.release, pointer.previous or trusted.release})
+            self._store.collect({trusted.release, pointer.previous or trusted.release, *self._intake.ahead})
         reach(Point.AFTER_COLLECT)
         return self.standing()
 

@@ -41,7 +41,7 @@ class Operator:
         url: The road: ``amqp://user:password@host:5672/vhost``, ``file:///srv/models``, or a road of your own.
         order_key: Private key, or the path of one, that signs orders. It need not be one that may sign manifests: who trains
             cannot thereby release, and who releases cannot thereby make models.
-        busy_seconds: How long to wait for a publisher of the same model.
+        busy_seconds: How long to wait for whoever else orders the same model, or publishes it and is not sending just then.
         on_busy: Is told in a sentence when one is waited for.
 
     Raises:

@@ -109,7 +109,7 @@ class Publisher:
             What was done; ``was_current`` when the channel runs this version with these bytes already.
 
         Raises:
-            MisuseError: One of its kinds; nothing was announced.
+            MisuseError: One of its kinds; nothing was ordered.
             HostFault: The road broke; call again.
         """
         if expires_seconds is not None and not 0 < expires_seconds <= MAX_EXPIRES_SECONDS:

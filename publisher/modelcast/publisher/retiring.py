@@ -35,7 +35,7 @@ def retire(
         model: Name of the model.
         instance: Its id.
         channel: Name of its channel.
-        busy_seconds: How long to wait for a publisher of the same model.
+        busy_seconds: How long to wait for whoever else orders the same model, or publishes it and is not sending just then.
         on_busy: Is told in a sentence when one is waited for.
 
     Raises:

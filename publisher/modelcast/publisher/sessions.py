@@ -15,8 +15,8 @@ from modelcast.shared.publishing_road import PublisherRoad
 from modelcast.shared.road import Road
 
 BUSY_RETRY_SECONDS = 0.5
-REJOIN_SECONDS = 60.0
-"""What was sent for an hour is not given up for a command that takes a moment, or was killed and has its place on a server still."""
+REJOIN_SECONDS = 150.0
+"""What was sent for an hour is not given up for a command: one may read two minutes of reports, or have been killed and keep its place."""
 TOLD_AT = 3
 """Whoever notes one thing, as those do who carry on a rollout, has ended before this look."""
 

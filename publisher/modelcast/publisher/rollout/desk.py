@@ -1,4 +1,4 @@
-"""One rollout in the hands of one who drives it: every change is made under the publisher's lock, and only while nobody took it over.
+"""One rollout in the hands of one who drives it: every change is made under the ordering lock, and only while nobody took it over.
 
 Decides nothing about waves. Imports the catalog, ordering and the records of rollouts.
 """

@@ -123,7 +123,7 @@ class ChunkShelf:
 
 
 class ChunkIndex:
-    """Which chunk came when. One process at a time appends, the one that holds the publisher's lock.
+    """Which chunk came when. One process at a time appends, the one that holds the publishing lock.
 
     Args:
         disk: The disk.

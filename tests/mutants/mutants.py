@@ -136,6 +136,27 @@ MUTANTS = (
         "    road.chunks.finish(release)\n", "    pass\n", ("tests/contract/test_life_contract.py", "tests/publisher/test_publication.py"),
     ),
     Mutant(
+        "what was ordered meanwhile is not read", f"{PUBLISHER}hold.py",
+        "        self.is_let_go, self.catalog = False, Catalog(self._road.register.read())\n", "        self.is_let_go = False\n",
+        ("tests/publisher/test_hold.py",),
+    ),
+    Mutant(
+        "what was rolled back meanwhile is ordered", f"{PUBLISHER}publication.py",
+        "    hold.refuse_withdrawn_meanwhile(intent.channel, intent.draft.facts.version)\n", "    pass\n", ("tests/publisher/test_hold.py",),
+    ),
+    Mutant(
+        "a release whose chunks were deleted while it was sent is ordered", f"{PUBLISHER}publication.py",
+        "        hold.refuse_lost(plan.oldest_offset)\n", "        pass\n", ("tests/publisher/test_hold.py",),
+    ),
+    Mutant(
+        "who sweeps does not ask whether somebody writes there", f"{SHARED}file_publishing.py",
+        "            if sends:   # nobody else writes there now\n", "            if True:\n", ("tests/shared/test_file_publishing.py",),
+    ),
+    Mutant(
+        "who waits to come back is silent", f"{PUBLISHER}server/sessions.py",
+        "        with session.asking():   # who waits is not silent\n", "        if True:\n", ("tests/publisher/server/test_sessions.py",),
+    ),
+    Mutant(
         "a driver goes on when somebody else took its rollout over", f"{PUBLISHER}rollout/desk.py",
         "        return rollout.phase is Phase.RUNNING and rollout.driver == self.driver\n", "        return rollout.phase is Phase.RUNNING\n",
         ("tests/publisher/rollout/test_desk.py",),

@@ -12,6 +12,7 @@ from tests.fakes.fault_fs import Crash
 
 from modelcast.publisher import Publisher
 from modelcast.shared.compression import unpack_chunk
+from modelcast.shared.depot.disk import temporary_name
 from modelcast.shared.digest import digest
 from modelcast.shared.errors import PublisherBusy, StorageFault
 from modelcast.shared.file_road import FileRoad
@@ -146,6 +147,26 @@ def test_the_lock_is_held_while_it_is_open_and_told_with_the_model(tmp_path: Pat
         road.publish("fraud", "production")
     assert caught.value.hint
     session.close()
+
+
+def test_who_orders_touches_nothing_of_what_is_being_sent(tmp_path: Path) -> None:
+    root = depot_in(tmp_path)
+    road, model = FileRoad(FileUrl(str(root))), root / "models" / "fraud"
+    sender = road.publish("fraud", "production")
+    sender.chunks.mark()
+    sender.apart()
+    half = model / "incoming" / temporary_name()
+    half.write_bytes(b"half a chunk")
+    with (model / "index").open("ab") as index:
+        index.write(b"half an entry")
+    before = (model / "index").read_bytes()
+    road.publish("fraud", "production", sends=False).close()
+    assert half.read_bytes() == b"half a chunk"
+    assert (model / "index").read_bytes() == before
+    sender.close()
+    road.publish("fraud", "production").close()   # nobody sends any more: what is half is swept
+    assert not half.exists()
+    assert len((model / "index").read_bytes()) < len(before)
 
 
 def test_a_bit_that_flips_in_a_chunk_is_mended_by_sending_it_again(tmp_path: Path, signing_key: SigningKey, key_ring: KeyRing) -> None:

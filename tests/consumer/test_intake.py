@@ -101,6 +101,16 @@ def test_chunks_of_the_release_before_are_reused_beside_those_received_ahead(ben
     assert (bench.version, trial.transfer["reused_bytes"]) == ("1.1.0", 4000)
 
 
+def test_what_was_received_ahead_and_cleared_away_is_not_believed_to_be_there(bench, sim, hear) -> None:
+    coming = sim.release("1.2.0", {"model.bin": NUMBERS})
+    ahead = hear(coming, sim.send(coming, withheld(4)))
+    bench.carry_out(sim.publish(sim.release("1.1.0")))   # its room is needed
+    bench.workshop.receive_ahead(ahead)                  # it was only interrupted, and goes on
+    assert sorted(ahead.digests) == [0, 1, 2, 3]
+    order(bench, sim, coming, sim.send(coming))
+    assert (bench.store.folder(coming.id) / "model.bin").read_bytes() == NUMBERS
+
+
 def test_going_back_meanwhile_costs_nothing_of_what_was_received_ahead(bench, sim, hear) -> None:
     old, new = sim.release("1.0.0"), sim.release("1.1.0")
     for release in (old, new):

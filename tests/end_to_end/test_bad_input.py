@@ -97,7 +97,7 @@ def test_another_publisher_in_the_way(broker_url: str, keys: tuple[Path, Path], 
     publisher = Publisher(broker_url, signing_key=keys[0], busy_seconds=0.0)
     publisher.publish(model, model="fraud", version="1.0.0", format="files", lineage={})
     session = publisher._road.publish("fraud", "production")
-    with pytest.raises(Exception, match="Another publisher") as caught:
+    with pytest.raises(Exception, match="Somebody else is publishing or ordering") as caught:
         publisher.publish(model, model="fraud", version="1.1.0", format="files", lineage={})
     session.close()
     assert getattr(caught.value, "exit_code", None) == 20

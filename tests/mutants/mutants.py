@@ -142,11 +142,11 @@ MUTANTS = (
     ),
     Mutant(
         "what was rolled back meanwhile is ordered", f"{PUBLISHER}publication.py",
-        "    hold.refuse_withdrawn_meanwhile(intent.channel, intent.draft.facts.version)\n", "    pass\n", ("tests/publisher/test_hold.py",),
+        "        hold.refuse_withdrawn_meanwhile(intent.channel, intent.draft.facts.version)", "        pass", ("tests/publisher/test_hold.py",),
     ),
     Mutant(
         "a release whose chunks were deleted while it was sent is ordered", f"{PUBLISHER}publication.py",
-        "        hold.refuse_lost(plan.oldest_offset)\n", "        pass\n", ("tests/publisher/test_hold.py",),
+        "        hold.refuse_lost(begin, plan)\n", "        pass\n", ("tests/publisher/test_hold.py",),
     ),
     Mutant(
         "who sweeps does not ask whether somebody writes there", f"{SHARED}file_publishing.py",

@@ -67,7 +67,7 @@ def test_a_second_publisher_of_the_same_model_waits_and_then_says_who_is_in_the_
     publisher: Publisher, fake_broker: FakeBroker
 ) -> None:
     session = AmqpRoad(fake_broker).publish("fraud", "production")
-    with pytest.raises(PublisherBusy, match="Another publisher"):
+    with pytest.raises(PublisherBusy, match="Somebody else is publishing or ordering"):
         publisher.publish(MODEL, model="fraud", version="1.0.0")
     session.close()
     assert not publisher.publish(MODEL, model="fraud", version="1.0.0").was_current

@@ -45,11 +45,11 @@ def test_who_comes_back_from_its_time_apart_waits_for_who_orders(road: OpenRoad,
     mine.apart()
     theirs = road.publish("fraud", "production", sends=False)
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=itertools.count().__next__, sleep=lambda _: None))
-    with pytest.raises(HostFault, match="sent and not ordered: somebody else has been ordering for 150 s"):
+    with pytest.raises(HostFault, match="sent and not ordered: somebody else has been ordering for 180 s"):
         Sessions(road, 0.0).rejoin(mine)   # whoever waits for no other publisher waits for this all the same
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: told and theirs.close()))
     Sessions(road, 60.0, told.append).rejoin(mine)
-    assert told == ["Somebody is ordering right now: waiting up to 150 s for the end of it."]
+    assert told == ["Somebody is ordering right now: waiting up to 180 s for the end of it."]
     mine.register.append(b"in time")
     mine.close()
 

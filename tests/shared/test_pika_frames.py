@@ -11,7 +11,7 @@ import pika.connection
 import pika.frame
 import pika.spec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pika.exceptions import InvalidFrameError
 
@@ -138,7 +138,17 @@ def wires(draw: st.DrawFn) -> bytes:
     return data[: draw(st.integers(min_value=0, max_value=len(data)))] if draw(st.booleans()) else data
 
 
+def _left_over(count: int) -> bytes:
+    """A body of which pika keeps ``count`` bytes, since nobody ends it, and after it a message of one byte in two parts."""
+    return (
+        header(1, 2**63) + fragment(1, bytes(count)) + method(1) + header(1, 1) + fragment(1, b"") + fragment(1, b"x")
+    )
+
+
 @settings(max_examples=200)
+@example(_left_over(1), [], 8, 50, fill)
+@example(_left_over(2), [], BUFFER_BYTES, MOST_BODY_BYTES, fill)
+@example(_left_over(3) + _left_over(1), [50], 40, 50, hand)
 @given(
     wires(), st.lists(st.integers(min_value=1, max_value=150), max_size=30), st.sampled_from([8, 40, BUFFER_BYTES]),
     st.sampled_from([50, MOST_BODY_BYTES]), st.sampled_from([fill, hand]),

@@ -55,10 +55,14 @@ class Ahead:
         self.announced, self.layout = announced, layout_of(announced.manifest)
         self.dropped = self.is_interrupted = False
         self.ordered_release: str | None = None
-        self.is_whole = True
+        self.begin_again(is_whole=True)
+
+    def begin_again(self, *, is_whole: bool) -> None:
+        """Know of nothing that was received; ``is_whole`` says that its folder holds nothing, either."""
+        self.is_whole = is_whole
         self.digests: dict[int, bytes] = {}
         self.fetched_bytes = self.wire_bytes = 0
-        order = announced.order
+        order = self.announced.order
         self.next_offset = order.chunks_offset if order.oldest_offset is None else order.oldest_offset
         self.sources: set[str] = set()
 

@@ -55,7 +55,7 @@ class Intake:
                 ahead.digests, ahead.is_whole, ahead.sources = before.digests, before.is_whole, before.sources
                 ahead.fetched_bytes, ahead.wire_bytes, ahead.next_offset = before.fetched_bytes, before.wire_bytes, before.next_offset
         else:
-            ahead.is_whole = not folder.is_dir()
+            ahead.begin_again(is_whole=not folder.is_dir())
         with closing(Assembly(self._store, ahead.layout, ahead.announced.manifest.artifact, ahead.check)) as assembly:
             assembly.reserve(ahead.check)
             receive_ahead(assembly, self._open_source, ahead, PATIENCE * self._idle_seconds)

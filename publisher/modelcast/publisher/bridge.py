@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from modelcast.publisher.catalog import Begun, Catalog, Ordered, Released
 from modelcast.publisher.hold import Hold
-from modelcast.publisher.holding import has_lost, held
+from modelcast.publisher.holding import has_lost, held, kept_from
 from modelcast.publisher.plan import Plan
 from modelcast.publisher.sessions import Sessions
 from modelcast.shared.compression import CODEC, unpack_chunk
@@ -182,13 +182,15 @@ class Bridge:
         begun = catalog.begun(version)
         if begun is not None and begun.offset >= mark:
             begun = None
-        resumed = set(session.chunks.held_since(begun.offset)) if begun else set[bytes]()
+        at = kept_from(session, begun.offset) if begun else mark
+        resumed = set(session.chunks.held_since(at)) if begun else set[bytes]()
         budget = None if session.retention_bytes is None else session.retention_bytes // 2 - opened.manifest.artifact.size
         still = held(session, catalog, mark=mark, budget_bytes=budget)
-        plan = Plan(mark=mark, resumed_from=begun.offset if begun else None, resumed=resumed, held=still)
+        plan = Plan(mark=mark, resumed_from=at if begun else None, resumed=resumed, held=still)
         missing = {chunk.digest: index for index, chunk in enumerate(chunks) if plan.sends(chunk.digest, chunk.size)}
-        if missing and begun is None:
-            session.register.append(Begun(version, mark).to_bytes())
+        begin = begun or Begun(version, mark)
+        if begun is None:
+            session.register.append(begin.to_bytes())
         hold.let_go()
         for arrived in self._found(opened.order, set(missing)):
             identity = bytes.fromhex(arrived.claim or "")
@@ -198,7 +200,7 @@ class Bridge:
             )
         session.chunks.finish(opened.release)
         hold.take()
-        hold.refuse_lost(plan.oldest_offset)
+        hold.refuse_lost(begin, plan)
         released = Released(opened.envelope, plan.chunks_offset, plan.oldest_offset, plan.new_digests, plan.new_bytes)
         session.register.append(released.to_bytes())
         return plan.sent_bytes

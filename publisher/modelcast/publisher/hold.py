@@ -5,8 +5,9 @@ Decides what is looked at anew when it is taken again. Imports the catalog, hold
 
 from collections.abc import Callable
 
-from modelcast.publisher.catalog import Catalog
+from modelcast.publisher.catalog import Begun, Catalog
 from modelcast.publisher.holding import are_kept
+from modelcast.publisher.plan import Plan
 from modelcast.shared.errors import HostFault, Withdrawn
 from modelcast.shared.publishing_road import PublisherRoad
 
@@ -49,13 +50,22 @@ class Hold:
         self.is_let_go, self.catalog = False, Catalog(self._road.register.read())
         return True
 
-    def refuse_lost(self, oldest_offset: int) -> None:
-        """Refuse to tell of a release whose chunks are not there from ``oldest_offset`` on: somebody deleted them while it was sent.
+    def refuse_lost(self, begun: Begun, plan: Plan) -> None:
+        """Refuse to tell of a release whose chunks are not all there: somebody deleted what holds them while it was sent.
+
+        A command that notices such a thing records where the stream begins anew, and with that ``begun`` is over; otherwise where the
+        stream ends tells it: each chunk that was sent has a number of its own.
+
+        Args:
+            begun: What was recorded of its beginning.
+            plan: What was sent, and what was counted on.
 
         Raises:
             HostFault: They are not.
         """
-        if not are_kept(self._road, oldest_offset):
+        oldest_offset, known = plan.oldest_offset, self.catalog.begun(begun.version)
+        is_over = known is None or known.offset < begun.offset
+        if is_over or not are_kept(self._road, oldest_offset, plan.end_offset):
             raise HostFault(
                 "Chunks of this release are gone: somebody deleted what holds them, or it keeps too little.",
                 hint="Publish it again: what is missing is sent.", facts={"oldest_offset": oldest_offset},
@@ -72,8 +82,8 @@ class Hold:
             if withdrawal.version == version and before.get(release) != withdrawal:
                 why = f" ({withdrawal.reason})" if withdrawal.reason else ""
                 raise Withdrawn(
-                    f"{version} is sent and not ordered: meanwhile it was rolled back in {channel}{why}.",
-                    hint="To order it all the same, without a byte: modelcast promote … --again.",
+                    f"{version} is not ordered: it was rolled back in {channel} while it was being published{why}.",
+                    hint="To order it all the same: modelcast promote … --again, without a byte, or publish it again with --resend.",
                     facts={
                         "channel": channel, "release": release, "withdrawn_ms": withdrawal.at_ms, "reason": withdrawal.reason,
                     },

@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from modelcast.publisher.catalog import Begun, Catalog, KnownRelease
 from modelcast.publisher.plan import held_by_earlier
+from modelcast.shared.errors import TopologyMismatch
 from modelcast.shared.publishing_road import ChunkCheck, PublisherRoad
 
 
@@ -31,7 +32,10 @@ def has_lost(road: PublisherRoad, catalog: Catalog, known: KnownRelease) -> bool
     if isinstance(sink, ChunkCheck):
         return not all(sink.has(chunk.digest) for chunk in known.manifest.artifact.chunks())
     if isinstance(sink, ChunkExtent):
-        end = sink.mark()   # first: in a stream that was made anew the marker is all there is
+        try:
+            end = sink.mark()   # first: in a stream that was made anew the marker is all there is
+        except TopologyMismatch:   # it is not there: the next publisher makes it
+            return True
         if sink.oldest() <= oldest < end:
             return False
         begun = Begun(known.manifest.version, end)
@@ -41,13 +45,19 @@ def has_lost(road: PublisherRoad, catalog: Catalog, known: KnownRelease) -> bool
     return False
 
 
-def are_kept(road: PublisherRoad, oldest_offset: int) -> bool:
-    """Whether the chunks from an offset on are still there, as far as a road can lose them that just took them."""
+def kept_from(road: PublisherRoad, offset: int) -> int:
+    """Return where what was sent from an offset on begins now: the road may have dropped the beginning."""
+    sink = road.chunks
+    return max(offset, sink.oldest()) if isinstance(sink, ChunkExtent) else offset
+
+
+def are_kept(road: PublisherRoad, oldest_offset: int, end_offset: int) -> bool:
+    """Whether chunks from one offset to another are still there, as far as a road can lose them that just took them."""
     sink = road.chunks
     if not isinstance(sink, ChunkExtent):
         return True
     end = sink.mark()   # first: in a stream that was made anew the marker is all there is
-    return sink.oldest() <= oldest_offset < end
+    return end >= end_offset and sink.oldest() <= oldest_offset < end
 
 
 def held(road: PublisherRoad, catalog: Catalog, *, mark: int, budget_bytes: int | None) -> dict[bytes, int]:

@@ -48,7 +48,8 @@ class Plan:
 
     def __init__(self, *, mark: int, resumed_from: int | None, resumed: Collection[bytes], held: Mapping[bytes, int]) -> None:
         self._resumed, self._held, self._resumed_from = resumed, held, resumed_from
-        self._begin = mark
+        self._begin = self._mark = mark
+        self._sent = 0
         self._seen: set[bytes] = set()
         self._new: list[bytes] = []
         self._oldest_held: int | None = None
@@ -78,6 +79,7 @@ class Plan:
             self._begin = self._resumed_from
             self.reused_bytes += size
             return False
+        self._sent += 1
         self.sent_bytes += size
         return True
 
@@ -90,6 +92,11 @@ class Plan:
     def chunks_offset(self) -> int | None:
         """Where an instance that has the earlier releases begins to read, or None when nothing is new."""
         return self._begin if self._new else None
+
+    @property
+    def end_offset(self) -> int:
+        """Where a stream ends now, at the earliest: what marks the beginning and the end and each chunk have offsets of their own."""
+        return self._mark + self._sent + 2
 
     @property
     def oldest_offset(self) -> int:

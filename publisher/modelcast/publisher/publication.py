@@ -13,7 +13,7 @@ from modelcast.publisher.catalog import Begun, Catalog, KnownRelease, Ordered, R
 from modelcast.publisher.codec_choice import CodecChoice
 from modelcast.publisher.hashing import Hashing
 from modelcast.publisher.hold import Hold, Rejoin
-from modelcast.publisher.holding import has_lost, held
+from modelcast.publisher.holding import has_lost, held, kept_from
 from modelcast.publisher.intent import Intent
 from modelcast.publisher.ordering import Instruction, milliseconds_since, send_order
 from modelcast.publisher.plan import Plan
@@ -87,7 +87,9 @@ def carry_out(road: PublisherRoad, intent: Intent, watch: Watcher, rejoin: Rejoi
     if _is_large(intent):
         hold.let_go()
     manifest = describe(intent.draft, watch)
-    hold.take()   # what is known of the release is what it was: nobody else publishes it
+    if hold.take():
+        hold.refuse_withdrawn_meanwhile(intent.channel, known.manifest.version)
+        known = hold.catalog.release(known.manifest.version) or known   # a command may have found that its chunks are gone
     _check_same_bytes(known, manifest)
     envelope = _own_envelope(known, intent.keys.manifests)
     last = hold.catalog.last_order(intent.channel)
@@ -162,13 +164,14 @@ def _send_chunks(
     begun = None if intent.resend else hold.catalog.begun(intent.draft.facts.version)
     if begun is not None and begun.offset >= mark:
         begun = None   # the stream was deleted and made anew
+    at = kept_from(road, begun.offset) if begun else mark
     still = {} if intent.resend else held(road, hold.catalog, mark=mark, budget_bytes=budget)
-    begin = None if begun else Begun(intent.draft.facts.version, mark)
-    first = partial(_begin, road, hold, intent, begin, (begun.offset if begun else mark, mark), is_new=again is None)
+    begin = begun or Begun(intent.draft.facts.version, mark)
+    first = partial(_begin, road, hold, intent, None if begun else begin, (at, mark), is_new=again is None)
     if _is_large(intent):   # before anything of it is read
         first()
-    resumed = _left_behind(road, begun, watch, intent.draft) if begun else set[bytes]()
-    plan = Plan(mark=mark, resumed_from=begun.offset if begun else None, resumed=resumed, held=still)
+    resumed = _left_behind(road, at, watch, intent.draft) if begun else set[bytes]()
+    plan = Plan(mark=mark, resumed_from=at if begun else None, resumed=resumed, held=still)
     manifest, wire_bytes = _send(road, intent.draft, plan, None if _is_large(intent) else first, watch)
     if again is not None and not same(manifest.artifact.identity, again.artifact.identity):
         raise ChangedWhileReading("A file changed while it was published.", hint="Publish files that nobody writes to.")
@@ -180,17 +183,18 @@ def _send_chunks(
     reach(Point.AFTER_FINISH)
     published_ms = milliseconds_since(intent.began)
     if hold.take():
-        hold.refuse_lost(plan.oldest_offset)
+        hold.refuse_withdrawn_meanwhile(intent.channel, intent.draft.facts.version)   # before it has a record that nobody withdrew
+        hold.refuse_lost(begin, plan)
     released = Released(envelope, plan.chunks_offset, plan.oldest_offset, plan.new_digests, plan.new_bytes)
     road.register.append(released.to_bytes())
     reach(Point.AFTER_RELEASED)
     return _Recorded(released, release, plan.sent_bytes, wire_bytes, published_ms)
 
 
-def _left_behind(road: PublisherRoad, begun: Begun, watch: Watcher, draft: Draft) -> set[bytes]:
+def _left_behind(road: PublisherRoad, offset: int, watch: Watcher, draft: Draft) -> set[bytes]:
     """Return the digests of what an interrupted attempt, or anybody since, left in the stream."""
     found: set[bytes] = set()
-    for identity in road.chunks.held_since(begun.offset):
+    for identity in road.chunks.held_since(offset):
         found.add(identity)
         done = draft.total_bytes * len(found) // max(1, draft.chunk_count)   # about: the road tells no sizes
         watch(Progress("checking", min(done, draft.total_bytes), draft.total_bytes))
@@ -261,7 +265,6 @@ def _send(
 
 
 def _order(road: PublisherRoad, hold: Hold, intent: Intent, recorded: _Recorded) -> Publication:
-    hold.refuse_withdrawn_meanwhile(intent.channel, intent.draft.facts.version)
     wanted = Instruction(
         intent.draft.facts.model, intent.channel, recorded.release, recorded.released, expires_ms=intent.expires_ms,
         began=intent.began, published_ms=recorded.published_ms,

@@ -44,10 +44,10 @@ class Publisher:
         order_key: Private key, or the path of one, that signs orders.
         chunk_bytes: Largest chunk, 64 KiB to 8 MiB.
         retention_bytes: How much the chunk stream of a model keeps, when this call creates it.
-        busy_seconds: How long to wait for another publisher of the same model.
+        busy_seconds: How long to wait for whoever else publishes or orders the same model.
         pack: Whether chunks are sent packed (zstd) where a look at the data shows that it halves them. It costs CPU on both
             sides, and time where the wire is faster than packing (some 2.4 Gbit/s; ``docs/adr/0019-zstd.md``).
-        on_busy: Is told in a sentence when another publisher is waited for.
+        on_busy: Is told in a sentence when somebody else is waited for.
 
     Raises:
         MisuseError: An argument cannot work.

@@ -15,7 +15,7 @@ from modelcast.shared.publishing_road import PublisherRoad
 from modelcast.shared.road import Road
 
 BUSY_RETRY_SECONDS = 0.5
-REJOIN_SECONDS = 150.0
+REJOIN_SECONDS = 180.0
 """What was sent for an hour is not given up for a command: one may read reports for two minutes, or was killed and keeps its place."""
 TOLD_AT = 3
 """Whoever notes one thing, as those do who carry on a rollout, has ended before this look."""

@@ -32,7 +32,8 @@ class AmqpPublisherRoad:
         self.retention_bytes: int | None = retention_bytes
         link.declare([names.publishing_lock(model)] if sends else [])
         link.declare([names.ordering_lock(model)])
-        link.declare([*names.model_parts(model, retention_bytes=retention_bytes), *names.channel_parts(model, channel)])
+        parts = names.model_parts(model, retention_bytes=retention_bytes) if sends else names.register_parts(model)
+        link.declare([*parts, *names.channel_parts(model, channel)])   # a stream that was deleted under who sends is not made anew
         self._outbox = link.outbox(window=SEND_WINDOW)
         self.register = AmqpRegister(link, model)
         self.chunks = AmqpChunkSink(link, model)

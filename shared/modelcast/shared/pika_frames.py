@@ -69,6 +69,7 @@ class FrameReader:
         self._buffer = memoryview(bytearray(buffer_bytes))
         self._start = self._end = 0
         self._body: _Body | None = None
+        self._seen: dict[int, tuple[int, int]] = {}   # by channel: what pika has of a body that is not whole, and its size
         self._missing: int | None = None   # of the frame of that body that is being read; None between frames
         self.body_bytes = 0   # of all bodies so far
         self._frame_bytes = 0   # of the payload of that frame
@@ -169,6 +170,7 @@ class FrameReader:
         if body.filled < body.size:
             return None
         self._body = None
+        self._seen.pop(body.channel, None)
         return body.finish()
 
     def _enter_body(self) -> bool:
@@ -204,12 +206,30 @@ class FrameReader:
         channel = getattr(frame, "channel_number", -1)   # a protocol header has none
         if self._body is not None and self._body.channel == channel:
             broken, self._body = self._body, None   # pika shall see what came of it, and say what is wrong
+            self._seen[channel] = broken.filled, broken.size
             yield broken.finish()
-        if self._body is None and isinstance(frame, pika.frame.Header) and 0 < frame.body_size <= self._most_body_bytes:
-            self._body = _Body(channel, frame.body_size)
-        if isinstance(frame, pika.frame.Body):
-            self.body_bytes += len(frame.fragment)
+        if isinstance(frame, pika.frame.Header):
+            self._announced(channel, frame.body_size)
+        elif isinstance(frame, pika.frame.Body):
+            self._passed_on(channel, len(frame.fragment))
         yield frame
+
+    def _announced(self, channel: int, size: int) -> None:
+        """Take note of the size of a body; it is put together here unless pika has a part of one to which it would add this."""
+        seen = self._seen.get(channel, (0, 0))[0]
+        self._seen[channel] = seen, size
+        if not size:
+            del self._seen[channel]
+        elif not seen and self._body is None and size <= self._most_body_bytes:
+            self._body = _Body(channel, size)
+
+    def _passed_on(self, channel: int, count: int) -> None:
+        """Take note of a part of a body that pika puts together."""
+        self.body_bytes += count
+        seen, size = self._seen.get(channel, (0, 0))
+        self._seen[channel] = seen + count, size
+        if seen + count == size:
+            del self._seen[channel]
 
     def _move_to_front(self, size: int = 0) -> None:
         """Make room behind what is not read yet, for a frame of ``size`` bytes; a large one gets a buffer of its own."""

@@ -18,6 +18,8 @@ from modelcast.shared.file_publishing import FilePublisherRoad
 from modelcast.shared.http_publishing import LINES
 
 LOCKS = 64
+PATIENT_LEASES = 5
+"""A command may read reports for two minutes, and ask the server for nothing in its session meanwhile."""
 
 
 class Session:
@@ -130,9 +132,10 @@ class Sessions:
             return session
 
     async def _make_room(self, model: str, *, sends: bool, beside: Session | None = None) -> bool:
-        """End silent sessions that are in the way; returns whether none is left."""
+        """End silent sessions that are in the way; returns whether none is left. Who comes back (``beside``) is patient."""
         others = [other for other in self._of(model) if other is not beside and other.keeps_out(sends=sends)]
-        if not all(other.is_silent(self._limits.lease_seconds) for other in others):
+        seconds = self._limits.lease_seconds * (1 if beside is None else PATIENT_LEASES)
+        if not all(other.is_silent(seconds) for other in others):
             return False
         for other in others:
             await self._remove(other)

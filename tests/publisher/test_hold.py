@@ -171,10 +171,9 @@ def test_a_stream_that_is_deleted_and_made_anew_while_it_is_filled_is_never_orde
 
     content = noise(0)[: LARGE // 2] + noise(9)[: LARGE // 2]   # the half of it is that of the first one
     watch, lost = at("sending", lose)
-    with pytest.raises(HostFault, match="Chunks of this release are gone" if remade else "No queue takes what is published") as fault:
+    with pytest.raises(HostFault, match="Chunks of this release are gone" if remade else "No queue takes what is published"):
         send("1.9.0", content, watch=watch)
     assert lost == [None]
-    assert "again" in (fault.value.hint or "")
     assert read_catalog(stream, "fraud").release("1.9.0") is None
     assert send("1.9.0", content).sent_bytes > 0
     sink = stream.publish("fraud", "production").chunks

@@ -62,7 +62,7 @@ demo: setup  ## the whole story: a real broker (ROAD=file: a shared directory, R
 
 test: setup  ## all tests, against a real RabbitMQ of their own, and how much of the code they ran
 	$(VENV)/bin/coverage erase
-	$(VENV)/bin/coverage run -m pytest -n $(TEST_WORKERS) --dist loadfile --reruns $(RERUNS) -rfEXR $(TEST_ARGS)
+	$(VENV)/bin/coverage run -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder --reruns $(RERUNS) -rfEXR $(TEST_ARGS)
 	$(VENV)/bin/coverage combine --quiet
 	$(VENV)/bin/coverage report
 

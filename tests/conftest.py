@@ -4,6 +4,7 @@ import itertools
 import os
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,6 +31,11 @@ settings.load_profile("house")
 
 MOST_RERUNS = 5
 """A busy machine delays one test or the other, hardly more."""
+LONGEST = frozenset({
+    "test_demo.py", "test_docs.py", "test_simulation.py", "test_killed_processes.py", "test_shared_store.py", "test_dead_network.py",
+    "test_shared_directory.py", "test_lost_connections.py", "test_benchmarks.py", "test_stall.py",
+})
+"""Files that take longest (``pytest --durations``): begun first."""
 VHOSTS_AT_ONCE = 16
 """rabbitmqctl takes 0.4 s whatever it does; sixteen virtual hosts in one go take 0.5 s."""
 MAKE_VHOSTS = """
@@ -41,8 +47,11 @@ end, lists:seq({first}, {last})).
 """
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what takes minutes, unless somebody asks for it."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what takes minutes, unless somebody asks for it; where several files run at once, let none be waited for at the end."""
+    if hasattr(config, "workerinput"):
+        count = Counter(item.path for item in items)
+        items.sort(key=lambda item: (item.path.name not in LONGEST, -count[item.path], item.path))
     if not os.environ.get("MODELCAST_TORTURE"):
         for item in items:
             if item.get_closest_marker("torture"):

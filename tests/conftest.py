@@ -31,10 +31,7 @@ settings.load_profile("house")
 
 MOST_RERUNS = 5
 """A busy machine delays one test or the other, hardly more."""
-LONGEST = frozenset({
-    "test_demo.py", "test_docs.py", "test_simulation.py", "test_killed_processes.py", "test_shared_store.py", "test_dead_network.py",
-    "test_shared_directory.py", "test_lost_connections.py", "test_benchmarks.py", "test_stall.py",
-})
+LONGEST = frozenset({"test_demo.py", "test_simulation.py"})
 """Files that take longest (``pytest --durations``): begun first."""
 VHOSTS_AT_ONCE = 16
 """rabbitmqctl takes 0.4 s whatever it does; sixteen virtual hosts in one go take 0.5 s."""

@@ -132,6 +132,7 @@ def test_nothing_is_left_behind(run: "tuple[subprocess.CompletedProcess[str], Pa
     assert list(run[1].iterdir()) == []
 
 
+@pytest.mark.torture
 def test_the_way_back_is_told_without_staging_too(tmp_path: Path) -> None:
     done = subprocess.run(
         [*COMMAND, "--road", "file", "--skip", "staging", "--skip", "waves"], cwd=tmp_path, capture_output=True, text=True, timeout=150,

@@ -10,6 +10,7 @@ from tests.benchmarks.contender import MIB
 pytestmark = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="it reads Linux's own files")
 
 
+@pytest.mark.torture
 def test_processes_and_workers_of_gunicorn_are_measured_and_share_the_model(tmp_path: Path) -> None:
     document = processes.run(tmp_path, mebibytes=4, processes=2, swaps=2, idle_seconds=0.1)
     for values in document["values"].values():

@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 from threading import Event
 
+import pytest
 from tests.benchmarks import memory, page, stall
 from tests.benchmarks.contender import MIB
 from tests.benchmarks.pauses import Pauses, overlap
 from tests.benchmarks.stall_watch import Watch
 
 
+@pytest.mark.torture
 def test_a_serving_thread_is_watched_through_all_phases(tmp_path: Path) -> None:
     plan = stall.Plan(["objects"], ["modelcast", "naive"], ["full", "steady"], MIB, 2_000, 1, "pause", False, tmp_path)
     document = stall.run(plan)
@@ -57,6 +59,7 @@ def test_what_of_a_gap_lies_in_pauses_of_the_machine_is_counted_for_the_core_tha
     assert watched.is_watching == bool(watched.by_core)
 
 
+@pytest.mark.torture
 def test_the_memory_of_an_instance_is_watched(tmp_path: Path) -> None:
     document = memory.run(tmp_path, [1])
     assert [row["what"] for row in document["measurements"]] == ["files", "arrays"]

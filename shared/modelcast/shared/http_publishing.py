@@ -44,7 +44,7 @@ class Session:
             opened = self.line.call(Ask("POST", f"/models/{model}/publishing", body=asked), "publishing")
             told = opened.message("session")
             self._id: str = _typed(told, "session", str)
-            self.lets_order = told.get("lets_order") is True   # servers before 0.2 do not
+            self.lets_order = told.get("lets_order") is True   # one that does not say so keeps others out all the time
         except BaseException:
             self.line.close()
             raise

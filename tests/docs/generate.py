@@ -126,7 +126,7 @@ PURPOSES = {
     "modelcast.<model>.chunks": "The chunks of all releases of a model",
     "modelcast.<model>.releases": "The register: what was begun, released and ordered",
     "modelcast.<model>.publishing": "A lock: one publisher of a model at a time; goes with its connection",
-    "modelcast.<model>.ordering": "A lock: one who orders at a time; a publisher lets go of it while it sends chunks",
+    "modelcast.<model>.ordering": "A lock: one who orders at a time; a publisher lets go of it while it sends a large artifact",
     "modelcast.<model>.<channel>": "Orders",
     "modelcast.<model>.<channel>.announcements": "What is being sent at this moment, and will be ordered; in no history",
     "modelcast.<model>.<channel>.history": "Every order, for instances that join late",
